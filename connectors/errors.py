@@ -1,0 +1,24 @@
+"""The errors of the whole product, by who owns them."""
+
+from __future__ import annotations
+
+
+class OperatorError(Exception):
+    """Something only an operator can put right.
+
+    `str(error)` is one sentence that says what is wrong; `try_` says what to do about it.
+    The command prints both and no traceback; a worker stops with it and is not restarted.
+    """
+
+    def __init__(self, sentence: str, try_: str, *, exit_code: int = 1) -> None:
+        super().__init__(sentence)
+        self.try_ = try_
+        self.exit_code = exit_code
+
+
+class Unavailable(Exception):
+    """The other side does not answer now: the same work is tried again, with back-off."""
+
+
+class Fenced(Exception):
+    """Another instance has taken over: this one writes no more, and ends."""

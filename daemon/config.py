@@ -1,0 +1,186 @@
+"""The configuration: one `placemat.toml`, overridable by `PLACEMAT_…` variables, parsed once."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from daemon.errors import OperatorError
+
+DEFAULT_PATH = Path("placemat.toml")
+
+
+def _table_name(name: str) -> str:
+    schema, dot, table = name.partition(".")
+    if not (schema and dot and table):
+        raise ValueError(f"{name!r} is not a table as schema.table")
+    return name
+
+
+def _name(name: str) -> str:
+    if not name.replace("_", "").isalnum() or name != name.lower():
+        raise ValueError(f"{name!r}: use lower-case letters, digits and underscores")
+    return name
+
+
+TableName = Annotated[str, AfterValidator(_table_name)]
+"""`schema.table`, as PostgreSQL stores the names, without quotes."""
+InstanceName = Annotated[str, AfterValidator(_name)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class State(Section):
+    """The daemon's own database."""
+
+    url: SecretStr = Field(description="PostgreSQL URL of the daemon's own database.")
+
+
+class Kafka(Section):
+    """The broker between capture and apply."""
+
+    bootstrap_servers: str = Field(description="host:port, several with commas between.")
+    partitions: int = Field(6, ge=1, description="Partitions of a new table topic.")
+    replication_factor: int = Field(1, ge=1, description="Copies of each partition; 3 in production.")
+    min_insync_replicas: int = Field(1, ge=1, description="Copies that must have a record before it counts; 2 of 3.")
+    retention_hours: float = Field(90 * 24, gt=0, description="How long events stay in the topics.")
+    max_record_bytes: int = Field(16 * 1024 * 1024, ge=65_536, description="A larger record becomes a placeholder.")
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: str | None = None
+    sasl_username: str | None = None
+    sasl_password: SecretStr | None = None
+    ssl_ca_location: Path | None = None
+
+
+class Snapshot(Section):
+    """The initial copy."""
+
+    chunk_rows: int = Field(1_000, ge=1, le=100_000, description="Rows read by one SELECT.")
+
+
+class Source(Section):
+    """A PostgreSQL database whose changes are captured."""
+
+    url: SecretStr = Field(description="PostgreSQL URL of the direct host; poolers cannot replicate.")
+    slot: str = Field("placemat", pattern=r"^[a-z0-9_]{1,63}$", description="Replication slot.")
+    publication: str = Field("placemat", min_length=1, max_length=63)
+    tables: tuple[TableName, ...] = Field(min_length=1, description="Tables to capture, as schema.table.")
+    snapshot: Snapshot = Snapshot()
+    flush_interval_seconds: float = Field(0.5, gt=0, description="Longest time before progress is stored and told.")
+    queue_bytes: int = Field(16 * 1024 * 1024, ge=1_048_576, description="Most bytes on their way to Kafka.")
+
+
+class Route(Section):
+    """How one table reaches one target."""
+
+    local: tuple[str, ...] = Field((), description="Columns that each side keeps for itself.")
+    truncate: Literal["apply", "stop"] = Field("apply", description="What a TRUNCATE in the source does here.")
+
+
+class Target(Section):
+    """A PostgreSQL database that changes are applied to."""
+
+    url: SecretStr = Field(description="PostgreSQL URL of the target.")
+    source: InstanceName = Field("primary", description="The source whose changes come here.")
+    tables: dict[TableName, Route] = Field(min_length=1, description="Routed tables; the order does not matter.")
+    session_timeout_seconds: float = Field(6, ge=1, description="After this silence another worker takes over.")
+    batch_rows: int = Field(5_000, ge=1, description="Most rows of one write; transactions are never split by it.")
+    buffer_bytes: int = Field(16 * 1024 * 1024, ge=1_048_576, description="Most bytes read ahead of the merge.")
+
+
+class Http(Section):
+    """Where /metrics, /healthz and /readyz are answered."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(9464, ge=0, le=65_535, description="0 takes a free port.")
+
+
+class Log(Section):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["json", "console"] = "json"
+
+
+class Settings(BaseSettings):
+    """Everything that can be set."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="PLACEMAT_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
+    )
+
+    state: State
+    kafka: Kafka
+    sources: dict[InstanceName, Source] = Field(min_length=1)
+    targets: dict[InstanceName, Target] = Field(default_factory=dict)
+    http: Http = Http()
+    log: Log = Log()
+
+    @model_validator(mode="after")
+    def _targets_name_what_their_source_captures(self) -> Settings:
+        for name, target in self.targets.items():
+            source = self.sources.get(target.source)
+            if source is None:
+                raise ValueError(f"targets.{name}.source: there is no source {target.source!r}")
+            for table in target.tables:
+                if table not in source.tables:
+                    raise ValueError(f"targets.{name}.tables: sources.{target.source} does not capture {table}")
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Variables of the environment come before the file, which `load` hands in as arguments."""
+        assert isinstance(init_settings, InitSettingsSource)
+        return env_settings, init_settings
+
+
+def load(path: Path = DEFAULT_PATH) -> Settings:
+    """Read and check the configuration.
+
+    Raises OperatorError (exit code 2) for a file that is missing, is not TOML, or holds what is not understood.
+    """
+    try:
+        values = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise OperatorError(
+            f"There is no configuration file {path}.", "Write one with: placemat config init", exit_code=2
+        ) from None
+    except tomllib.TOMLDecodeError as error:
+        raise OperatorError(f"{path} is not TOML: {error}.", "Correct that line.", exit_code=2) from None
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        raise OperatorError(
+            f"{path} cannot be used: {_first_fault(error)}.",
+            "Correct it; placemat config schema prints every key that there is.",
+            exit_code=2,
+        ) from None
+
+
+def _first_fault(error: ValidationError) -> str:
+    faults = error.errors(include_url=False, include_input=False)
+    first = faults[0]
+    place = ".".join(str(part) for part in first["loc"])
+    what = "there is no such key" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    return f"{place}: {what}{more}" if place else f"{what}{more}"

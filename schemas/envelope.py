@@ -1,0 +1,99 @@
+"""What stands in a topic: change events, transaction ends, and requests for whole rows.
+
+The change event is a superset of Debezium's envelope. `schemas/json/` holds the exported JSON Schema.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Op = Literal["c", "u", "d", "r", "t", "m"]
+"""Create, update, delete, read (snapshot), truncate, message."""
+
+Row = dict[str, Any]
+"""Column name to value: JSON as it comes, decimals and times as strings, binary as base64."""
+
+
+class Shape(BaseModel):
+    """Unknown fields are allowed: a reader of today reads what a writer of tomorrow adds."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class EventSource(Shape):
+    """Where an event comes from."""
+
+    version: str
+    connector: Literal["postgresql"]
+    name: str
+    """The source's name in the configuration."""
+    ts_ms: int
+    """Commit time, in milliseconds since 1970."""
+    snapshot: Literal["false", "incremental"]
+    db: str
+    sequence: str
+    """JSON array of two strings: commit LSN and LSN of the change, decimal."""
+    schema_: Annotated[str, Field(alias="schema")]
+    table: str
+    txId: int | None  # noqa: N815  Debezium's name
+    lsn: int
+    timeline: int
+    commit_lsn: int
+    ordinal: int
+    """Place among all changes of the transaction, from 1, before any filter."""
+    origin: str | None
+    """Replication origin of the transaction, as PostgreSQL knows it."""
+
+
+class EventTransaction(Shape):
+    """The transaction that an event belongs to."""
+
+    id: str
+    total_order: int
+    data_collection_order: int
+
+
+class ChangeEvent(Shape):
+    """One change of one row, or of one table."""
+
+    before: Row | None
+    """The old row as far as PostgreSQL sends it: the key of a deleted row, or the whole row under FULL."""
+    after: Row | None
+    """The new row without the columns named in `unchanged`; None in an `r` says that the key has no row."""
+    source: EventSource
+    op: Op
+    ts_ms: int
+    transaction: EventTransaction | None
+    unchanged: list[str] | None = None
+    """Columns whose stored value was not touched and not sent: their value is unknown here, never NULL."""
+    moved_from: Row | None = None
+    """With op `c`: the key that this row had before."""
+    moved_to: Row | None = None
+    """With op `d`: the key that this row has now."""
+    oversize: int | None = None
+    """Bytes of a record that was too large to publish: `after` holds the key alone."""
+
+
+class TransactionEnd(Shape):
+    """The end of a transaction, or of one chunk of a snapshot, on the transactions topic."""
+
+    kind: Literal["tx", "snapshot"]
+    timeline: int
+    commit_lsn: int
+    ts_us: int
+    """Commit time, in microseconds since 1970."""
+    xid: int
+    counts: dict[str, dict[str, int]]
+    """Records by topic and partition, whether sent now, sent before, or left out as too large."""
+    epoch: int
+
+
+class RowRequest(Shape):
+    """A target asks for one row to be read whole from the source."""
+
+    target: str
+    schema_: Annotated[str, Field(alias="schema")]
+    table: str
+    key: Row

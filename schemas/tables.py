@@ -1,0 +1,115 @@
+"""The daemon's own tables, in its own database. Migrations are in `schemas/migrations`."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Integer,
+    MetaData,
+    Numeric,
+    Table,
+    Text,
+    func,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+SCHEMA = "placemat"
+
+metadata = MetaData(
+    schema=SCHEMA,
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+    },
+)
+
+# LSNs are unsigned 64-bit numbers: bigint would lose the upper half of their range.
+LSN = Numeric(20, 0)
+
+sources = Table(
+    "sources",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("system_identifier", Text, nullable=False),
+    Column("timeline", Integer, nullable=False),
+    Column("slot", Text, nullable=False),
+    Column("publication", Text, nullable=False),
+    Column("cluster_id", Text, nullable=False, comment="Kafka cluster that holds the topics"),
+    Column("epoch", BigInteger, nullable=False, server_default="0", comment="raised by each capture that takes over"),
+    Column("flush_lsn", LSN, nullable=False, comment="highest position ever reported to the slot"),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("updated_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    CheckConstraint("epoch >= 0", name="epoch"),
+    comment="one row per captured database",
+)
+
+topics = Table(
+    "topics",
+    metadata,
+    Column("source", Text, ForeignKey(sources.c.name, ondelete="CASCADE"), primary_key=True),
+    Column("topic", Text, primary_key=True),
+    Column("topic_id", Text, nullable=False, comment="changes when a topic is made anew"),
+    Column("partitions", Integer, nullable=False),
+    comment="topics as they were when init made or found them",
+)
+
+partitions = Table(
+    "partitions",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("topic", Text, primary_key=True),
+    Column("partition", Integer, primary_key=True),
+    Column("acked_offset", BigInteger, nullable=False, comment="of the newest record that Kafka acknowledged"),
+    Column("timeline", Integer, nullable=False),
+    Column("commit_lsn", LSN, nullable=False),
+    Column("ordinal", BigInteger, nullable=False),
+    ForeignKeyConstraint(["source", "topic"], [topics.c.source, topics.c.topic], ondelete="CASCADE"),
+    comment="newest acknowledged record by partition, for partitions that retention has emptied",
+)
+
+snapshots = Table(
+    "snapshots",
+    metadata,
+    Column("source", Text, ForeignKey(sources.c.name, ondelete="CASCADE"), primary_key=True),
+    Column("table_name", Text, primary_key=True, comment="schema.table"),
+    Column("place", Integer, nullable=False, comment="order of the tables: parents before children"),
+    Column(
+        "last_key", JSONB, comment="last key of the last finished chunk, as texts in key order; null before the first"
+    ),
+    Column("rows", BigInteger, nullable=False, server_default="0"),
+    Column("chunks", BigInteger, nullable=False, server_default="0"),
+    Column("done_at", DateTime(timezone=True)),
+    comment="progress of the initial copy",
+)
+
+relations = Table(
+    "relations",
+    metadata,
+    Column("source", Text, ForeignKey(sources.c.name, ondelete="CASCADE"), primary_key=True),
+    Column("table_name", Text, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("commit_lsn", LSN, nullable=False, comment="first transaction that used this version"),
+    Column("shape", JSONB, nullable=False, comment="columns with type, typmod and key flag; replica identity"),
+    Column("recorded_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    comment="every version of a captured table's columns",
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("name", Text, primary_key=True, comment="capture:<source> or apply:<target>"),
+    Column("instance", Text, primary_key=True, comment="host and process"),
+    Column("state", Text, nullable=False),
+    Column("detail", Text, comment="sentence for the operator, when it does not run"),
+    Column("started_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("seen_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    CheckConstraint("state IN ('starting', 'standby', 'running', 'waiting', 'stopped', 'failed')", name="state"),
+    comment="what runs, as told by the workers themselves",
+)
