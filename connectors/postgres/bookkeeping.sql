@@ -1,0 +1,54 @@
+-- What the sink keeps in the target, in the target's own transactions. Safe to run again.
+
+CREATE TABLE IF NOT EXISTS placemat.lanes (
+    source text NOT NULL,
+    lane text NOT NULL DEFAULT 'main',
+    epoch bigint NOT NULL DEFAULT 0,
+    transactions_offset bigint NOT NULL DEFAULT 0,
+    timeline integer NOT NULL DEFAULT 0,
+    commit_lsn numeric(20, 0) NOT NULL DEFAULT 0,
+    applied_at timestamptz,
+    PRIMARY KEY (source, lane)
+);
+COMMENT ON TABLE placemat.lanes IS 'through which commit each lane of tables is applied; the epoch fences replaced workers';
+COMMENT ON COLUMN placemat.lanes.transactions_offset IS 'next record of the transactions topic';
+
+CREATE TABLE IF NOT EXISTS placemat.offsets (
+    source text NOT NULL,
+    topic text NOT NULL,
+    partition integer NOT NULL,
+    next_offset bigint NOT NULL,
+    timeline integer NOT NULL DEFAULT 0,
+    commit_lsn numeric(20, 0) NOT NULL DEFAULT 0,
+    ordinal bigint NOT NULL DEFAULT 0,
+    PRIMARY KEY (source, topic, partition)
+);
+COMMENT ON TABLE placemat.offsets IS 'first record not taken, and highest position taken, by partition';
+
+CREATE TABLE IF NOT EXISTS placemat.parked (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    source text NOT NULL,
+    table_name text NOT NULL,
+    key text NOT NULL,
+    kind text NOT NULL CHECK (kind IN ('refused', 'needs_full_row')),
+    sqlstate text,
+    reason text NOT NULL,
+    parked_at timestamptz NOT NULL DEFAULT now(),
+    attempts integer NOT NULL DEFAULT 1,
+    request text CHECK (request IN ('redrive', 'discard')),
+    requested_by text,
+    UNIQUE (source, table_name, key)
+);
+COMMENT ON TABLE placemat.parked IS 'keys that wait: later events of a parked key queue behind it, other keys flow';
+COMMENT ON COLUMN placemat.parked.request IS 'what an operator asked for; the worker does it';
+
+CREATE TABLE IF NOT EXISTS placemat.parked_events (
+    parked_id bigint NOT NULL REFERENCES placemat.parked ON DELETE CASCADE,
+    place bigint NOT NULL,
+    topic text NOT NULL,
+    partition integer NOT NULL,
+    "offset" bigint NOT NULL,
+    event text NOT NULL,
+    PRIMARY KEY (parked_id, place)
+);
+COMMENT ON TABLE placemat.parked_events IS 'the events of a refused key, in order, as they stand in the topic';
