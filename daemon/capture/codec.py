@@ -1,0 +1,190 @@
+"""From the cells of one relation to the bytes of a key and an envelope, without a dict between."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+import orjson
+
+from daemon.capture.pgoutput import UNCHANGED, Cell, Relation
+from daemon.capture.values import Encoder, encoder
+from schemas.topics import table_topic
+
+VERSION: Final = "0.1.0"
+
+
+class Record(NamedTuple):
+    """What goes into a topic: key and value."""
+
+    key: bytes
+    value: bytes
+
+
+@dataclass(slots=True)
+class Head:
+    """What all records of one transaction share."""
+
+    timeline: int
+    commit_lsn: int
+    ts_us: int
+    xid: int | None
+    snapshot: bool = False
+    origin: str | None = None
+    orders: dict[str, int] = field(default_factory=dict)
+    """Records so far by table: the envelope's data_collection_order."""
+    fragments: dict[str, bytes] = field(default_factory=dict)
+    """The constant part of `source`, by table."""
+
+
+class Codec:
+    """Writes the records of one version of one relation.
+
+    `key_columns` are the names that make the record key. One codec serves one source; it is not shared by threads.
+    """
+
+    def __init__(self, source: str, database: str, relation: Relation, key_columns: Sequence[str]) -> None:
+        names = [column.name for column in relation.columns]
+        self.relation = relation
+        self.topic = table_topic(source, relation.schema, relation.table)
+        self.key_columns = tuple(key_columns)
+        self._source = source
+        self._database = database
+        self._names = names
+        self._labels = [orjson.dumps(name) + b":" for name in names]
+        self._encoders: list[Encoder] = [encoder(column.type_oid) for column in relation.columns]
+        self._keys = [names.index(name) for name in key_columns]
+
+    def insert(self, head: Head, lsn: int, ordinal: int, now_ms: int, row: Sequence[Cell]) -> Record:
+        tail = self._tail(head, lsn, ordinal, now_ms, b"c")
+        return Record(self.key(row), b'{"before":null,"after":%b%b' % (self._object(row), tail))
+
+    def read(self, head: Head, ordinal: int, now_ms: int, row: Sequence[Cell]) -> Record:
+        """A row of a snapshot."""
+        tail = self._tail(head, head.commit_lsn, ordinal, now_ms, b"r")
+        return Record(self.key(row), b'{"before":null,"after":%b%b' % (self._object(row), tail))
+
+    def absent(self, head: Head, ordinal: int, now_ms: int, key: bytes) -> Record:
+        """A key that was asked for and has no row."""
+        return Record(key, b'{"before":null,"after":null%b' % self._tail(head, head.commit_lsn, ordinal, now_ms, b"r"))
+
+    def delete(self, head: Head, lsn: int, ordinal: int, now_ms: int, kind: str, old: Sequence[Cell]) -> Record:
+        tail = self._tail(head, lsn, ordinal, now_ms, b"d")
+        return Record(self.key(old), b'{"before":%b,"after":null%b' % (self._old(kind, old), tail))
+
+    def truncate(self, head: Head, lsn: int, ordinal: int, now_ms: int) -> Record:
+        return Record(b"", b'{"before":null,"after":null%b' % self._tail(head, lsn, ordinal, now_ms, b"t"))
+
+    def update(
+        self, head: Head, lsn: int, ordinal: int, now_ms: int, kind: str, old: Sequence[Cell], new: list[Cell]
+    ) -> tuple[Record] | tuple[Record, Record]:
+        """One record; or, when the key has changed, two with adjacent ordinals: the old key goes, the new one comes."""
+        if old:
+            self._fill(kind, old, new)
+        before = self._old(kind, old) if old else b"null"
+        key = self.key(new)
+        after = self._object(new)
+        unchanged = self._unchanged(new)
+        if old and (gone := self.key(old)) != key:
+            deleted = b'{"before":%b,"after":null,"moved_to":%b%b' % (
+                before,
+                key,
+                self._tail(head, lsn, ordinal, now_ms, b"d"),
+            )
+            created = b'{"before":null,"after":%b%b,"moved_from":%b%b' % (
+                after,
+                unchanged,
+                gone,
+                self._tail(head, lsn, ordinal + 1, now_ms, b"c"),
+            )
+            return Record(gone, deleted), Record(key, created)
+        tail = self._tail(head, lsn, ordinal, now_ms, b"u")
+        return (Record(key, b'{"before":%b,"after":%b%b%b' % (before, after, unchanged, tail)),)
+
+    def oversize(self, record: Record, head: Head, lsn: int, ordinal: int, now_ms: int) -> Record:
+        """What stands for a record that is larger than the topic takes: same key, same place, no row."""
+        tail = self._tail(head, lsn, ordinal, now_ms, b"r" if head.snapshot else b"u")
+        value = b'{"before":null,"after":%b,"oversize":%d%b' % (record.key, len(record.value), tail)
+        return Record(record.key, value)
+
+    def key(self, row: Sequence[Cell]) -> bytes:
+        """The record key: JSON of the key columns, in the order in which the key names them."""
+        parts = []
+        for at in self._keys:
+            cell = row[at]
+            if cell is None or cell is UNCHANGED:
+                raise ValueError(f"{self.relation.name}: a row came without its key column {self._names[at]}")
+            parts.append(self._labels[at] + self._encoders[at](cell))
+        return b"{%b}" % b",".join(parts)
+
+    def _fill(self, kind: str, old: Sequence[Cell], new: list[Cell]) -> None:
+        """Take what the new tuple leaves out from the old one: all of it under FULL, the key otherwise."""
+        for at in range(len(new)) if kind == "O" else self._keys:
+            if new[at] is UNCHANGED:
+                new[at] = old[at]
+
+    def _object(self, row: Sequence[Cell]) -> bytes:
+        parts = []
+        for label, encode, cell in zip(self._labels, self._encoders, row, strict=True):
+            if cell is None:
+                parts.append(label + b"null")
+            elif cell is not UNCHANGED:
+                parts.append(label + encode(cell))
+        return b"{%b}" % b",".join(parts)
+
+    def _old(self, kind: str, old: Sequence[Cell]) -> bytes:
+        """The old row; of kind `K` only its identity was sent, and what else looks like NULL was not."""
+        if kind == "O":
+            return self._object(old)
+        sent = [
+            label + encode(cell)
+            for label, encode, cell, column in zip(
+                self._labels, self._encoders, old, self.relation.columns, strict=True
+            )
+            if column.key and cell is not None and cell is not UNCHANGED
+        ]
+        return b"{%b}" % b",".join(sent)
+
+    def _unchanged(self, new: Sequence[Cell]) -> bytes:
+        if UNCHANGED not in new:
+            return b""
+        names = [name for name, cell in zip(self._names, new, strict=True) if cell is UNCHANGED]
+        return b',"unchanged":%b' % orjson.dumps(names)
+
+    def _tail(self, head: Head, lsn: int, ordinal: int, now_ms: int, op: bytes) -> bytes:
+        table = self.relation.name
+        order = head.orders[table] = head.orders.get(table, 0) + 1
+        fragment = head.fragments.get(table) or self._fragment(head)
+        return b'%b"sequence":"[\\"%d\\",\\"%d\\"]","lsn":%d,"ordinal":%d},"op":"%b","ts_ms":%d,"transaction":%b}' % (
+            fragment,
+            head.commit_lsn,
+            lsn,
+            lsn,
+            ordinal,
+            op,
+            now_ms,
+            b"null"
+            if head.snapshot
+            else b'{"id":"%d:%d","total_order":%d,"data_collection_order":%d}'
+            % (head.xid, head.commit_lsn, ordinal, order),
+        )
+
+    def _fragment(self, head: Head) -> bytes:
+        values = {
+            "version": VERSION,
+            "connector": "postgresql",
+            "name": self._source,
+            "ts_ms": head.ts_us // 1000,
+            "snapshot": "incremental" if head.snapshot else "false",
+            "db": self._database,
+            "schema": self.relation.schema,
+            "table": self.relation.table,
+            "txId": head.xid,
+            "timeline": head.timeline,
+            "commit_lsn": head.commit_lsn,
+            "origin": head.origin,
+        }
+        fragment = b',"source":%b,' % orjson.dumps(values)[:-1]
+        head.fragments[self.relation.name] = fragment
+        return fragment
