@@ -1,0 +1,1 @@
+"""Real servers that come from package registries: PostgreSQL and Kafka for the demo, `dev` and the tests."""

@@ -1,0 +1,195 @@
+"""One server and its children as operating-system processes: start, signal, freeze, kill, wait."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
+
+LAUNCH = Path(__file__).with_name("launch.py")
+ADOPTION_TOLERANCE_SECONDS = 2.0
+LOG_LINES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An operating-system user that a server runs as."""
+
+    name: str
+    uid: int
+    gid: int
+
+
+class Process:
+    """A running server. `created` (seconds since 1970) tells it from a later process with its pid."""
+
+    def __init__(self, process: psutil.Process) -> None:
+        self._process = process
+        self.pid: int = process.pid
+        self.created: float = process.create_time()
+
+    @classmethod
+    def find(cls, pid: int, created: float) -> Process | None:
+        """The process that another run of ours has started, or None when it is gone."""
+        try:
+            found = cls(psutil.Process(pid))
+        except psutil.Error:
+            return None
+        same = abs(found.created - created) < ADOPTION_TOLERANCE_SECONDS
+        return found if same and found.running() else None
+
+    def running(self) -> bool:
+        return bool(self._process.is_running()) and not _zombie(self._process)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for the end; False when it still runs after so many seconds."""
+        return _wait(self._process, seconds)
+
+    def stop(self, first: signal.Signals, seconds: float) -> None:
+        """Send a signal, wait, and kill whatever is still there after so many seconds."""
+        self.resume()
+        _send(self._process, first)
+        if not self.wait(seconds):
+            self.kill()
+
+    def kill(self) -> None:
+        """SIGKILL to the server and all its children, none of which can answer or be replaced meanwhile."""
+        tree = self._stopped_tree()
+        for member in tree:
+            _send(member, signal.SIGKILL)
+        for member in tree:
+            _wait(member, 10.0)
+
+    def pause(self) -> None:
+        self._stopped_tree()
+
+    def resume(self) -> None:
+        for member in self._tree():
+            _send(member, signal.SIGCONT)
+
+    def _stopped_tree(self) -> list[psutil.Process]:
+        _send(self._process, signal.SIGSTOP)
+        tree = self._tree()
+        for member in tree:
+            _send(member, signal.SIGSTOP)
+        return tree
+
+    def _tree(self) -> list[psutil.Process]:
+        try:
+            return [self._process, *self._process.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return [self._process]
+
+
+def spawn(
+    command: Sequence[str | Path], *, log: Path, account: Account | None, death_signal: signal.Signals | None
+) -> Process:
+    """Start a server in a session of its own, so that a terminal's Ctrl-C reaches us and not it.
+
+    Standard output and error are appended to `log`. With a death signal the server gets it when this process
+    ends in whatever way (Linux only); with None it outlives this process.
+    """
+    uid, gid = (account.uid, account.gid) if account else (-1, -1)
+    arguments = [os.getpid(), int(death_signal or 0), uid, gid, *command]
+    launch = [sys.executable, "-I", "-S", LAUNCH, *arguments]
+
+    def start() -> psutil.Process:
+        with log.open("ab") as output:
+            return psutil.Popen(
+                [str(part) for part in launch],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env=_environment(),
+                cwd="/",
+            )
+
+    return Process(_spawner().run(start))
+
+
+def _environment() -> dict[str, str]:
+    """Ours without what would steer a server: PGDATA, PGOPTIONS, JAVA_TOOL_OPTIONS and their like."""
+    steering = ("PG", "JAVA", "JDK_JAVA", "_JAVA", "CLASSPATH", "KAFKA", "LC_", "LANG")
+    return {name: value for name, value in os.environ.items() if not name.startswith(steering)} | {"LC_ALL": "C"}
+
+
+class _Spawner:
+    """Starts processes from one thread that lives as long as this process.
+
+    The death signal is sent when the *thread* ends that started the server, so no thread of a caller will do.
+    """
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self._work: queue.SimpleQueue[tuple[Callable[[], psutil.Process], Future[psutil.Process]]] = queue.SimpleQueue()
+        threading.Thread(target=self._serve, name="server-spawner", daemon=True).start()
+
+    def run(self, start: Callable[[], psutil.Process]) -> psutil.Process:
+        started: Future[psutil.Process] = Future()
+        self._work.put((start, started))
+        return started.result()
+
+    def _serve(self) -> None:
+        while True:
+            start, started = self._work.get()
+            try:
+                started.set_result(start())
+            except BaseException as error:  # noqa: BLE001 - handed to the caller, who waits for it
+                started.set_exception(error)
+
+
+_lock = threading.Lock()
+_the_spawner: _Spawner | None = None
+
+
+def _spawner() -> _Spawner:
+    """This process's own: a fork has none of its parent's threads."""
+    global _the_spawner
+    with _lock:
+        if _the_spawner is None or _the_spawner.pid != os.getpid():
+            _the_spawner = _Spawner()
+        return _the_spawner
+
+
+def _send(process: psutil.Process, number: signal.Signals) -> None:
+    try:
+        process.send_signal(number)
+    except psutil.NoSuchProcess:
+        return
+
+
+def _wait(process: psutil.Process, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while (left := deadline - time.monotonic()) > 0:
+        try:
+            process.wait(min(left, 0.1))
+            return True
+        except psutil.TimeoutExpired:
+            # A dead orphan stays a zombie where nobody reaps it, as in a container without an init.
+            if _zombie(process):
+                return True
+    return False
+
+
+def _zombie(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
+
+
+def log_end(log: Path) -> str:
+    """The last lines of a server's log, for the sentence that says why it did not start."""
+    lines = log.read_text(errors="replace").splitlines()[-LOG_LINES:]
+    return " | ".join(line.strip() for line in lines) or "(nothing)"
