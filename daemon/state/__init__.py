@@ -1,0 +1,1 @@
+"""The daemon's own database: the engine, and one module per group of tables."""

@@ -1,0 +1,130 @@
+"""The daemon's own database: connecting, migrating, and checking that it fits this code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import sqlalchemy
+from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
+
+from daemon.errors import OperatorError
+from schemas.tables import SCHEMA
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+CONNECT_TIMEOUT_SECONDS = 5
+_MIGRATION_LOCK = 0x706C6163656D6174  # "placemat": one migration at a time in a database
+
+
+def connect(url: str) -> sqlalchemy.Engine:
+    """An engine over psycopg 3; it connects when it is first used, and checks a pooled connection before each use."""
+
+    def open_connection() -> psycopg.Connection[Any]:
+        return psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_SECONDS, application_name="placemat state")
+
+    return sqlalchemy.create_engine("postgresql+psycopg://", creator=open_connection, pool_pre_ping=True, pool_size=4)
+
+
+@contextmanager
+def opened(url: str) -> Iterator[sqlalchemy.Engine]:
+    """`connect`, closed at the end."""
+    engine = connect(url)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def migrate(engine: sqlalchemy.Engine) -> None:
+    """Create schema `placemat` and bring it to this code's revision, in one transaction; safe to repeat.
+
+    Raises OperatorError when the database is down, is newer than this code, or the role may not create the schema.
+    """
+    from alembic import command
+
+    _refuse_newer(engine)
+    try:
+        with engine.begin() as connection:
+            connection.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+            if not sqlalchemy.inspect(connection).has_schema(SCHEMA):
+                connection.execute(sqlalchemy.schema.CreateSchema(SCHEMA))
+            command.upgrade(migration_config(connection), "head")
+    except ProgrammingError as error:
+        if not isinstance(error.orig, psycopg.errors.InsufficientPrivilege):
+            raise
+        with engine.connect() as connection:
+            role = connection.execute(sqlalchemy.text("SELECT current_user")).scalar()
+        raise OperatorError(
+            f"Role {role} may not keep its tables in schema {SCHEMA} of the state database.",
+            f"As the owner of that database run: CREATE SCHEMA {SCHEMA} AUTHORIZATION {role}",
+        ) from None
+
+
+def check(engine: sqlalchemy.Engine) -> None:
+    """Raise OperatorError when the state database is down, not prepared, or of another version than this code."""
+    found = _refuse_newer(engine)
+    head = _head()
+    if found is None:
+        raise OperatorError("The state database is not prepared.", "Run: placemat init")
+    if found != head:
+        raise OperatorError(
+            f"The state database is at version {found}, and this placemat needs {head}.", "Run: placemat init"
+        )
+
+
+def migration_config(connection: sqlalchemy.Connection) -> Config:
+    """Alembic's configuration for one connection, without an ini file, also from an installed package."""
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", "schemas:migrations")
+    config.attributes["connection"] = connection
+    return config
+
+
+def _refuse_newer(engine: sqlalchemy.Engine) -> str | None:
+    found = _revision(engine)
+    if found is not None and found not in _known():
+        raise OperatorError(
+            f"The state database is at version {found}, which this placemat does not know: a newer one made it.",
+            "Install that newer version of placemat-sync.",
+        )
+    return found
+
+
+def _revision(engine: sqlalchemy.Engine) -> str | None:
+    try:
+        with engine.connect() as connection:
+            if not sqlalchemy.inspect(connection).has_table("alembic_version", SCHEMA):
+                return None
+            return connection.execute(sqlalchemy.text(f"SELECT version_num FROM {SCHEMA}.alembic_version")).scalar()
+    except (OperationalError, psycopg.Error, DBAPIError) as error:
+        raise unreachable(error) from None
+
+
+def unreachable(error: Exception) -> OperatorError:
+    """The sentence for a state database that does not answer."""
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    reason = " ".join(str(cause).split()).rstrip(".")
+    return OperatorError(
+        f"The state database cannot be used: {reason}.",
+        "Start it, or correct state.url (variable PLACEMAT_STATE__URL).",
+    )
+
+
+def _head() -> str:
+    return next(iter(_known()))
+
+
+def _known() -> list[str]:
+    """Every revision that this code knows, newest first."""
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", "schemas:migrations")
+    return [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
