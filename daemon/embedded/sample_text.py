@@ -17,8 +17,8 @@ GIVEN_NAMES = (
 FAMILY_NAMES = (
     "Ashgrove", "Bellweather", "Brightwater", "Castellano", "Chau-Merrin", "D'Almeida", "Dunmarra", "Everglade",
     "Fairweather", "Garlock", "Hartigan-Lo", "Ironside", "Jessamine", "Kallista", "Lindqvist", "Marrable",
-    "Nguyễn-Hall", "O'Farrelly", "Papadelis", "Quillam", "Rosewarne", "Saltbush", "Tuilagi-Reed", "Underhill", "Vanstone", "Wattleton",
-    "Yallambee", "Zieliński",
+    "Nguyễn-Hall", "O'Farrelly", "Papadelis", "Quillam", "Rosewarne", "Saltbush", "Tuilagi-Reed", "Underhill",
+    "Vanstone", "Wattleton", "Yallambee", "Zieliński",
 )  # fmt: skip
 BACKGROUNDS = (
     "First Nations", "Torres Strait Islander", "Pasifika", "Māori", "Greek Australian", "Italian Australian",
