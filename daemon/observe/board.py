@@ -1,0 +1,74 @@
+"""The board on which this process's workers stand: written by their threads, read by health, metrics and state."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import get_args
+
+from daemon.observe import metrics
+from daemon.state.workers import WorkerState
+
+HUNG_AFTER_SECONDS = 300.0
+"""A worker that says that it runs, and then nothing for this long, is taken for hung."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where one worker stands. `told_at` is the time of its latest report, in seconds of the monotonic clock."""
+
+    state: WorkerState
+    detail: str | None
+    told_at: float
+    thread: threading.Thread | None = None
+
+
+class Board:
+    """Thread-safe; `changed` is set whenever a state changes."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._standings: dict[str, Standing] = {}
+        self.changed = threading.Event()
+
+    def enter(self, name: str, thread: threading.Thread | None) -> None:
+        """Note the thread that carries a worker."""
+        with self._lock:
+            self._standings[name] = Standing("starting", None, self._clock(), thread)
+        self._announce(name, "starting")
+
+    def report(self, name: str, state: WorkerState, detail: str | None = None) -> None:
+        """Note what a worker says of itself; the same again counts as a sign of life."""
+        with self._lock:
+            before = self._standings[name]
+            self._standings[name] = replace(before, state=state, detail=detail, told_at=self._clock())
+        if (state, detail) != (before.state, before.detail):
+            self._announce(name, state)
+
+    def standings(self) -> dict[str, Standing]:
+        with self._lock:
+            return dict(self._standings)
+
+    def ready(self) -> bool:
+        """Every worker runs, or stands by for another instance."""
+        standings = self.standings()
+        return bool(standings) and all(one.state in ("running", "standby") for one in standings.values())
+
+    def ailing(self) -> list[str]:
+        """Workers whose thread is dead without having said why, or which are hung."""
+        return [name for name, one in self.standings().items() if self._is_dead(one) or self._is_hung(one)]
+
+    def _is_dead(self, one: Standing) -> bool:
+        ended = one.thread is not None and one.thread.ident is not None and not one.thread.is_alive()
+        return ended and one.state not in ("stopped", "failed")
+
+    def _is_hung(self, one: Standing) -> bool:
+        return one.state == "running" and self._clock() - one.told_at > HUNG_AFTER_SECONDS
+
+    def _announce(self, name: str, state: WorkerState) -> None:
+        for possible in get_args(WorkerState):
+            metrics.WORKER_STATE.labels(name, possible).set(possible == state)
+        self.changed.set()

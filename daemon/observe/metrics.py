@@ -1,0 +1,52 @@
+"""Every metric, in one place: base units in the name, few values per label, never a key or a value of a row.
+
+A series exists only once its number is known: nothing starts as a made-up 0.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+CAPTURED_RECORDS = Counter(
+    "placemat_captured_records_total", "Records that Kafka acknowledged, all topics of a source.", ["source"]
+)
+CAPTURED_BYTES = Counter("placemat_captured_bytes_total", "Bytes of acknowledged records, keys and values.", ["source"])
+CAPTURED_TRANSACTIONS = Counter(
+    "placemat_captured_transactions_total", "Transaction ends that Kafka acknowledged.", ["source"]
+)
+SKIPPED_RECORDS = Counter(
+    "placemat_skipped_records_total", "Records that were in their topic already and were not sent again.", ["source"]
+)
+OVERSIZE_RECORDS = Counter(
+    "placemat_oversize_records_total", "Records too large to publish, replaced by a placeholder.", ["source"]
+)
+SNAPSHOT_ROWS = Counter("placemat_snapshot_rows_total", "Rows published by the initial copy.", ["source"])
+CAPTURE_CONFIRMED_LSN = Gauge(
+    "placemat_capture_confirmed_lsn_bytes", "Position confirmed to the slot, in bytes of WAL.", ["source"]
+)
+CAPTURE_LAG_BYTES = Gauge(
+    "placemat_capture_lag_bytes", "WAL written by the source and not yet confirmed to its slot.", ["source"]
+)
+
+APPLIED_RECORDS = Counter(
+    "placemat_applied_records_total", "Records whose outcome a target has committed.", ["target", "op"]
+)
+APPLIED_TRANSACTIONS = Counter(
+    "placemat_applied_transactions_total", "Source transactions that a target has committed.", ["target"]
+)
+LATE_RECORDS = Counter(
+    "placemat_late_records_total", "Records dropped because the target had them already.", ["target"]
+)
+APPLY_SECONDS = Histogram(
+    "placemat_apply_seconds",
+    "Commit in the source to commit in the target.",
+    ["target"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3_600),
+)
+PARKED_KEYS = Gauge("placemat_parked_keys", "Keys that wait for an operator or for their row.", ["target"])
+LAG_RECORDS = Gauge("placemat_lag_records", "Records in the topics that the target has not taken.", ["target"])
+LAG_SECONDS = Gauge("placemat_lag_seconds", "Age of the oldest transaction not yet applied.", ["target"])
+LAG_BYTES = Gauge("placemat_lag_bytes", "WAL between what is applied and the newest published commit.", ["target"])
+
+WORKER_STATE = Gauge("placemat_worker_state", "1 for the state that the worker is in.", ["worker", "state"])
+WORKER_RESTARTS = Counter("placemat_worker_restarts_total", "Starts after a failure.", ["worker"])
