@@ -52,10 +52,15 @@ def make_temporary(name: str, account: Account | None) -> Path:
 def make_given(directory: Path, account: Account | None) -> None:
     """Make a directory that the operator chose, private to the account.
 
-    Raises OperatorError when the account cannot reach it, as nobody can reach what is inside root's home.
+    Raises OperatorError when it cannot be made, or the account cannot reach it, as when it is in root's home.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    give(directory, account)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        give(directory, account)
+    except OSError as error:
+        raise OperatorError(
+            f"The data directory {directory} cannot be made: {error.strerror}.", "Choose another data directory."
+        ) from error
     if not reachable(directory, account):
         name = account.name if account else "this user"
         raise OperatorError(

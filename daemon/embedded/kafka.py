@@ -17,6 +17,7 @@ from confluent_kafka.admin import AdminClient
 
 from daemon.embedded.download import kafka_jars
 from daemon.embedded.ports import LOOPBACK, remembered_port
+from daemon.embedded.process import reasons
 from daemon.embedded.server import Server
 from daemon.errors import OperatorError
 
@@ -120,7 +121,7 @@ class KafkaServer(Server):
         )
         if made.returncode:
             raise OperatorError(
-                f"Kafka's storage could not be made in {root}: {_last(made.stderr or made.stdout)}.",
+                f"Kafka's storage could not be made in {root}: {reasons(made.stderr or made.stdout)[-1]}.",
                 "Look at the free disk space and at the owner of that directory.",
             )
 
@@ -136,7 +137,3 @@ def _java(root: Path) -> list[str | Path]:
     (root / "tmp").mkdir(exist_ok=True)
     classpath = os.pathsep.join(str(jar) for jar in kafka_jars())
     return [JAVA, *JVM, f"-Djava.io.tmpdir={root / 'tmp'}", "-cp", classpath]
-
-
-def _last(output: str) -> str:
-    return (output.strip().splitlines() or ["no reason given"])[-1].rstrip(".")

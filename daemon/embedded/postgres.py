@@ -15,6 +15,7 @@ import psycopg
 from daemon.embedded import directory as directories
 from daemon.embedded.ports import LOOPBACK
 from daemon.embedded.postgres_install import Version, binaries
+from daemon.embedded.process import reasons
 from daemon.embedded.server import Server
 from daemon.errors import OperatorError
 
@@ -105,7 +106,7 @@ class PostgresServer(Server):
         if made.returncode:
             directories.remove(root / "data")
             raise OperatorError(
-                f"A PostgreSQL cluster could not be made in {root}: {made.stderr.strip().splitlines()[-1]}.",
+                f"A PostgreSQL cluster could not be made in {root}: {reasons(made.stderr)[-1]}.",
                 "Look at the free disk space and at the owner of that directory.",
             )
 

