@@ -1,0 +1,201 @@
+"""What a verification found, as JSON and as text. `README.md` documents the JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from schemas.position import Lsn, format_lsn
+
+LISTED = 100
+"""Differences of a table that are listed; the rest is counted."""
+SHOWN_CHARACTERS = 60
+
+Kind = Literal["differs", "only_in_source", "only_in_target"]
+
+
+class Values(NamedTuple):
+    """A field's text on both sides; None is NULL."""
+
+    source: str | None
+    target: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One row that is not the same on both sides. `fields` are those that differ, of a row that both have."""
+
+    key: Mapping[str, str]
+    kind: Kind
+    fields: tuple[str, ...] = ()
+    values: Mapping[str, Values] | None = None
+    parked_id: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"key": dict(self.key), "kind": self.kind, "fields": list(self.fields)}
+        found["parked"] = self.parked_id
+        if self.values is not None:
+            found["values"] = {name: values._asdict() for name, values in self.values.items()}
+        return found
+
+
+@dataclass(slots=True)
+class TableReport:
+    """One table of one target. Filled while the table is compared."""
+
+    table: str
+    rows_source: int
+    rows_target: int
+    rows: int = 0
+    """Rows compared: of either side, each key once."""
+    fields: int = 0
+    """Fields compared, in rows that both sides have."""
+    differences: int = 0
+    still_changing: int = 0
+    parked: int = 0
+    """Those of the differences whose key is parked in the target."""
+    listed: list[Difference] = field(default_factory=list)
+    changing: list[Mapping[str, str]] = field(default_factory=list)
+
+    def add(self, difference: Difference) -> None:
+        self.differences += 1
+        self.parked += difference.parked_id is not None
+        if len(self.listed) < LISTED:
+            self.listed.append(difference)
+
+    def add_changing(self, key: Mapping[str, str]) -> None:
+        self.still_changing += 1
+        if len(self.changing) < LISTED:
+            self.changing.append(key)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "table": self.table,
+            "rows": {"source": self.rows_source, "target": self.rows_target, "compared": self.rows},
+            "fields": self.fields,
+            "differences": self.differences,
+            "still_changing": self.still_changing,
+            "parked": self.parked,
+            "listed": [difference.to_json() for difference in self.listed],
+            "changing": [dict(key) for key in self.changing],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class TargetReport:
+    """One target beside its source: every change committed up to `verified_through` is in what was compared."""
+
+    target: str
+    source: str
+    verified_through: Lsn
+    applying: bool | None
+    """Whether changes arrive; None when nothing differed, so that nothing had to be waited for."""
+    tables: tuple[TableReport, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "target": self.target,
+            "source": self.source,
+            "verified_through": format_lsn(self.verified_through),
+            "applying": self.applying,
+            "tables": [table.to_json() for table in self.tables],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """All targets. `sample` is the number of keys asked for, None when every row was compared."""
+
+    targets: tuple[TargetReport, ...]
+    sample: int | None
+    seconds: float
+
+    @property
+    def tables(self) -> list[TableReport]:
+        return [table for target in self.targets for table in target.tables]
+
+    @property
+    def differences(self) -> int:
+        return sum(table.differences for table in self.tables)
+
+    @property
+    def still_changing(self) -> int:
+        return sum(table.still_changing for table in self.tables)
+
+    @property
+    def clean(self) -> bool:
+        return self.differences == 0
+
+    def to_json(self) -> dict[str, Any]:
+        """The documented contract, as values that a JSON encoder takes."""
+        return {
+            "clean": self.clean,
+            "differences": self.differences,
+            "still_changing": self.still_changing,
+            "rows": sum(table.rows for table in self.tables),
+            "fields": sum(table.fields for table in self.tables),
+            "sample": self.sample,
+            "seconds": round(self.seconds, 3),
+            "targets": [target.to_json() for target in self.targets],
+        }
+
+    def render(self) -> str:
+        """The report for people, several lines without a final newline."""
+        lines = [line for target in self.targets for line in _render_target(target)]
+        rows, fields = sum(table.rows for table in self.tables), sum(table.fields for table in self.tables)
+        verdict = _count(self.differences, "difference") if self.differences else "No difference"
+        changing = f", {_count(self.still_changing, 'row')} still changing" if self.still_changing else ""
+        what = f"{_count(rows, 'row')} and {_count(fields, 'field')}"
+        return "\n".join([*lines, f"{verdict}{changing} in {what} compared ({self.seconds:.1f} s)."])
+
+
+def _render_target(report: TargetReport) -> list[str]:
+    lines = [f"{report.target} beside {report.source}, verified through {format_lsn(report.verified_through)}"]
+    if report.applying is False:
+        lines.append(f"  Nothing is applying to {report.target}: changes in flight are shown as differences.")
+    for table in report.tables:
+        lines += _render_table(table, report)
+    return lines
+
+
+def _render_table(table: TableReport, report: TargetReport) -> list[str]:
+    verdict = _count(table.differences, "difference") if table.differences else "no difference"
+    parked = f" ({table.parked:,} parked)" if table.parked else ""
+    counts = f"{_count(table.rows_source, 'row')} in {report.source}, {table.rows_target:,} in {report.target}"
+    lines = [f"  {table.table}: {counts}; {table.rows:,} compared: {verdict}{parked}"]
+    lines += [f"    {_render_difference(difference, report)}" for difference in table.listed]
+    if table.differences > len(table.listed):
+        lines.append(f"    and {table.differences - len(table.listed):,} more")
+    lines += [f"    {_render_key(key)}: still changing" for key in table.changing]
+    if table.still_changing > len(table.changing):
+        lines.append(f"    and {table.still_changing - len(table.changing):,} more still changing")
+    return lines
+
+
+def _render_difference(difference: Difference, report: TargetReport) -> str:
+    if difference.kind == "differs":
+        what = ", ".join(difference.fields) + (" differs" if len(difference.fields) == 1 else " differ")
+    else:
+        what = f"only in {report.source if difference.kind == 'only_in_source' else report.target}"
+    parked = f" (parked #{difference.parked_id})" if difference.parked_id is not None else ""
+    shown = "".join(
+        f"\n      {name}: {_render_value(values.source)} in {report.source}, "
+        f"{_render_value(values.target)} in {report.target}"
+        for name, values in (difference.values or {}).items()
+    )
+    return f"{_render_key(difference.key)}: {what}{parked}{shown}"
+
+
+def _render_key(key: Mapping[str, str]) -> str:
+    return ", ".join(f"{name}={text}" for name, text in key.items())
+
+
+def _render_value(text: str | None) -> str:
+    if text is None:
+        return "NULL"
+    return repr(text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + "…")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

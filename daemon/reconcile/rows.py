@@ -1,0 +1,128 @@
+"""Reading a table's rows from one side: by chunks in key order, by given keys, or at random."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from psycopg import sql
+
+from daemon.reconcile.shape import Column, Shape, quoted
+from daemon.reconcile.side import Side
+
+CHUNK_ROWS = 2_000
+
+Key = tuple[str, ...]
+"""The texts of the key columns, in key order."""
+
+
+class Version(NamedTuple):
+    """One version of a row: the transaction that wrote it on this side, and a hash over the compared columns."""
+
+    xmin: str
+    digest: bytes
+
+
+class Fields(NamedTuple):
+    """One version of a row, with the texts of the compared columns; None is NULL."""
+
+    xmin: str
+    texts: tuple[str | None, ...]
+
+
+class Rows:
+    """The rows of one table on one side. Rows are hashed by the server; values travel only where asked for."""
+
+    def __init__(self, side: Side, shape: Shape, key: Sequence[str], columns: Sequence[str]) -> None:
+        self.side = side
+        self.shape = shape
+        self.columns = tuple(columns)
+        key_columns = [shape.columns[name] for name in key]
+        compared = [shape.columns[name] for name in columns]
+        asked = [sql.Identifier(f"k{at}") for at in range(len(key))]
+        self._width = len(key)
+        self._parts: dict[str, sql.Composable] = {
+            "table": quoted(shape.schema, shape.table),
+            "key": _list(_qualified(column) for column in key_columns),
+            "key_texts": _list(_text(column) for column in key_columns),
+            "last": _list(column.cast(sql.SQL("%s")) for column in key_columns),
+            "digest": sql.SQL("sha256(convert_to(ROW({})::text, 'UTF8'))").format(_list(map(_canonical, compared))),
+            "texts": _list(map(_text, compared)),
+            "asked": _list([sql.SQL("%s::text[]")] * len(key)),
+            "asked_names": _list(asked),
+            "match": sql.SQL(" AND ").join(
+                sql.SQL("{} = {}").format(_qualified(column), column.cast(sql.SQL("asked.{}").format(name)))
+                for column, name in zip(key_columns, asked, strict=True)
+            ),
+        }
+
+    def count(self) -> int:
+        (row,) = self.side.rows(self._sql("SELECT count(*) FROM {table}"))
+        return int(row[0])
+
+    def chunks(self) -> Iterator[dict[Key, Version]]:
+        """Every row in key order, a bounded number at a time, each chunk as it is when it is read."""
+        for rows in self._pages("SELECT {key_texts}, t.xmin::text, {digest} FROM {table} t"):
+            yield {row[:-2]: Version(*row[-2:]) for row in rows}
+
+    def key_chunks(self) -> Iterator[list[Key]]:
+        """Every key in key order, a bounded number at a time."""
+        return self._pages("SELECT {key_texts} FROM {table} t")
+
+    def sample(self, size: int) -> list[Key]:
+        """Random keys; every key when there are no more than `size`."""
+        return self.side.rows(self._sql("SELECT {key_texts} FROM {table} t ORDER BY random() LIMIT %s"), [size])
+
+    def present(self, keys: Sequence[Key]) -> set[Key]:
+        """Those of the keys that have a row."""
+        return {keys[place - 1] for (place,) in self._asked("asked.place", keys)}
+
+    def versions(self, keys: Sequence[Key]) -> dict[Key, Version]:
+        """The version of each key's row, for those that have one."""
+        found = self._asked("asked.place, t.xmin::text, {digest}", keys)
+        return {keys[place - 1]: Version(*version) for place, *version in found}
+
+    def fields(self, keys: Sequence[Key]) -> dict[Key, Fields]:
+        """The compared columns of each key's row, for those that have one."""
+        found = self._asked("asked.place, t.xmin::text, {texts}", keys)
+        return {keys[place - 1]: Fields(xmin, tuple(texts)) for place, xmin, *texts in found}
+
+    def _pages(self, select: str) -> Iterator[list[tuple[Any, ...]]]:
+        last: Key | None = None
+        while True:
+            after = " WHERE ({key}) > ({last})" if last else ""
+            query = self._sql(select + after + " ORDER BY {key} LIMIT %s")
+            page = self.side.rows(query, [*(last or ()), CHUNK_ROWS])
+            if page:
+                yield page
+            if len(page) < CHUNK_ROWS:
+                return
+            last = page[-1][: self._width]
+
+    def _asked(self, select: str, keys: Sequence[Key]) -> list[tuple[Any, ...]]:
+        query = self._sql(
+            "SELECT " + select + " FROM unnest({asked}) WITH ORDINALITY AS asked ({asked_names}, place)"
+            " JOIN {table} t ON {match}"
+        )
+        return self.side.rows(query, [list(texts) for texts in zip(*keys, strict=True)]) if keys else []
+
+    def _sql(self, text: str) -> sql.Composed:
+        return sql.SQL(text).format(**self._parts)
+
+
+def _list(parts: Iterable[sql.Composable]) -> sql.Composed:
+    return sql.SQL(", ").join(parts)
+
+
+def _qualified(column: Column) -> sql.Composed:
+    # With the table's alias: a bare name in ORDER BY would mean the text of the same name in the SELECT list.
+    return sql.SQL("t.{}").format(column.quoted)
+
+
+def _text(column: Column) -> sql.Composed:
+    return sql.SQL("{}::text").format(_qualified(column))
+
+
+def _canonical(column: Column) -> sql.Composed:
+    """A text that equal values share where that costs nothing; the rest is settled field by field."""
+    return sql.SQL("trim_scale({})::text").format(_qualified(column)) if column.numeric else _text(column)

@@ -1,0 +1,127 @@
+"""Which columns of a routed table are compared, and by which key rows are matched."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from daemon.errors import OperatorError
+from daemon.reconcile.side import Side
+
+_COLUMNS = sql.SQL("""
+SELECT a.attname, format_type(base.oid, -1), base.oid = 'numeric'::regtype, a.attgenerated <> ''
+FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+JOIN pg_type t ON t.oid = a.atttypid
+JOIN pg_type base ON base.oid = coalesce(nullif(t.typbasetype, 0), t.oid)
+WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p')
+ORDER BY a.attnum
+""")
+
+_UNIQUE = sql.SQL("""
+SELECT i.indisprimary, array_agg(a.attname::text ORDER BY k.place)
+FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_index i ON i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
+CROSS JOIN unnest(i.indkey) WITH ORDINALITY AS k (attnum, place)
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.attnum
+WHERE n.nspname = %s AND c.relname = %s AND k.place <= i.indnkeyatts
+GROUP BY i.indexrelid, i.indisprimary
+""")
+
+
+def quoted(*names: str) -> sql.Identifier:
+    """A name in a query that has parameters, where a percent sign is doubled."""
+    return sql.Identifier(*(name.replace("%", "%%") for name in names))
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column: `type` is the name that a cast takes, of the type under a domain."""
+
+    name: str
+    type: str
+    numeric: bool
+    generated: bool
+
+    @property
+    def quoted(self) -> sql.Identifier:
+        return quoted(self.name)
+
+    def cast(self, value: sql.Composable) -> sql.Composed:
+        """A text as a value of this column."""
+        return sql.SQL("{}::{}").format(value, sql.SQL(self.type.replace("%", "%%")))
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A table as one side has it."""
+
+    schema: str
+    table: str
+    columns: dict[str, Column]
+    primary_key: tuple[str, ...]
+    unique: frozenset[frozenset[str]]
+    """Column sets that no two rows share."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What of a table is compared: columns in the source's order, key columns in the key's."""
+
+    table: str
+    key: tuple[str, ...]
+    columns: tuple[str, ...]
+    source: Shape
+    target: Shape
+
+
+def compare_shapes(source: Side, target: Side, table: str, local: Collection[str]) -> Comparison:
+    """Decide what is compared: every column of the source but the `local` ones.
+
+    Raises OperatorError when the table, its key or a column is missing.
+    """
+    ours, theirs = read_shape(source, table), read_shape(target, table)
+    if not ours.primary_key:
+        raise OperatorError(
+            f"Table {table} of the source {source.name} has no primary key: its rows cannot be matched.",
+            f"Add one: ALTER TABLE {table} ADD PRIMARY KEY (…)",
+        )
+    columns = tuple(
+        column.name
+        for column in ours.columns.values()
+        if column.name not in local and (column.name in theirs.columns or not column.generated)
+    )
+    for name in (*columns, *ours.primary_key):
+        if name not in theirs.columns:
+            raise OperatorError(
+                f"Table {table} of the target {target.name} has no column {name}.",
+                f"Add the column there, or name it in targets.{target.name}.tables.{table!r}.local.",
+            )
+    if frozenset(ours.primary_key) not in theirs.unique:
+        key = ", ".join(ours.primary_key)
+        raise OperatorError(
+            f"Table {table} of the target {target.name} has no primary key or unique index on ({key}).",
+            f"Add one there: ALTER TABLE {table} ADD PRIMARY KEY ({key})",
+        )
+    return Comparison(table, ours.primary_key, columns, ours, theirs)
+
+
+def read_shape(side: Side, table: str) -> Shape:
+    """Read a table's columns and keys from the catalogue.
+
+    Raises OperatorError when there is no such table.
+    """
+    schema, _, name = table.partition(".")
+    columns = {row[0]: Column(*row) for row in side.rows(_COLUMNS, [schema, name])}
+    if not columns:
+        raise OperatorError(
+            f"{side.label} has no table {table}.",
+            f"Create it in database {side.connection.info.dbname}, or take it out of the configuration.",
+        )
+    keys = side.rows(_UNIQUE, [schema, name])
+    primary = next((tuple(names) for is_primary, names in keys if is_primary), ())
+    return Shape(schema, name, columns, primary, frozenset(frozenset(names) for _, names in keys))

@@ -1,0 +1,72 @@
+"""`placemat verify`: whether each target holds what its source holds, by table, by row and by field."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from daemon.config import Settings
+from daemon.errors import OperatorError
+from daemon.reconcile.lane import Lane, write_mark
+from daemon.reconcile.progress import OnProgress, Tracker
+from daemon.reconcile.report import TargetReport, VerifyReport
+from daemon.reconcile.shape import compare_shapes
+from daemon.reconcile.side import opened
+from daemon.reconcile.table import TableVerification
+
+STALL_SECONDS = 60.0
+
+
+def verify(
+    settings: Settings,
+    tables: Sequence[str],
+    *,
+    sample: int | None,
+    on_progress: OnProgress | None = None,
+    show_values: bool = False,
+    stall_seconds: float = STALL_SECONDS,
+) -> VerifyReport:
+    """Compare tables, with or without `public.`, in every target that has a route for them; all of them if none.
+
+    With `sample`, that many random keys of each side instead of every row. A row that differs counts only once the
+    target has applied what the source had; `stall_seconds` without any progress there end that wait for good.
+
+    Raises OperatorError: exit code 2 for a table without a route, 1 for what cannot be connected to, read or matched.
+    """
+    started = time.monotonic()
+    reports = []
+    for name, routed in routed_tables(settings, tables).items():
+        target = settings.targets[name]
+        with (
+            opened("source", target.source, settings.sources[target.source].url.get_secret_value()) as ours,
+            opened("target", name, target.url.get_secret_value()) as theirs,
+        ):
+            # All of them first: what cannot be compared is said before the long work begins.
+            comparisons = [compare_shapes(ours, theirs, table, target.tables[table].local) for table in routed]
+            through = write_mark(ours)
+            tracker = Tracker(name, on_progress)
+            lane = Lane(ours, theirs, stall_seconds, tracker.wait)
+            found = tuple(
+                TableVerification(comparison, ours, theirs, lane, tracker, show_values=show_values).run(sample)
+                for comparison in comparisons
+            )
+            reports.append(TargetReport(name, target.source, through, lane.applying, found))
+    return VerifyReport(tuple(reports), sample, time.monotonic() - started)
+
+
+def routed_tables(settings: Settings, names: Sequence[str]) -> dict[str, list[str]]:
+    """The tables to compare, by target, each once and in the order asked for.
+
+    Raises OperatorError, exit code 2, for a name that no target has a route for.
+    """
+    known = {table for target in settings.targets.values() for table in target.tables}
+    wanted = list(dict.fromkeys(name if "." in name else f"public.{name}" for name in names))
+    for name in wanted:
+        if name not in known:
+            routed = f"Routed are: {', '.join(sorted(known))}." if known else "Add a target to the configuration."
+            raise OperatorError(f"No target has a route for table {name}.", routed, exit_code=2)
+    routed_by_target = {
+        name: [table for table in wanted or target.tables if table in target.tables]
+        for name, target in settings.targets.items()
+    }
+    return {name: tables for name, tables in routed_by_target.items() if tables}
