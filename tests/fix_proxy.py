@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -29,6 +30,12 @@ class Proxy:
     @property
     def address(self) -> str:
         return f"{LOOPBACK}:{self.port}"
+
+    def url(self, target: str) -> str:
+        """A URL of the target, by way of this proxy."""
+        parts = urlsplit(target)
+        login, at, _ = parts.netloc.rpartition("@")
+        return parts._replace(netloc=f"{login}{at}{self.address}").geturl()
 
     def start(self) -> None:
         self.port = self.port or free_port()

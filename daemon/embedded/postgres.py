@@ -64,6 +64,12 @@ class PostgresServer(Server):
         secret = self._password if password is None else password
         return f"postgresql://{quote(user)}:{quote(secret)}@{LOOPBACK}:{self.port}/{quote(database)}"
 
+    def adopt(self) -> bool:
+        found = super().adopt()
+        if found:
+            self._password = (self.directory / "password").read_text()
+        return found
+
     def stop(self, mode: Literal["fast", "immediate"] = "fast") -> None:
         """Shut down and keep the data. `fast` ends every session; `immediate` leaves recovery to the next start."""
         self._stop(signal.SIGINT if mode == "fast" else signal.SIGQUIT)

@@ -39,6 +39,10 @@ class Process:
         self.created: float = process.create_time()
 
     @classmethod
+    def current(cls) -> Process:
+        return cls(psutil.Process())
+
+    @classmethod
     def find(cls, pid: int, created: float) -> Process | None:
         """The process that another run of ours has started, or None when it is gone."""
         try:
@@ -105,7 +109,7 @@ def spawn(
 
     def start() -> psutil.Process:
         with log.open("ab") as output:
-            return psutil.Popen(
+            started = (psutil.Popen if death_signal else subprocess.Popen)(
                 [str(part) for part in launch],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -114,6 +118,7 @@ def spawn(
                 env=_environment(),
                 cwd="/",
             )
+        return started if death_signal else _disowned(started)
 
     return Process(_spawner().run(start))
 
@@ -122,6 +127,12 @@ def _environment() -> dict[str, str]:
     """Ours without what would steer a server: PGDATA, PGOPTIONS, JAVA_TOOL_OPTIONS and their like."""
     steering = ("PG", "JAVA", "JDK_JAVA", "_JAVA", "CLASSPATH", "KAFKA", "LC_", "LANG")
     return {name: value for name, value in os.environ.items() if not name.startswith(steering)} | {"LC_ALL": "C"}
+
+
+def _disowned(started: subprocess.Popen[bytes]) -> psutil.Process:
+    """The same without the handle, whose end would complain that the process still runs."""
+    started.returncode = 0
+    return psutil.Process(started.pid)
 
 
 class _Spawner:

@@ -76,7 +76,25 @@ class Server(ABC):
             atexit.register(self.close)
         death_signal = None if self._detached else self.death_signal
         self._process = spawn(command, log=root / "log", account=self._account, death_signal=death_signal)
+        (root / "pid").write_text(f"{self._process.pid} {self._process.created}\n")  # for `adopt`
         self._wait_until_it_answers(self._process, root / "log")
+
+    def adopt(self) -> bool:
+        """Take over the server that another process has started, detached, in the same given directory.
+
+        False when there is none.
+        """
+        assert self._given is not None, "only a given directory can be looked into"
+        try:
+            pid, created = (self._given / "pid").read_text().split()
+            port = int((self._given / "port").read_text())
+        except (FileNotFoundError, ValueError):
+            return False
+        self._process = Process.find(int(pid), float(created))
+        if self._process is None:
+            return False
+        self._root, self._port = self._given, port
+        return True
 
     def stop(self) -> None:
         """Shut down, ending every session, and keep the data."""
