@@ -26,6 +26,10 @@ Report = Callable[[WorkerState, str | None], None]
 log = structlog.get_logger(__name__)
 
 
+class LeftBehind(OperatorError):
+    """Workers were still there when the time to end was over: their threads have to be killed with the process."""
+
+
 class Worker(Protocol):
     """One loop of the daemon. It is run in a thread of its own, again after a failure, never twice at a time."""
 
@@ -75,6 +79,10 @@ class Supervisor:
         self._stop = threading.Event()
         self._ends: list[OperatorError] = []
 
+    @property
+    def stopping(self) -> bool:
+        return self._stop.is_set()
+
     def stop(self) -> None:
         """Ask every worker to end; safe in a signal handler."""
         self._stop.set()
@@ -82,8 +90,8 @@ class Supervisor:
     def run(self) -> None:
         """Start every worker, and return when all have ended as asked.
 
-        Raises OperatorError: the first worker's that ended for good, when none is left; or when workers are still
-        there 10 seconds after they were asked to end.
+        Raises OperatorError, the first worker's that ended for good, when none is left; and LeftBehind when workers
+        are still there 10 seconds after they were asked to end.
         """
         threads = [
             threading.Thread(target=self._keep, args=(worker,), name=worker.name, daemon=True)
@@ -103,7 +111,7 @@ class Supervisor:
                 deadline = deadline or self._clock() + GRACE_SECONDS
                 if self._clock() > deadline:
                     names = ", ".join(thread.name for thread in left)
-                    raise OperatorError(
+                    raise LeftBehind(
                         f"{names} did not end within {GRACE_SECONDS:.0f} seconds and was left behind.",
                         "Nothing is lost: start placemat run again. If it happens again, report it.",
                     )

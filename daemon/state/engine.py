@@ -10,13 +10,13 @@ import psycopg
 import sqlalchemy
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
+from daemon import database
 from daemon.errors import OperatorError
 from schemas.tables import SCHEMA
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
-CONNECT_TIMEOUT_SECONDS = 5
 _MIGRATION_LOCK = 0x706C6163656D6174  # "placemat": one migration at a time in a database
 
 
@@ -24,7 +24,7 @@ def connect(url: str) -> sqlalchemy.Engine:
     """An engine over psycopg 3; it connects when it is first used, and checks a pooled connection before each use."""
 
     def open_connection() -> psycopg.Connection[Any]:
-        return psycopg.connect(url, connect_timeout=CONNECT_TIMEOUT_SECONDS, application_name="placemat state")
+        return psycopg.connect(url, connect_timeout=database.CONNECT_TIMEOUT_SECONDS, application_name="placemat state")
 
     return sqlalchemy.create_engine("postgresql+psycopg://", creator=open_connection, pool_pre_ping=True, pool_size=4)
 
@@ -108,12 +108,9 @@ def _revision(engine: sqlalchemy.Engine) -> str | None:
 
 def unreachable(error: Exception) -> OperatorError:
     """The sentence for a state database that does not answer."""
-    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-    reason = " ".join(str(cause).split()).rstrip(".")
-    return OperatorError(
-        f"The state database cannot be used: {reason}.",
-        "Start it, or correct state.url (variable PLACEMAT_STATE__URL).",
-    )
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    assert isinstance(cause, psycopg.Error)
+    return database.unreachable(cause, "The state database", "state.url")
 
 
 def _head() -> str:

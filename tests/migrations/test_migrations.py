@@ -60,8 +60,8 @@ def connect() -> Iterator[Callable[[str], sqlalchemy.Engine]]:
 
 
 @pytest.fixture
-def engine(connect: Callable[[str], sqlalchemy.Engine], database_factory: Callable[[], str]) -> sqlalchemy.Engine:
-    return connect(database_factory())
+def engine(connect: Callable[[str], sqlalchemy.Engine], database_factory: Callable[[str], str]) -> sqlalchemy.Engine:
+    return connect(database_factory("state"))
 
 
 def test_the_migrated_database_equals_the_metadata(engine: sqlalchemy.Engine) -> None:
@@ -78,9 +78,9 @@ def test_the_migrated_database_equals_the_metadata(engine: sqlalchemy.Engine) ->
 
 def test_constraints_defaults_and_comments_are_the_same_however_the_tables_are_made(
     connect: Callable[[str], sqlalchemy.Engine],
-    database_factory: Callable[[], str],
+    database_factory: Callable[[str], str],
 ) -> None:
-    migrated, created = database_factory(), database_factory()
+    migrated, created = database_factory("state"), database_factory("state")
     state.migrate(connect(migrated))
     with connect(created).begin() as connection:
         connection.execute(sqlalchemy.schema.CreateSchema(SCHEMA))
@@ -123,9 +123,9 @@ def test_a_database_made_by_a_newer_version_is_refused(engine: sqlalchemy.Engine
 
 
 def test_a_role_that_may_not_create_the_schema_is_told_what_to_run(
-    connect: Callable[[str], sqlalchemy.Engine], database_factory: Callable[[], str]
+    connect: Callable[[str], sqlalchemy.Engine], database_factory: Callable[[str], str]
 ) -> None:
-    url = database_factory()
+    url = database_factory("state")
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("DROP ROLE IF EXISTS placemat_weak")
         connection.execute("CREATE ROLE placemat_weak LOGIN PASSWORD 'weak'")
@@ -136,5 +136,5 @@ def test_a_role_that_may_not_create_the_schema_is_told_what_to_run(
 
 
 def test_a_database_that_is_down_is_named(connect: Callable[[str], sqlalchemy.Engine], closed_port: int) -> None:
-    with pytest.raises(OperatorError, match="The state database cannot be used"):
+    with pytest.raises(OperatorError, match="The state database cannot be reached"):
         state.check(connect(f"postgresql://nobody@127.0.0.1:{closed_port}/none"))

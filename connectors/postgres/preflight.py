@@ -1,0 +1,194 @@
+"""Whether a target can take what its source sends: each fault is one sentence that names table and column."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from connectors.errors import OperatorError
+from connectors.postgres.shape import Check, Column, Table, holds, read_table
+
+SCAN_SECONDS = 120
+
+_RIGHTS = """
+SELECT has_schema_privilege(n.oid, 'USAGE'), row_security_active(c.oid),
+       ARRAY(SELECT p FROM unnest(%s::text[]) AS p WHERE NOT has_table_privilege(c.oid, p))
+FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = %s AND relname = %s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """One table as it is routed: columns that each side keeps for itself, and whether truncates are applied."""
+
+    table: str
+    local: Sequence[str]
+    truncates: bool
+
+
+def check(
+    source: psycopg.Connection[Any], target: psycopg.Connection[Any], name: str, routes: Sequence[Routed]
+) -> Iterator[OperatorError]:
+    """Compare every routed table on both sides; tables that the source lacks are the source's own fault."""
+    for route in routes:
+        theirs = read_table(source, route.table)
+        ours = read_table(target, route.table)
+        if theirs is None:
+            continue
+        if ours is None:
+            yield OperatorError(
+                f"Target {name} has no table {route.table}.",
+                f"Create it there, or take it out of targets.{name}.tables.",
+            )
+            continue
+        yield from _rights(target, name, route)
+        yield from _key(name, theirs, ours)
+        yield from _columns(name, route, theirs.columns, ours.columns)
+        yield from _checks(source, name, route, theirs, ours)
+
+
+def _rights(target: psycopg.Connection[Any], name: str, route: Routed) -> Iterator[OperatorError]:
+    needed = ["SELECT", "INSERT", "UPDATE", "DELETE", *(["TRUNCATE"] if route.truncates else [])]
+    schema, bare = route.table.split(".", 1)
+    row = target.execute(_RIGHTS, [needed, schema, bare]).fetchone()
+    assert row is not None, "the table was found a moment ago"
+    may_enter, hides_rows, missing = row
+    role = target.info.user
+    quoted = sql.Identifier(role).as_string()
+    table = sql.Identifier(schema, bare).as_string()
+    if not may_enter:
+        yield OperatorError(
+            f"Role {role} may not use schema {schema} of target {name}.",
+            f"As its owner run: GRANT USAGE ON SCHEMA {sql.Identifier(schema).as_string()} TO {quoted}",
+        )
+    if missing:
+        yield OperatorError(
+            f"Role {role} lacks {', '.join(missing)} on {route.table} of target {name}.",
+            f"As its owner run: GRANT {', '.join(missing)} ON {table} TO {quoted}",
+        )
+    if hides_rows:
+        yield OperatorError(
+            f"Row-level security hides rows of {route.table} in target {name} from role {role}.",
+            f"As a superuser run: ALTER ROLE {quoted} BYPASSRLS",
+        )
+
+
+def _key(name: str, theirs: Table, ours: Table) -> Iterator[OperatorError]:
+    if theirs.primary_key and theirs.primary_key not in ours.keys:
+        columns = ", ".join(sorted(theirs.primary_key))
+        yield OperatorError(
+            f"{ours.name} of target {name} has no unique key on ({columns}), the source's primary key.",
+            f"Add it there: ALTER TABLE {_quoted(ours.name)} ADD PRIMARY KEY ({columns})",
+        )
+
+
+def _columns(
+    name: str, route: Routed, theirs: Mapping[str, Column], ours: Mapping[str, Column]
+) -> Iterator[OperatorError]:
+    for column in theirs.values():
+        if column.name not in route.local and not column.generated:
+            fault = _column_fault(name, route.table, column, ours.get(column.name))
+            if fault is not None:
+                yield fault
+    sent = {column.name for column in theirs.values() if column.name not in route.local and not column.generated}
+    for column in ours.values():
+        if column.name not in sent and column.not_null and not column.filled:
+            yield OperatorError(
+                f"Column {column.name} of {route.table} in target {name} must not be null, has no default,"
+                " and the source does not send it.",
+                f"There run: ALTER TABLE {_quoted(route.table)} ALTER {_quoted(column.name)} DROP NOT NULL;"
+                " or give it a default.",
+            )
+    for local in route.local:
+        if local not in theirs and local not in ours:
+            yield OperatorError(
+                f"targets.{name}.tables.{route.table}.local names column {local}, which neither side has.",
+                "Correct the name in the configuration.",
+                exit_code=2,
+            )
+
+
+def _column_fault(name: str, table: str, source: Column, target: Column | None) -> OperatorError | None:
+    """The first thing that keeps a column from being written as it comes."""
+    alter = f"There run: ALTER TABLE {_quoted(table)}"
+    or_local = f"or name it under targets.{name}.tables.{table}.local, to leave it out."
+    column = _quoted(source.name)
+    if target is None:
+        return OperatorError(
+            f"{table} of target {name} has no column {source.name}.",
+            f"{alter} ADD {column} {source.type}; {or_local}",
+        )
+    if target.generated:
+        return OperatorError(
+            f"Column {source.name} of {table} in target {name} is generated and cannot be written.",
+            f"{alter} ALTER {column} DROP EXPRESSION; {or_local}",
+        )
+    if not holds(target, source):
+        return OperatorError(
+            f"Column {source.name} of {table} is {_described(target, source)} in target {name},"
+            f" which cannot hold the source's {source.type}.",
+            _type_advice(alter, column, source, target, or_local),
+        )
+    if target.not_null and not source.not_null:
+        return OperatorError(
+            f"Column {source.name} of {table} must not be null in target {name}, and may be null in the source.",
+            f"{alter} ALTER {column} DROP NOT NULL; or set it NOT NULL in the source too; {or_local}",
+        )
+    return None
+
+
+def _described(target: Column, source: Column) -> str:
+    missing = _missing_labels(target, source)
+    return f"{target.type} without {', '.join(missing)}" if missing else target.type
+
+
+def _type_advice(alter: str, column: str, source: Column, target: Column, or_local: str) -> str:
+    missing = _missing_labels(target, source)
+    if missing:
+        return f"There run: ALTER TYPE {target.type} ADD VALUE '{missing[0]}'; {or_local}"
+    return f"{alter} ALTER {column} TYPE {source.type}; {or_local}"
+
+
+def _missing_labels(target: Column, source: Column) -> list[str]:
+    if target.labels is None or source.type != target.type:
+        return []
+    return [label for label in source.labels or () if label not in target.labels]
+
+
+def _checks(
+    source: psycopg.Connection[Any], name: str, route: Routed, theirs: Table, ours: Table
+) -> Iterator[OperatorError]:
+    """A CHECK that only the target has is tried on the rows that the source holds now."""
+    known = {check.expression for check in theirs.checks}
+    for constraint in ours.checks:
+        comparable = set(constraint.columns) <= set(theirs.columns) - set(route.local)
+        if constraint.expression in known or not constraint.portable or not comparable:
+            continue
+        if refused := _count_refused(source, route.table, constraint):
+            yield OperatorError(
+                f"Constraint {constraint.name} on {route.table} of target {name}"
+                f" refuses {refused} row{'s' if refused > 1 else ''} that the source holds.",
+                f"There run: ALTER TABLE {_quoted(route.table)} DROP CONSTRAINT {_quoted(constraint.name)};"
+                " or correct those rows in the source.",
+            )
+
+
+def _count_refused(source: psycopg.Connection[Any], table: str, constraint: Check) -> int:
+    """0 also where the source cannot evaluate it: then each row is judged when it comes."""
+    statement = f"SELECT count(*) FROM {_quoted(table)} WHERE NOT ({constraint.expression})"
+    try:
+        with source.transaction():
+            source.execute("SET TRANSACTION READ ONLY")
+            source.execute(f"SET LOCAL statement_timeout = '{SCAN_SECONDS}s'")
+            row = source.execute(statement.encode()).fetchone()
+    except psycopg.Error:
+        return 0
+    return int(row[0]) if row else 0
+
+
+def _quoted(name: str) -> str:
+    return sql.Identifier(*name.split(".", 1)).as_string()

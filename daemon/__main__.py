@@ -1,0 +1,5 @@
+"""`python -m daemon` is `placemat`."""
+
+from daemon.cli import main
+
+main()

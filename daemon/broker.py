@@ -1,0 +1,169 @@
+"""Kafka as an operator sees it: reaching it, making topics as they must be, and telling what is there."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its stubs do not re-export them
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
+
+from daemon.config import Kafka
+from daemon.errors import OperatorError
+
+REACH_SECONDS = 5.0
+ADMIN_SECONDS = 15.0
+RECORD_OVERHEAD_BYTES = 64 * 1024
+_SILENT = logging.getLogger("placemat.kafka")
+_SILENT.propagate = False  # librdkafka repeats every failed connection; the sentence comes from us
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic as it is: `topic_id` changes when it is made anew."""
+
+    name: str
+    topic_id: str
+    partitions: int
+
+
+def options(kafka: Kafka) -> dict[str, str | int | float | bool]:
+    """What every client of this broker needs."""
+    found: dict[str, str | int | float | bool] = {
+        "bootstrap.servers": kafka.bootstrap_servers,
+        "client.id": "placemat",
+        "security.protocol": kafka.security_protocol,
+    }
+    if kafka.sasl_mechanism:
+        found["sasl.mechanism"] = kafka.sasl_mechanism
+    if kafka.sasl_username is not None:
+        found["sasl.username"] = kafka.sasl_username
+    if kafka.sasl_password is not None:
+        found["sasl.password"] = kafka.sasl_password.get_secret_value()
+    if kafka.ssl_ca_location is not None:
+        found["ssl.ca.location"] = str(kafka.ssl_ca_location)
+    return found
+
+
+def reach(kafka: Kafka) -> AdminClient:
+    """A client of a broker that answers.
+
+    Raises OperatorError when none does within 5 seconds.
+    """
+    try:
+        admin = AdminClient(options(kafka), logger=_SILENT)
+        admin.list_topics(timeout=REACH_SECONDS)
+    except KafkaException as error:
+        raise OperatorError(
+            f"Kafka cannot be reached at {kafka.bootstrap_servers}: {_reason(error)}.",
+            "See that it runs, and that kafka.bootstrap_servers (variable PLACEMAT_KAFKA__BOOTSTRAP_SERVERS) is right.",
+        ) from None
+    return admin
+
+
+def cluster_id(admin: AdminClient) -> str:
+    """The id that Kafka gave itself when its storage was formatted."""
+    return str(admin.list_topics(timeout=ADMIN_SECONDS).cluster_id)
+
+
+def ensure(admin: AdminClient, kafka: Kafka, wanted: Mapping[str, int]) -> list[Topic]:
+    """Make the topics that are missing (name to partitions), and set what differs on those that are there.
+
+    Raises OperatorError when the broker refuses.
+    """
+    config = _topic_config(kafka)
+    present = describe(admin, wanted)
+    missing = [
+        NewTopic(name, partitions, kafka.replication_factor, config=dict(config))
+        for name, partitions in wanted.items()
+        if name not in present
+    ]
+    try:
+        if missing:
+            for made in admin.create_topics(missing, request_timeout=ADMIN_SECONDS).values():
+                _unless_there(made)
+        _alter(admin, present, config)
+    except KafkaException as error:
+        raise OperatorError(
+            f"Kafka refuses topics as they must be: {_reason(error)}.",
+            "Compare section [kafka] of the configuration with what the cluster allows.",
+        ) from None
+    return _settled(admin, wanted)
+
+
+def describe(admin: AdminClient, names: Iterable[str]) -> dict[str, Topic]:
+    """Those of the topics that exist."""
+    found = {}
+    for name, future in admin.describe_topics(TopicCollection(list(names)), request_timeout=ADMIN_SECONDS).items():
+        try:
+            topic = future.result()
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise
+        else:
+            found[name] = Topic(name, str(topic.topic_id), len(topic.partitions))
+    return found
+
+
+def _settled(admin: AdminClient, wanted: Mapping[str, int]) -> list[Topic]:
+    """What was just made may need a moment until the broker that answers knows it, leaders and all."""
+    for _ in range(100):
+        found = describe(admin, wanted)
+        if len(found) == len(wanted):
+            return [found[name] for name in wanted]
+        admin.poll(0.1)
+    missing = sorted(set(wanted) - set(found))
+    raise OperatorError(
+        f"Kafka made topic {missing[0]} and does not show it.",
+        "Look at the broker's log, then run placemat init again.",
+    )
+
+
+def _topic_config(kafka: Kafka) -> dict[str, str]:
+    return {
+        "cleanup.policy": "delete",
+        "retention.ms": str(int(kafka.retention_hours * 3_600_000)),
+        "max.message.bytes": str(kafka.max_record_bytes + RECORD_OVERHEAD_BYTES),
+        "min.insync.replicas": str(kafka.min_insync_replicas),
+    }
+
+
+def _alter(admin: AdminClient, present: Iterable[str], config: Mapping[str, str]) -> None:
+    resources = [ConfigResource(ResourceType.TOPIC, name) for name in present]
+    if not resources:
+        return
+    changes = []
+    for resource, future in admin.describe_configs(resources, request_timeout=ADMIN_SECONDS).items():
+        entries = future.result()
+        different = [
+            ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET)
+            for key, value in config.items()
+            if entries[key].value != value
+        ]
+        if different:
+            changes.append(ConfigResource(ResourceType.TOPIC, resource.name, incremental_configs=different))
+    if changes:
+        for done in admin.incremental_alter_configs(changes, request_timeout=ADMIN_SECONDS).values():
+            done.result()
+
+
+def _unless_there(made: Future[None]) -> None:
+    try:
+        made.result()
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+            raise
+
+
+def _reason(error: KafkaException) -> str:
+    cause = error.args[0]
+    return str(cause.str() if isinstance(cause, KafkaError) else cause).rstrip(".")

@@ -1,0 +1,78 @@
+"""The command `placemat`: one file per verb, and one way in which every verb ends."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer.exceptions import Abort, Exit, TyperException
+
+from daemon.cli import config, init, run
+from daemon.cli.context import Context
+from daemon.cli.output import complain
+from daemon.errors import OperatorError
+
+app = typer.Typer(
+    name="placemat",
+    help="Keep PostgreSQL and the systems around it in step.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("init")(init.init)
+app.command("run")(run.run)
+app.add_typer(config.app, name="config")
+
+
+@app.callback()
+def _global(
+    ctx: typer.Context,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="PLACEMAT_CONFIG",
+            help="Configuration file; else that of the running demo or dev servers, else ./placemat.toml.",
+        ),
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more on standard error.")] = False,
+) -> None:
+    ctx.obj = Context(config, verbose)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command and end the process: 0 done, 1 failed, 2 usage or configuration, 3 differences, 130 stopped."""
+    sys.exit(_end(sys.argv[1:] if arguments is None else arguments))
+
+
+def _end(arguments: Sequence[str]) -> int:
+    try:
+        return app(list(arguments), standalone_mode=False) or 0
+    except OperatorError as error:
+        complain(error)
+        return error.exit_code
+    except Exit as end:
+        return int(end.exit_code)
+    except TyperException as error:
+        complain(OperatorError(error.format_message(), "placemat --help, or placemat VERB --help"))
+        return 2
+    except (KeyboardInterrupt, Abort):
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has read enough, as `head` does; nothing may be written to it at exit.
+        sys.stdout = None
+        return 0
+    except Exception as error:  # noqa: BLE001 a person at a terminal is told, not shown our stack
+        if {"-v", "--verbose"} & set(arguments):
+            traceback.print_exc()
+        complain(
+            OperatorError(
+                f"Something went wrong that placemat does not know: {type(error).__name__}.",
+                "placemat -v with the same words shows where; please report that.",
+            )
+        )
+        return 1

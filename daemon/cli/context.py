@@ -1,0 +1,47 @@
+"""What was said before the verb, and the configuration that follows from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import typer
+
+if TYPE_CHECKING:
+    from daemon.config import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The options of the command itself."""
+
+    config: Path | None
+    verbose: bool
+
+
+def given(ctx: typer.Context) -> Context:
+    return cast(Context, ctx.find_root().obj)
+
+
+def config_path(ctx: typer.Context) -> Path:
+    """The file named by `--config` or PLACEMAT_CONFIG, else that of the running demo or dev, else ./placemat.toml."""
+    from daemon.config import DEFAULT_PATH
+    from daemon.embedded import running
+
+    if (path := given(ctx).config) is not None:
+        return path
+    found = running.find()
+    return found.config if found and found.config else DEFAULT_PATH
+
+
+def settings(ctx: typer.Context) -> Settings:
+    """Read the configuration, and let the logs of a short-lived verb speak only when something is wrong.
+
+    Raises OperatorError (exit code 2) when it cannot be used.
+    """
+    from daemon.config import load
+    from daemon.observe import logs
+
+    logs.configure("debug" if given(ctx).verbose else "warning", "console")
+    return load(config_path(ctx))

@@ -1,0 +1,78 @@
+"""`placemat init`: make what the configuration calls for, and say what is in the way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from daemon.cli.context import settings as read_settings
+from daemon.cli.output import Json, complain, say, write_json
+
+if TYPE_CHECKING:
+    import sqlalchemy
+    from confluent_kafka.admin import AdminClient
+
+    from daemon.config import Settings
+    from daemon.errors import OperatorError
+
+
+def init(
+    ctx: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False
+) -> None:
+    """Create state tables, publication, slot and topics, and check both sides. Safe to repeat."""
+    from daemon import broker
+    from daemon.state import engine as state
+
+    settings = read_settings(ctx)
+    with state.opened(settings.state.url.get_secret_value()) as engine:
+        state.migrate(engine)
+        admin = broker.reach(settings.kafka)
+        # Every fault of every side is told at once, before anything is made that is hard to take back.
+        faults = [*_check_sources(settings), *_prepare_targets(settings)]
+        for fault in faults:
+            complain(fault)
+        if faults:
+            raise typer.Exit(max(fault.exit_code for fault in faults))
+        sources = _provision(settings, engine, admin, speak=not as_json)
+    if as_json:
+        write_json({"sources": sources, "targets": list(settings.targets)})
+    else:
+        say("Ready. Start it with: placemat run")
+
+
+def _check_sources(settings: Settings) -> list[OperatorError]:
+    from daemon.capture import preflight
+    from daemon.database import connect
+
+    faults: list[OperatorError] = []
+    for name, source in settings.sources.items():
+        with connect(source.url.get_secret_value(), f"Source {name}", f"sources.{name}.url") as connection:
+            found = list(preflight.check(connection, name, source))
+            faults += found or preflight.ensure_publication(connection, name, source)
+    return faults
+
+
+def _prepare_targets(settings: Settings) -> list[OperatorError]:
+    from daemon import wiring
+
+    return [fault for name in settings.targets for fault in wiring.prepare_target(settings, name)]
+
+
+def _provision(settings: Settings, engine: sqlalchemy.Engine, admin: AdminClient, *, speak: bool) -> dict[str, Json]:
+    from daemon.capture.provision import provision
+    from daemon.database import connect
+    from schemas.position import format_lsn
+
+    told: dict[str, Json] = {}
+    for name, source in settings.sources.items():
+        with connect(source.url.get_secret_value(), f"Source {name}", f"sources.{name}.url") as connection:
+            made = provision(engine, connection, admin, settings.kafka, name, source)
+        at = format_lsn(made.slot_lsn)
+        told[name] = {"slot": source.slot, "created": made.created, "lsn": at, "topics": made.topics}
+        if speak:
+            verb = f"made slot {source.slot}" if made.created else f"slot {source.slot} is there,"
+            say(f"{name}: {verb} at {at}, {len(made.topics)} topics")
+    for name in settings.targets if speak else ():
+        say(f"{name}: {len(settings.targets[name].tables)} tables fit their source")
+    return told

@@ -1,0 +1,90 @@
+"""`placemat run`: the daemon itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Sequence
+from contextlib import ExitStack
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from daemon.cli.context import config_path, given
+from daemon.cli.output import complain
+
+if TYPE_CHECKING:
+    from daemon.config import Settings
+    from daemon.supervisor import Supervisor
+
+
+def run(
+    ctx: typer.Context,
+    workers: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[WORKER]...", help="capture:SOURCE, apply:TARGET, or capture or apply for all of them."
+        ),
+    ] = None,
+) -> None:
+    """Run workers until SIGTERM or Ctrl-C; all of them when none is named."""
+    from daemon import wiring
+    from daemon.config import load
+    from daemon.observe import logs
+    from daemon.supervisor import LeftBehind
+
+    settings = load(config_path(ctx))
+    logs.configure("debug" if given(ctx).verbose else settings.log.level, settings.log.format)
+    names = wiring.choose(settings, workers or ())
+    try:
+        _supervise(settings, names)
+    except LeftBehind as error:
+        complain(error)
+        # A thread that does not end would keep the interpreter from ending too.
+        os._exit(error.exit_code)
+
+
+def _supervise(settings: Settings, names: Sequence[str]) -> None:
+    from daemon import wiring
+    from daemon.observe.board import Board
+    from daemon.observe.http import ObserveServer
+    from daemon.observe.meter import Meters
+    from daemon.observe.recorder import Recorder
+    from daemon.state import engine as state
+    from daemon.supervisor import Supervisor
+
+    with ExitStack() as stack:
+        engine = stack.enter_context(state.opened(settings.state.url.get_secret_value()))
+        state.check(engine)
+        _check_reachable(settings, names)
+        board = Board()
+        supervisor = Supervisor(wiring.workers(settings, names), board)
+        stack.callback(ObserveServer(settings.http.host, settings.http.port, board).close)
+        stack.enter_context(Recorder(engine, board, names))
+        stack.enter_context(Meters(settings, names, wiring.progress_reader))
+        _end_on_signals(supervisor)
+        supervisor.run()
+
+
+def _check_reachable(settings: Settings, names: Sequence[str]) -> None:
+    """What does not answer at the start is told as a sentence; what goes away later is waited for."""
+    from daemon import broker
+    from daemon.database import connect
+
+    broker.reach(settings.kafka)
+    for kind, name in (worker.split(":", 1) for worker in names):
+        if kind == "capture":
+            connect(settings.sources[name].url.get_secret_value(), f"Source {name}", f"sources.{name}.url").close()
+
+
+def _end_on_signals(supervisor: Supervisor) -> None:
+    """The first signal asks for an orderly end, the second does not ask."""
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        if supervisor.stopping:
+            os._exit(128 + number)
+        supervisor.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)

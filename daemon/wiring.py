@@ -1,0 +1,78 @@
+"""Where concrete parts are named: which class captures, which applies, and how a target is asked how far it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from daemon.config import Settings
+from daemon.database import connect
+from daemon.errors import OperatorError
+
+if TYPE_CHECKING:
+    from connectors.postgres.progress import Progress
+    from daemon.supervisor import Worker
+
+
+def worker_names(settings: Settings) -> list[str]:
+    """Every worker that the configuration calls for."""
+    return [*(f"capture:{name}" for name in settings.sources), *(f"apply:{name}" for name in settings.targets)]
+
+
+def choose(settings: Settings, wanted: Sequence[str]) -> list[str]:
+    """Names as a person gives them: `capture:primary`, or `capture` for all of a kind; none means every worker.
+
+    Raises OperatorError (exit code 2) for a name that is none.
+    """
+    known = worker_names(settings)
+    for name in wanted:
+        if name not in known and name not in ("capture", "apply"):
+            raise OperatorError(f"There is no worker {name}.", f"Name one of these: {', '.join(known)}.", exit_code=2)
+    return [name for name in known if not wanted or name in wanted or name.partition(":")[0] in wanted]
+
+
+def workers(settings: Settings, names: Sequence[str]) -> list[Worker]:
+    """Build the named workers."""
+    return [_worker(settings, *name.split(":", 1)) for name in names]
+
+
+def _worker(settings: Settings, kind: str, name: str) -> Worker:
+    if kind == "capture":
+        from daemon.capture.worker import CaptureWorker
+
+        return CaptureWorker(settings, name)
+    from connectors.postgres.sink import PostgresSink
+
+    from daemon.apply.worker import ApplyWorker
+
+    return ApplyWorker(settings, name, PostgresSink)
+
+
+def prepare_target(settings: Settings, name: str) -> list[OperatorError]:
+    """Make the sink's tables in a target, and compare its tables with the source's; every fault found.
+
+    Raises OperatorError when one of the two databases cannot be reached, or the sink's tables cannot be made.
+    """
+    from connectors.postgres import bookkeeping, preflight
+
+    target = settings.targets[name]
+    routes = [preflight.Routed(table, route.local, route.truncate == "apply") for table, route in target.tables.items()]
+    with (
+        connect(target.url.get_secret_value(), f"Target {name}", f"targets.{name}.url") as ours,
+        connect(
+            settings.sources[target.source].url.get_secret_value(),
+            f"Source {target.source}",
+            f"sources.{target.source}.url",
+        ) as theirs,
+    ):
+        with ours.transaction():
+            bookkeeping.install(ours)
+        return list(preflight.check(theirs, ours, name, routes))
+
+
+def progress_reader(settings: Settings, name: str) -> Callable[[], Progress | None]:
+    """A function that asks a target how far it is; None before its first start, Unavailable when it does not answer."""
+    from connectors.postgres.progress import ProgressReader
+
+    target = settings.targets[name]
+    return ProgressReader(target.url.get_secret_value(), target.source)
