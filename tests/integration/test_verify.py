@@ -183,9 +183,8 @@ def test_a_target_of_another_type_is_compared_by_the_value_it_stands_for(pair: P
 
 def test_rows_are_matched_by_a_composite_key(pair: Pair) -> None:
     pair.both("CREATE TABLE members (role text, team int, since date, PRIMARY KEY (team, role))")
-    pair.both(
-        "INSERT INTO members SELECT chr(64 + r), t, '2024-01-01' FROM generate_series(1, 20) r, generate_series(1, 500) t"
-    )
+    rows = "SELECT chr(64 + r), t, '2024-01-01' FROM generate_series(1, 20) r, generate_series(1, 500) t"
+    pair.both(f"INSERT INTO members {rows}")
     pair.target.execute("UPDATE members SET since = '2024-01-02' WHERE (team, role) = (250, 'C')")
     pair.target.execute("DELETE FROM members WHERE (team, role) = (400, 'A')")
     table = only_table(pair.verify("members"))
@@ -211,9 +210,8 @@ def test_keys_of_another_order_in_the_target_are_matched(pair: Pair) -> None:
 
 def test_a_hundred_thousand_rows_take_little_memory(pair: Pair) -> None:
     pair.both("CREATE TABLE stories (id uuid PRIMARY KEY, title text, content text)")
-    pair.both(
-        "INSERT INTO stories SELECT md5(n::text)::uuid, 'title ' || n, repeat('word ', 50) FROM generate_series(1, 100000) n"
-    )
+    rows = "SELECT md5(n::text)::uuid, 'title ' || n, repeat('word ', 50) FROM generate_series(1, 100000) n"
+    pair.both(f"INSERT INTO stories {rows}")
     pair.target.execute("UPDATE stories SET title = 'other' WHERE title IN ('title 1', 'title 99999')")
     tracemalloc.start()
     try:
