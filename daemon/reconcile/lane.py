@@ -12,7 +12,7 @@ from schemas.position import Lsn, parse_lsn
 
 POLL_SECONDS = 0.02
 
-_MARK = sql.SQL("""SELECT pg_logical_emit_message(true, 'placemat.mark', '{"by": "verify"}')::text""")
+_MARK = sql.SQL("""SELECT pg_logical_emit_message(true, 'placemat.mark', '{"by":"verify"}')::text""")
 _INSTALLED = sql.SQL("SELECT to_regclass('placemat.lanes') IS NOT NULL")
 _APPLIED = sql.SQL("SELECT commit_lsn::bigint FROM placemat.lanes WHERE source = %s AND lane = 'main'")
 
