@@ -9,10 +9,12 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from daemon.embedded.process import Account
+from daemon.embedded.process import Account, Process
 from daemon.errors import OperatorError
 
 COMMON_TEMPORARY = (Path("/tmp"), Path("/var/tmp"))
+PREFIX = "placemat-"
+OWNER = "owner"
 UNPRIVILEGED = ("postgres", "nobody")
 
 
@@ -36,17 +38,34 @@ def unprivileged_account() -> Account | None:
 
 
 def make_temporary(name: str, account: Account | None) -> Path:
-    """A new private directory, owned by the account, in a place that the account can reach."""
+    """A new private directory, owned by the account, in a place that the account can reach.
+
+    Those that a killed process of ours has left there are removed.
+    """
     for parent in (Path(tempfile.gettempdir()), *COMMON_TEMPORARY):
         if not parent.is_dir() or not os.access(parent, os.W_OK) or not reachable(parent, account):
             continue
-        directory = Path(tempfile.mkdtemp(prefix=f"placemat-{name}-", dir=parent))
+        _sweep(parent)
+        directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{name}-", dir=parent))
+        owner = Process.current()
+        (directory / OWNER).write_text(f"{owner.pid} {owner.created}\n")
         give(directory, account)
         return directory
     raise OperatorError(
         f"There is no directory for temporary files that the user {account.name if account else 'you'} can reach.",
         "Set TMPDIR to a directory that everybody may enter.",
     )
+
+
+def _sweep(parent: Path) -> None:
+    for directory in parent.glob(f"{PREFIX}*"):
+        try:
+            pid, created = (directory / OWNER).read_text().split()
+        except (OSError, ValueError):
+            # Somebody else's, or not written yet.
+            continue
+        if Process.find(int(pid), float(created)) is None:
+            remove(directory)
 
 
 def make_given(directory: Path, account: Account | None) -> None:

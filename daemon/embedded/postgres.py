@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import secrets
 import signal
 import subprocess
@@ -28,10 +29,12 @@ SETTINGS: Mapping[str, str] = {
     "max_wal_size": "1GB",
     "listen_addresses": LOOPBACK,
     "unix_socket_directories": "",
+    "dynamic_shared_memory_type": "mmap",  # in the data directory: a killed server leaves nothing elsewhere
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_checkpoints": "off",
 }
+IPC_RMID = 0
 LOCALE = {16: ("--locale=C",), 18: ("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C")}
 
 
@@ -73,6 +76,11 @@ class PostgresServer(Server):
     def stop(self, mode: Literal["fast", "immediate"] = "fast") -> None:
         """Shut down and keep the data. `fast` ends every session; `immediate` leaves recovery to the next start."""
         self._stop(signal.SIGINT if mode == "fast" else signal.SIGQUIT)
+
+    def kill(self) -> None:
+        super().kill()
+        if self._root:
+            _remove_shared_memory(self._root / "data" / "postmaster.pid")
 
     def _command(self, root: Path) -> Sequence[str | Path]:
         programs = binaries(self.version, self._account)
@@ -127,3 +135,12 @@ class PostgresServer(Server):
         if not main.read_text().endswith(include):
             with main.open("a") as file:
                 file.write(include)
+
+
+def _remove_shared_memory(lock_file: Path) -> None:
+    """Drop the segment that a killed postmaster leaves behind; its id is the second number of the seventh line."""
+    try:
+        _, segment = lock_file.read_text().splitlines()[6].split()
+    except (FileNotFoundError, IndexError, ValueError):
+        return
+    ctypes.CDLL(None).shmctl(int(segment), IPC_RMID, None)

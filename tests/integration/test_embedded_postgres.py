@@ -45,6 +45,11 @@ def processes(server: PostgresServer) -> list[psutil.Process]:
     return [postmaster, *postmaster.children(recursive=True)]
 
 
+def shared_memory() -> set[str]:
+    """Ids of the segments that exist on this machine."""
+    return {line.split()[1] for line in Path("/proc/sysvipc/shm").read_text().splitlines()[1:]}
+
+
 @pytest.mark.parametrize("version", [16, 18])
 def test_server_answers_with_logical_wal_and_many_slots(version: Version) -> None:
     with PostgresServer(version=version) as server:
@@ -94,7 +99,10 @@ def test_killed_server_keeps_what_was_committed(own_postgres: StartPostgres) -> 
     with psycopg.connect(server.dsn(), autocommit=True) as connection:
         connection.execute("CREATE TABLE kept AS SELECT generate_series(1, 1000) AS n")
         members = processes(server)
+        segment = (server.directory / "data" / "postmaster.pid").read_text().splitlines()[6].split()[1]
+        assert segment in shared_memory()
         server.kill()
+        assert segment not in shared_memory()
         assert not psutil.wait_procs(members, timeout=10)[1]
         with pytest.raises(psycopg.OperationalError):
             connection.execute("SELECT 1")
@@ -132,7 +140,8 @@ sys.stdin.read()
         assert all(member.is_running() for member in members)
         parent.send_signal(SIGKILL)
     until(lambda: not any(alive(member) for member in members), what="the end of the server")
-    directory.remove(Path(files))
+    with PostgresServer():
+        assert not Path(files).exists(), "the next server sweeps what was left"
 
 
 def alive(process: psutil.Process) -> bool:
