@@ -23,8 +23,8 @@ from daemon.errors import OperatorError
 REACH_SECONDS = 5.0
 ADMIN_SECONDS = 15.0
 RECORD_OVERHEAD_BYTES = 64 * 1024
-_SILENT = logging.getLogger("placemat.kafka")
-_SILENT.propagate = False  # librdkafka repeats every failed connection; the sentence comes from us
+SILENT = logging.getLogger("placemat.kafka")
+SILENT.propagate = False  # librdkafka repeats every failed connection; the sentence comes from us
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def reach(kafka: Kafka) -> AdminClient:
     Raises OperatorError when none does within 5 seconds.
     """
     try:
-        admin = AdminClient(options(kafka), logger=_SILENT)
+        admin = AdminClient(options(kafka), logger=SILENT)
         admin.list_topics(timeout=REACH_SECONDS)
     except KafkaException as error:
         raise OperatorError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from daemon.config import Settings
@@ -10,7 +10,7 @@ from daemon.database import connect
 from daemon.errors import OperatorError
 
 if TYPE_CHECKING:
-    from connectors.postgres.progress import Progress
+    from daemon.observe.measure import ReadProgress
     from daemon.supervisor import Worker
 
 
@@ -70,8 +70,8 @@ def prepare_target(settings: Settings, name: str) -> list[OperatorError]:
         return list(preflight.check(theirs, ours, name, routes))
 
 
-def progress_reader(settings: Settings, name: str) -> Callable[[], Progress | None]:
-    """A function that asks a target how far it is; None before its first start, Unavailable when it does not answer."""
+def progress_reader(settings: Settings, name: str) -> ReadProgress:
+    """What asks a target how far it is."""
     from connectors.postgres.progress import ProgressReader
 
     target = settings.targets[name]

@@ -1,0 +1,91 @@
+"""Keeps the gauges of lag true: a thread per target and per source, so that a dead one delays no other's numbers."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from typing import Self
+
+import structlog
+from prometheus_client import Gauge
+
+from daemon.config import Settings
+from daemon.errors import OperatorError, Unavailable
+from daemon.observe import metrics
+from daemon.observe.measure import ReadProgress, SourceMeasure, TargetMeasure
+from daemon.observe.topic_log import TopicLog
+
+INTERVAL_SECONDS = 1.0
+JOIN_SECONDS = 5.0
+TARGET_GAUGES = (metrics.LAG_RECORDS, metrics.LAG_SECONDS, metrics.LAG_BYTES, metrics.PARKED_KEYS)
+log = structlog.get_logger(__name__)
+
+ProgressFor = Callable[[Settings, str], ReadProgress]
+
+
+class Meters:
+    """The meters of a process's workers; `names` are those of the workers."""
+
+    def __init__(self, settings: Settings, names: Sequence[str], progress_for: ProgressFor) -> None:
+        self._settings = settings
+        self._progress_for = progress_for
+        self._stop = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._run, args=tuple(name.split(":", 1)), name=f"meter {name}", daemon=True)
+            for name in names
+        ]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(JOIN_SECONDS)
+
+    def _run(self, kind: str, name: str) -> None:
+        meter = self._meter_source if kind == "capture" else self._meter_target
+        while not self._stop.is_set():
+            try:
+                meter(name)
+            except (OperatorError, Unavailable):
+                # Kafka is away: the workers say so; here it only means that there is no number.
+                self._stop.wait(INTERVAL_SECONDS)
+            except Exception as error:  # noqa: BLE001 numbers that are not known must not end the work they are about
+                log.error("lag cannot be measured", kind=kind, name=name, error=type(error).__name__)  # noqa: TRY400 the message may hold a URL
+                self._stop.wait(INTERVAL_SECONDS)
+
+    def _meter_target(self, name: str) -> None:
+        with ExitStack() as stack:
+            topics = stack.enter_context(TopicLog(self._settings.kafka))
+            progress = self._progress_for(self._settings, name)
+            stack.callback(progress.close)
+            for gauge in TARGET_GAUGES:
+                stack.callback(show, gauge, name, None)
+            measure = TargetMeasure(self._settings, name, topics, progress)
+            while not self._stop.is_set():
+                lag = measure()
+                for gauge, value in zip(TARGET_GAUGES, (lag.records, lag.seconds, lag.bytes, lag.parked), strict=True):
+                    show(gauge, name, value)
+                self._stop.wait(INTERVAL_SECONDS)
+
+    def _meter_source(self, name: str) -> None:
+        with ExitStack() as stack:
+            measure = SourceMeasure(self._settings.sources[name])
+            stack.callback(measure.close)
+            stack.callback(lambda: show(metrics.CAPTURE_LAG_BYTES, name, None))
+            while not self._stop.is_set():
+                show(metrics.CAPTURE_LAG_BYTES, name, measure().bytes)
+                self._stop.wait(INTERVAL_SECONDS)
+
+
+def show(gauge: Gauge, label: str, value: float | None) -> None:
+    """Set a series, or take it away when its number is not known."""
+    if value is not None:
+        gauge.labels(label).set(value)
+        return
+    with suppress(KeyError):
+        gauge.remove(label)
