@@ -85,13 +85,10 @@ def add_storyteller(writer: Writer, count: int) -> None:
 
 
 def add_projects(writer: Writer, count: int) -> None:
-    workspaces = [key for (key,) in writer.cursor.execute("SELECT id FROM workspaces ORDER BY id LIMIT 20")]
     rng = writer.rng
-    names = [f"{rng.choice(text.PLACES)} {rng.choice(text.UNDERTAKINGS)}" for _ in range(min(count, 5))]
-    writer.insert(
-        "projects",
-        [{"id": random_uuid(rng), "workspace_id": rng.choice(workspaces), "name": name} for name in names],
-    )
+    workspaces = writer.cursor.execute("SELECT id FROM workspaces ORDER BY id LIMIT 20").fetchall()
+    if workspaces:
+        writer.insert("projects", [new_project(rng, *rng.choice(workspaces)) for _ in range(min(count, 5))])
 
 
 def retitle_stories(writer: Writer, count: int) -> None:
@@ -232,6 +229,11 @@ def delete_project(writer: Writer, _count: int) -> None:
     stories = writer.lock_children("SELECT id FROM stories WHERE project_id = ANY(%s) FOR UPDATE", keys)
     writer.delete("DELETE FROM projects WHERE id = ANY(%s)", keys)
     writer.changes["updated"] += len(stories)
+
+
+def new_project(rng: Random, workspace: UUID) -> Row:
+    name = f"{rng.choice(text.PLACES)} {rng.choice(text.UNDERTAKINGS)}"
+    return {"id": random_uuid(rng), "workspace_id": workspace, "name": name, "area": rng.choice(text.AREAS)}
 
 
 def new_story(rng: Random, storyteller: UUID, workspace: UUID, project: UUID | None) -> Row:
