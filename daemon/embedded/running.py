@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -65,7 +64,7 @@ def register(running: Running) -> Iterator[None]:
 
 def add(running: Running) -> None:
     """Write the entry, whole or not at all, for nobody else to read: it holds passwords."""
-    with tempfile.NamedTemporaryFile("w", dir=_directory(), prefix="new-", delete=False) as file:
+    with tempfile.NamedTemporaryFile("w", dir=_make_directory(), prefix="new-", delete=False) as file:
         file.write(running.model_dump_json())
     Path(file.name).replace(_file(running))
 
@@ -77,7 +76,7 @@ def remove(running: Running) -> None:
 def find(name: Literal["demo", "dev"] | None = None) -> Running | None:
     """What runs now, the newest first, of the given name if one is given. Entries of the dead are swept away."""
     alive = []
-    for file in _directory().glob("*.json"):
+    for file in _place().glob("*.json"):
         entry = _read(file)
         if entry is None or Process.find(entry.pid, entry.created) is None:
             file.unlink(missing_ok=True)
@@ -94,18 +93,23 @@ def _read(file: Path) -> Running | None:
 
 
 def _file(running: Running) -> Path:
-    return _directory() / f"{running.name}-{running.pid}.json"
+    return _place() / f"{running.name}-{running.pid}.json"
 
 
-def _directory() -> Path:
-    """Ours alone. Raises OperatorError for one that somebody else has laid in our way, as in a common /tmp."""
-    directory = platformdirs.user_runtime_path("placemat", appauthor=False)
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    directory.mkdir(mode=0o700, exist_ok=True)
-    found = directory.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+def _place() -> Path:
+    return platformdirs.user_state_path("placemat", appauthor=False) / "running"
+
+
+def _make_directory() -> Path:
+    """Ours alone. Raises OperatorError when it cannot be made, or others can enter it."""
+    directory = _place()
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
         raise OperatorError(
-            f"{directory} is not a directory that only you can enter.",
-            "Remove it, or set XDG_RUNTIME_DIR to a directory of your own.",
-        )
+            f"{directory} cannot be made: {error.strerror}.", "Set XDG_STATE_HOME to a directory of your own."
+        ) from error
+    found = directory.stat()
+    if found.st_uid != os.geteuid() or found.st_mode & 0o077:
+        raise OperatorError(f"{directory} is not a directory that only you can enter.", f"chmod 700 {directory}")
     return directory

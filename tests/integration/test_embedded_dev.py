@@ -22,8 +22,8 @@ DSNS = {"primary": "postgresql://p", "state": "postgresql://s", "empathy_ledger"
 @pytest.fixture(autouse=True)
 def own_runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A place for entries that no demo on this machine looks into."""
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    return tmp_path / "placemat"
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    return tmp_path / "placemat" / "running"
 
 
 @pytest.fixture
@@ -73,11 +73,11 @@ def test_entry_of_a_later_process_with_the_same_pid_is_not_believed() -> None:
     assert running.find() is None
 
 
-def test_runtime_directory_open_to_others_is_refused(own_runtime: Path) -> None:
-    own_runtime.mkdir()
+def test_directory_open_to_others_is_refused(own_runtime: Path) -> None:
+    own_runtime.mkdir(parents=True)
     own_runtime.chmod(0o755)
     with pytest.raises(OperatorError, match="only you can enter"):
-        running.find()
+        running.add(running.describe("demo", dsns=DSNS, bootstrap_servers=""))
 
 
 def test_sql_says_that_nothing_runs_or_that_there_is_no_such_database() -> None:
