@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from daemon.config import Settings
@@ -10,6 +11,7 @@ from daemon.database import connect
 from daemon.errors import OperatorError
 
 if TYPE_CHECKING:
+    from connectors.postgres.dead_letters import DeadLetters
     from daemon.observe.measure import ReadProgress
     from daemon.supervisor import Worker
 
@@ -76,3 +78,13 @@ def progress_reader(settings: Settings, name: str) -> ReadProgress:
 
     target = settings.targets[name]
     return ProgressReader(target.url.get_secret_value(), target.source)
+
+
+@contextmanager
+def dead_letters(settings: Settings, name: str) -> Iterator[DeadLetters]:
+    """The parked keys of a target. Raises OperatorError when it cannot be reached."""
+    from connectors.postgres.dead_letters import DeadLetters
+
+    target = settings.targets[name]
+    with connect(target.url.get_secret_value(), f"Target {name}", f"targets.{name}.url") as connection:
+        yield DeadLetters(connection, name, target.source)

@@ -1,0 +1,213 @@
+"""`placemat dlq`: keys that a target has refused, and what is to be done with them."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from daemon.cli.context import settings as read_settings
+from daemon.cli.output import Json, say, write_json, write_table
+from daemon.errors import OperatorError
+
+if TYPE_CHECKING:
+    from connectors.postgres.bookkeeping import ParkedKey, Request
+    from connectors.postgres.dead_letters import DeadLetters
+
+app = typer.Typer(help="Keys that a target has refused.", no_args_is_help=True, rich_markup_mode=None)
+
+Target = Annotated[str | None, typer.Option(help="Needed only where there are several.")]
+Ids = Annotated[list[int] | None, typer.Argument(metavar="[ID]...", help="Numbers as placemat dlq list shows them.")]
+Every = Annotated[bool, typer.Option("--all", help="Every parked key.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be asked for.")]
+Wait = Annotated[float, typer.Option(min=0, help="Seconds to wait for the worker to do it.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+POLL_SECONDS = 0.1
+
+
+@app.command("list")
+def list_(ctx: typer.Context, target: Target = None, as_json: AsJson = False) -> None:
+    """Show the parked keys, oldest first."""
+    with _opened(ctx, target) as letters:
+        keys = letters.parked()
+    if as_json:
+        write_json({"parked": [_key_json(key) for key in keys]})
+        return
+    rows = [
+        (str(key.id), key.table_name, key.key, key.kind, key.sqlstate or "", str(key.events), key.reason)
+        for key in keys
+    ]
+    write_table(("ID", "TABLE", "KEY", "KIND", "SQLSTATE", "EVENTS", "REASON"), rows)
+
+
+@app.command()
+def show(
+    ctx: typer.Context,
+    parked_id: Annotated[int, typer.Argument(metavar="ID")],
+    target: Target = None,
+    values: Annotated[bool, typer.Option("--values", help="Show the events whole, values and all.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show one parked key and the events that wait behind it."""
+    with _opened(ctx, target) as letters:
+        key = next((key for key in letters.parked() if key.id == parked_id), None)
+        queue = letters.queue(parked_id)
+    if key is None:
+        raise OperatorError(f"No key is parked under {parked_id}.", "placemat dlq list shows those that are.")
+    events: list[dict[str, Json]] = []
+    for place in queue:
+        event = json.loads(place.event)
+        told: dict[str, Json] = {
+            "topic": place.topic,
+            "partition": place.partition,
+            "offset": place.offset,
+            "op": event["op"],
+        }
+        events.append({**told, "event": event} if values else told)
+    if as_json:
+        write_json({**_key_json(key), "queue": events})
+        return
+    for name, value in _key_json(key).items():
+        typer.echo(f"{name}: {value}")
+    for told in events:
+        whole = f"  {json.dumps(told['event'], ensure_ascii=False)}" if values else ""
+        typer.echo(f"  {told['op']}  {told['topic']}[{told['partition']}]@{told['offset']}{whole}")
+
+
+@app.command()
+def redrive(
+    ctx: typer.Context,
+    ids: Ids = None,
+    every: Every = False,
+    target: Target = None,
+    dry_run: DryRun = False,
+    wait: Wait = 30,
+    as_json: AsJson = False,
+) -> None:
+    """Ask the worker to apply the events of parked keys again, in order."""
+    with _opened(ctx, target) as letters:
+        _ask(letters, ids, every, "redrive", dry_run, wait, as_json)
+
+
+@app.command()
+def discard(
+    ctx: typer.Context,
+    ids: Ids = None,
+    every: Every = False,
+    target: Target = None,
+    dry_run: DryRun = False,
+    wait: Wait = 30,
+    as_json: AsJson = False,
+) -> None:
+    """Ask the worker to forget the events of parked keys; the target then differs until the key changes again."""
+    with _opened(ctx, target) as letters:
+        _ask(letters, ids, every, "discard", dry_run, wait, as_json)
+
+
+def _opened(ctx: typer.Context, target: str | None) -> AbstractContextManager[DeadLetters]:
+    from daemon import wiring
+
+    settings = read_settings(ctx)
+    names = list(settings.targets)
+    if target is None and len(names) != 1:
+        raise OperatorError(
+            f"There are {len(names)} targets.", f"Name one with --target: {', '.join(names)}.", exit_code=2
+        )
+    chosen = target or names[0]
+    if chosen not in names:
+        raise OperatorError(f"There is no target {chosen}.", f"Choose one of: {', '.join(names)}.", exit_code=2)
+    return wiring.dead_letters(settings, chosen)
+
+
+def _ask(
+    letters: DeadLetters,
+    ids: Sequence[int] | None,
+    every: bool,
+    request: Request,
+    dry_run: bool,
+    wait: float,
+    as_json: bool,
+) -> None:
+    if bool(ids) == every:
+        raise OperatorError(f"Say which keys to {request}.", f"placemat dlq {request} ID…, or --all", exit_code=2)
+    parked = {key.id for key in letters.parked()}
+    wanted = sorted(parked) if every else list(dict.fromkeys(ids or ()))
+    if unknown := [number for number in wanted if number not in parked]:
+        raise OperatorError(f"No key is parked under {unknown[0]}.", "placemat dlq list shows those that are.")
+    if dry_run:
+        _tell(request, wanted, [], [], as_json, dry_run=True)
+        return
+    asked = letters.ask(wanted, request)
+    pending, refused = _outcome(letters, asked, wait)
+    _tell(request, asked, pending, refused, as_json)
+    if pending and wait:
+        raise OperatorError(
+            f"The worker has not done it within {wait:g} seconds: {len(pending)} of {len(asked)} are still to come.",
+            "The request stays; placemat status shows whether the worker runs.",
+        )
+    if refused:
+        raise OperatorError(
+            f"{len(refused)} of {len(asked)} were refused again: {refused[0].reason}",
+            "Put right what refuses them, then redrive them again.",
+        )
+
+
+def _outcome(letters: DeadLetters, asked: Sequence[int], wait: float) -> tuple[list[int], list[ParkedKey]]:
+    """Ids whose request nobody has taken up in time, and keys that were tried and are parked still."""
+    deadline = time.monotonic() + wait
+    while True:
+        left = [key for key in letters.parked() if key.id in asked]
+        pending = [key.id for key in left if key.request is not None]
+        if not pending or time.monotonic() >= deadline:
+            return pending, [key for key in left if key.request is None]
+        time.sleep(POLL_SECONDS)
+
+
+def _tell(
+    request: Request,
+    asked: Sequence[int],
+    pending: Sequence[int],
+    refused: Sequence[ParkedKey],
+    as_json: bool,
+    *,
+    dry_run: bool = False,
+) -> None:
+    left = {*pending, *(key.id for key in refused)}
+    done = [] if dry_run else [number for number in asked if number not in left]
+    if as_json:
+        again: list[Json] = [{"id": key.id, "reason": key.reason} for key in refused]
+        write_json(
+            {
+                "request": request,
+                "dry_run": dry_run,
+                "asked": list(asked),
+                "done": done,
+                "pending": list(pending),
+                "refused": again,
+            }
+        )
+    elif dry_run:
+        say(f"Would {request} {len(asked)}: {', '.join(map(str, asked))}.")
+    else:
+        say(f"{'Redriven' if request == 'redrive' else 'Discarded'}: {len(done)} of {len(asked)}.")
+
+
+def _key_json(key: ParkedKey) -> dict[str, Json]:
+    return {
+        "id": key.id,
+        "source": key.source,
+        "table": key.table_name,
+        "key": json.loads(key.key),
+        "kind": key.kind,
+        "sqlstate": key.sqlstate,
+        "reason": key.reason,
+        "parked_at": key.parked_at.isoformat(),
+        "attempts": key.attempts,
+        "request": key.request,
+        "events": key.events,
+    }

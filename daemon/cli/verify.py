@@ -1,0 +1,63 @@
+"""`placemat verify`: compare targets with their source, row by row and field by field."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from daemon.cli.context import settings as read_settings
+from daemon.cli.output import write_json
+
+if TYPE_CHECKING:
+    from daemon.reconcile.progress import Progress
+
+DIFFERENCES = 3
+
+
+def verify(
+    ctx: typer.Context,
+    tables: Annotated[
+        list[str] | None, typer.Argument(metavar="[TABLE]...", help="All routed tables when none.")
+    ] = None,
+    sample: Annotated[int | None, typer.Option(min=1, help="Compare this many random rows of each table.")] = None,
+    values: Annotated[bool, typer.Option("--values", help="Show the values that differ.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Compare every row and field of each target with its source; exit status 3 when they differ."""
+    from daemon.reconcile.verify import verify as compare
+
+    settings = read_settings(ctx)
+    with _progress_bar() as on_progress:
+        report = compare(settings, tables or [], sample=sample, on_progress=on_progress, show_values=values)
+    if as_json:
+        write_json(report.to_json())
+    else:
+        typer.echo(report.render())
+    if not report.clean:
+        raise typer.Exit(DIFFERENCES)
+
+
+@contextmanager
+def _progress_bar() -> Iterator[Callable[[Progress], None] | None]:
+    """A bar on standard error, for a person; nothing where nobody looks."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+
+        def show(progress: Progress) -> None:
+            waiting = " (waiting for the target)" if progress.waiting else ""
+            described = f"{progress.target} {progress.table}{waiting}"
+            bar.update(task, description=described, completed=progress.done, total=progress.total)
+
+        yield show

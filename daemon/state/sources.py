@@ -1,0 +1,46 @@
+"""What the state knows of its sources, for people to read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import sqlalchemy
+
+from schemas import tables
+from schemas.position import format_lsn
+
+
+@dataclass(frozen=True, slots=True)
+class TableCopy:
+    """The initial copy of one table: rows published so far, and when it was done."""
+
+    name: str
+    rows: int
+    done_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRow:
+    """One captured database; `flush_lsn` as PostgreSQL writes it."""
+
+    name: str
+    slot: str
+    flush_lsn: str
+    epoch: int
+    tables: tuple[TableCopy, ...]
+
+
+def read(engine: sqlalchemy.Engine) -> list[SourceRow]:
+    """Every source by name, its tables in the order of their copy."""
+    source, copy = tables.sources.c, tables.snapshots.c
+    found = sqlalchemy.select(source.name, source.slot, source.flush_lsn, source.epoch).order_by(source.name)
+    copies = sqlalchemy.select(copy.source, copy.table_name, copy.rows, copy.done_at).order_by(copy.place)
+    with engine.connect() as connection:
+        by_source: dict[str, list[TableCopy]] = {}
+        for name, table, rows, done_at in connection.execute(copies):
+            by_source.setdefault(name, []).append(TableCopy(table, rows, done_at))
+        return [
+            SourceRow(name, slot, format_lsn(int(flush)), epoch, tuple(by_source.get(name, ())))
+            for name, slot, flush, epoch in connection.execute(found)
+        ]
