@@ -10,10 +10,7 @@ import os
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
-from urllib.parse import quote, urlsplit
 
 import psycopg
 import pytest
@@ -21,11 +18,14 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from psycopg import sql
 
+from daemon.embedded.given import GivenKafka, GivenPostgres, Kafka, Postgres
 from daemon.embedded.kafka import PROPERTIES, KafkaServer
 from daemon.embedded.ports import LOOPBACK, free_port
 from daemon.embedded.postgres import SETTINGS, PostgresServer
 from daemon.embedded.postgres_install import Version
 from tests.waiting import until
+
+__all__ = ["GivenKafka", "GivenPostgres", "Kafka", "Postgres", "drop_database"]
 
 POSTGRES_URL = "PLACEMAT_TEST_POSTGRES_URL"
 KAFKA = "PLACEMAT_TEST_KAFKA"
@@ -34,37 +34,6 @@ POSTGRES_IMAGE = "postgres:18"
 KAFKA_IMAGE = "apache/kafka:4.1.0"
 FAST: Mapping[str, str] = {"fsync": "off", "full_page_writes": "off", "autovacuum_naptime": "1h"}
 """For data that nobody misses: a test that pulls the plug starts a server of its own."""
-
-
-class Postgres(Protocol):
-    """A PostgreSQL to test on. `PostgresServer` is one."""
-
-    def dsn(self, database: str = "postgres", user: str = "postgres", password: str | None = None) -> str:
-        """A URL for a database; with the superuser's password unless another is given."""
-
-
-class Kafka(Protocol):
-    """A Kafka to test on. `KafkaServer` is one."""
-
-    @property
-    def bootstrap_servers(self) -> str: ...
-
-
-@dataclass(frozen=True, slots=True)
-class GivenPostgres:
-    """A server that is already there. `url` is its superuser's."""
-
-    url: str
-
-    def dsn(self, database: str = "postgres", user: str = "postgres", password: str | None = None) -> str:
-        given = urlsplit(self.url)
-        name, secret = (given.username, given.password) if password is None else (quote(user), quote(password))
-        return f"postgresql://{name}:{secret or ''}@{given.hostname}:{given.port or 5432}/{quote(database)}"
-
-
-@dataclass(frozen=True, slots=True)
-class GivenKafka:
-    bootstrap_servers: str
 
 
 def pytest_report_header() -> list[str]:

@@ -36,7 +36,7 @@ def dev_directory() -> Path:
 def dev_up(directory: Path | None = None, *, config: Path | None = None) -> Running:
     """Start the servers in the background, unless they run, and make them found. Raises OperatorError."""
     servers = Servers(directory or dev_directory(), detached=True)
-    for server in servers.all:
+    for server in servers.embedded:
         server.adopt()
     servers.start()
     entry = running.describe(
@@ -44,7 +44,7 @@ def dev_up(directory: Path | None = None, *, config: Path | None = None) -> Runn
         dsns=servers.dsns,
         bootstrap_servers=servers.kafka.bootstrap_servers,
         config=config,
-        process=servers.hub.process,
+        process=servers.embedded[0].process,
     )
     running.add(entry)
     return entry
@@ -53,7 +53,7 @@ def dev_up(directory: Path | None = None, *, config: Path | None = None) -> Runn
 def dev_down(directory: Path | None = None) -> bool:
     """Stop the servers and keep their data. False when none of them was running."""
     servers = Servers(directory or dev_directory(), detached=True)
-    adopted = [server.adopt() for server in servers.all]
+    adopted = [server.adopt() for server in servers.embedded]
     servers.close()
     running.find("dev")  # sweeps the entry away, whose process has ended
     return any(adopted)

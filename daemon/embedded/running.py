@@ -17,7 +17,7 @@ from daemon.errors import OperatorError
 
 
 class Running(BaseModel):
-    """A demo or `dev` that runs now. `pid` is the demo's own, or that of the PostgreSQL of `dev`."""
+    """A demo or `dev` that runs now. `pid` is the demo's own, or that of a server of `dev`."""
 
     model_config = ConfigDict(frozen=True)
 

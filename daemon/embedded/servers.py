@@ -5,7 +5,7 @@ Empathy Ledger has a server of its own so that the target can be stopped alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +14,7 @@ from typing import Self
 import psycopg
 from psycopg import sql
 
+from daemon.embedded.given import GivenKafka, GivenPostgres, Postgres
 from daemon.embedded.kafka import KafkaServer
 from daemon.embedded.postgres import PostgresServer
 from daemon.embedded.server import Server
@@ -24,21 +25,38 @@ DATABASES = (*HUB_DATABASES, *LEDGER_DATABASES)
 
 
 class Servers:
-    """All three, started side by side. `directory` and `detached` are as for each of them."""
+    """All three, started side by side. `directory`, `settings` and `detached` are as for each of them.
+
+    `postgres_url` (a superuser's) and `bootstrap_servers` name servers that are there already instead: in such a
+    PostgreSQL the three databases are made if they are missing, and stay.
+    """
 
     def __init__(
-        self, directory: Path | None = None, *, settings: Mapping[str, str] | None = None, detached: bool = False
+        self,
+        directory: Path | None = None,
+        *,
+        postgres_url: str | None = None,
+        bootstrap_servers: str | None = None,
+        settings: Mapping[str, str] | None = None,
+        detached: bool = False,
     ) -> None:
-        def place(name: str) -> Path | None:
-            return directory / name if directory else None
+        def postgres(name: str) -> GivenPostgres | PostgresServer:
+            if postgres_url:
+                return GivenPostgres(postgres_url)
+            return PostgresServer(directory and directory / name, settings=settings, detached=detached)
 
-        self.hub = PostgresServer(place("hub"), settings=settings, detached=detached)
-        self.ledger = PostgresServer(place("empathy_ledger"), settings=settings, detached=detached)
-        self.kafka = KafkaServer(place("kafka"), detached=detached)
+        self.hub = postgres("hub")
+        self.ledger = postgres("empathy_ledger")
+        self.kafka = (
+            GivenKafka(bootstrap_servers)
+            if bootstrap_servers
+            else KafkaServer(directory and directory / "kafka", detached=detached)
+        )
 
     @property
-    def all(self) -> tuple[Server, ...]:
-        return self.kafka, self.ledger, self.hub
+    def embedded(self) -> list[Server]:
+        """Those that are ours to start and stop."""
+        return [server for server in (self.kafka, self.ledger, self.hub) if isinstance(server, Server)]
 
     @property
     def dsns(self) -> dict[str, str]:
@@ -49,8 +67,7 @@ class Servers:
     def start(self) -> None:
         """Start what does not run yet, and make the databases. Raises OperatorError; then all are stopped."""
         try:
-            with ThreadPoolExecutor(len(self.all)) as pool:
-                list(pool.map(lambda server: server.start(), self.all))
+            _side_by_side(lambda server: server.start(), self.embedded)
             _create_databases(self.hub, HUB_DATABASES)
             _create_databases(self.ledger, LEDGER_DATABASES)
         except BaseException:
@@ -59,8 +76,7 @@ class Servers:
 
     def close(self) -> None:
         """Stop all, and remove what was temporary."""
-        with ThreadPoolExecutor(len(self.all)) as pool:
-            list(pool.map(lambda server: server.close(), self.all))
+        _side_by_side(lambda server: server.close(), self.embedded)
 
     def __enter__(self) -> Self:
         self.start()
@@ -72,7 +88,14 @@ class Servers:
         self.close()
 
 
-def _create_databases(server: PostgresServer, names: Iterable[str]) -> None:
+def _side_by_side(act: Callable[[Server], None], servers: Sequence[Server]) -> None:
+    """Raises what the first of them raised, after all are through."""
+    with ThreadPoolExecutor(max_workers=3) as pool:
+        for outcome in [pool.submit(act, server) for server in servers]:
+            outcome.result()
+
+
+def _create_databases(server: Postgres, names: Iterable[str]) -> None:
     with psycopg.connect(server.dsn(), autocommit=True) as connection:
         present = {name for (name,) in connection.execute("SELECT datname FROM pg_database")}
         for name in names:

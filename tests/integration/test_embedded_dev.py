@@ -5,16 +5,20 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from signal import SIGKILL
+from signal import SIGINT, SIGKILL
 
+import psutil  # type: ignore[import-untyped]
 import psycopg
 import pytest
 from confluent_kafka.admin import AdminClient
 
 from daemon.embedded import directory, running
 from daemon.embedded.dev import dev_down, dev_sql, dev_up
+from daemon.embedded.given import Kafka, Postgres
 from daemon.embedded.running import Running
+from daemon.embedded.servers import DATABASES, Servers
 from daemon.errors import OperatorError
+from tests.fix_servers import drop_database
 
 DSNS = {"primary": "postgresql://p", "state": "postgresql://s", "empathy_ledger": "postgresql://e"}
 
@@ -33,6 +37,43 @@ def dev_data() -> Iterator[Path]:
     yield made
     dev_down(made)
     directory.remove(made)
+
+
+def test_interrupted_servers_leave_no_process_and_no_files() -> None:
+    program = """
+import sys
+from daemon.embedded.servers import Servers
+try:
+    with Servers() as servers:
+        for server in servers.embedded:
+            print(server.process.pid, server.directory, flush=True)
+        print(flush=True)
+        sys.stdin.read()
+except KeyboardInterrupt:
+    pass
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as command:
+        assert command.stdout
+        started = [line.split() for line in iter(command.stdout.readline, "\n")]
+        processes = [psutil.Process(int(pid)) for pid, _ in started]
+        command.send_signal(SIGINT)
+    assert command.returncode == 0
+    assert len(started) == 3
+    assert not [process for process in processes if process.is_running()]
+    assert not [files for _, files in started if Path(files).exists()]
+
+
+def test_given_servers_are_used_and_left_running(postgres_server: Postgres, kafka_server: Kafka) -> None:
+    for _ in range(2):
+        with Servers(postgres_url=postgres_server.dsn(), bootstrap_servers=kafka_server.bootstrap_servers) as servers:
+            assert not servers.embedded
+            for name, dsn in servers.dsns.items():
+                with psycopg.connect(dsn) as connection:
+                    assert connection.info.dbname == name
+    for name in DATABASES:
+        drop_database(postgres_server, name)
 
 
 def test_registered_demo_is_found_until_it_ends(own_runtime: Path) -> None:
