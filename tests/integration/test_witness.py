@@ -6,11 +6,12 @@ from uuid import UUID, uuid4
 
 import pytest
 from psycopg import sql
+from psycopg.errors import InsufficientPrivilege
 
 from daemon.embedded.load import run_load
 from daemon.embedded.sample import load_sample
 from daemon.embedded.witness import WitnessReport
-from schemas.domain import PUBLICATION
+from schemas.domain import APPLY, OWNER, PUBLICATION
 from tests.fix_servers import Kafka
 from tests.integration.witness_route import Route, dsn_of, open_route
 from tests.waiting import until
@@ -46,6 +47,19 @@ def test_a_faithful_copy_moves_no_counter(route: Route, workspace: UUID) -> None
     assert (report.journal_entries, report.topic_records, report.target_changes) == (2, 2, 2)
     assert counters(report) == {}
     assert report.ok
+
+
+def test_changes_by_roles_that_may_not_see_the_witness_are_witnessed(route: Route) -> None:
+    route.primary.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(OWNER)))
+    route.target.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(APPLY)))
+    for conn in (route.primary, route.target):
+        with pytest.raises(InsufficientPrivilege):
+            conn.execute("SELECT FROM witness.witnessed")
+        conn.execute("INSERT INTO workspaces (id, name, slug) VALUES (gen_random_uuid(), 'One', 'one')")
+        conn.execute("TRUNCATE stories, story_media")
+        conn.execute("RESET ROLE")
+    report = route.count()
+    assert (report.journal_entries, report.target_changes) == (3, 3)
 
 
 def test_a_dropped_record_is_lost(route: Route, workspace: UUID) -> None:

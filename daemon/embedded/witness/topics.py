@@ -48,6 +48,7 @@ def read_topics(
             "enable.auto.commit": False,
             "enable.partition.eof": True,
             "queued.max.messages.kbytes": 16_384,
+            "fetch.max.bytes": 16_777_216,
         }
     )
     try:
