@@ -1,0 +1,182 @@
+"""A site: the domain's databases, a state database and a configuration, with names that no other test has."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from daemon import cli
+from daemon.config import Settings, load
+from schemas import domain
+from tests.fix_servers import Kafka, Postgres
+
+PASSWORD = "only-for-tests"
+REPOSITORY = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@dataclass(slots=True)
+class Site:
+    """`primary`, `ledger` and `state` are superuser URLs; the configuration uses the daemon's own roles."""
+
+    uid: str
+    primary: str
+    ledger: str
+    state: str
+    config: Path
+    values: dict[str, Any]
+    _stack: ExitStack = field(default_factory=ExitStack)
+
+    @property
+    def source(self) -> str:
+        return f"p{self.uid}"
+
+    @property
+    def slot(self) -> str:
+        return f"placemat_{self.uid}"
+
+    @property
+    def settings(self) -> Settings:
+        return load(self.config)
+
+    def placemat(self, *arguments: str) -> Ended:
+        """Run a verb in this process, with this site's configuration."""
+        out, err = io.StringIO(), io.StringIO()
+        root = logging.getLogger()
+        handlers, level = root.handlers, root.level
+        try:
+            with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as end:
+                cli.main(["--config", str(self.config), *arguments])
+        finally:
+            root.handlers, root.level = handlers, level
+        return Ended(int(end.value.code or 0), out.getvalue(), err.getvalue())
+
+    def spawn(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start the real command; it is killed at the end of the test at the latest."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "daemon", "--config", str(self.config), *arguments],
+            cwd=REPOSITORY,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._stack.callback(_kill, process)
+        return process
+
+    def set(self, path: str, value: Any) -> None:
+        """Change one setting (`sources.NAME.url`) and write the configuration anew; None takes it out."""
+        *sections, last = path.split(".")
+        place = self.values
+        for section in sections:
+            place = place.setdefault(section, {})
+        if value is None:
+            place.pop(last)
+        else:
+            place[last] = value
+        self.write()
+
+    def write(self) -> None:
+        self.config.write_text(_toml(self.values))
+
+    def run_sql(self, url: str, statement: str) -> None:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(statement.encode())
+
+
+@pytest.fixture
+def role_factory(postgres_server: Postgres) -> Iterator[Callable[[str], str]]:
+    """A function: attributes → name of a fresh role with password `PASSWORD`, dropped after the databases."""
+    made: list[str] = []
+
+    def make(attributes: str) -> str:
+        name = f"role_{uuid.uuid4().hex[:10]}"
+        with psycopg.connect(postgres_server.dsn(), autocommit=True) as connection:
+            connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{PASSWORD}' {attributes}".encode())
+        made.append(name)
+        return name
+
+    yield make
+    with psycopg.connect(postgres_server.dsn(), autocommit=True) as connection:
+        for name in made:
+            connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def site(
+    postgres_server: Postgres,
+    kafka_server: Kafka,
+    role_factory: Callable[[str], str],
+    database_factory: Callable[[str], str],
+    tmp_path: Path,
+) -> Iterator[Site]:
+    uid = uuid.uuid4().hex[:8]
+    primary, ledger, state = database_factory("primary"), database_factory("ledger"), database_factory("state")
+    passwords = {domain.CAPTURE: PASSWORD, domain.APPLY: PASSWORD}
+    with psycopg.connect(primary) as connection:
+        domain.install_primary(connection, passwords)
+    with psycopg.connect(ledger) as connection:
+        domain.install_empathy_ledger(connection, passwords)
+    values = {
+        "state": {"url": state},
+        "kafka": {"bootstrap_servers": kafka_server.bootstrap_servers, "partitions": 3},
+        "sources": {
+            f"p{uid}": {
+                "url": postgres_server.dsn(primary.rpartition("/")[2], domain.CAPTURE, PASSWORD),
+                "slot": f"placemat_{uid}",
+                "tables": [f"public.{table}" for table in domain.ROUTED_TABLES],
+            }
+        },
+        "targets": {
+            "empathy_ledger": {
+                "url": postgres_server.dsn(ledger.rpartition("/")[2], domain.APPLY, PASSWORD),
+                "source": f"p{uid}",
+                "tables": {f"public.{table}": {"local": ["updated_at"]} for table in domain.ROUTED_TABLES},
+            }
+        },
+        "http": {"port": 0},
+    }
+    found = Site(uid, primary, ledger, state, tmp_path / "placemat.toml", values)
+    found.write()
+    with found._stack:
+        yield found
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.communicate()
+
+
+def _toml(values: Mapping[str, Any], prefix: str = "") -> str:
+    """Enough TOML for our own settings: strings, numbers, lists of strings, tables with any name."""
+    own = {key: value for key, value in values.items() if not isinstance(value, dict)}
+    lines = [f"{key} = {json.dumps(value)}" for key, value in own.items()]
+    for key, value in values.items():
+        if isinstance(value, dict):
+            name = f"{prefix}{json.dumps(key)}"
+            lines += [f"\n[{name}]", _toml(value, f"{name}.")]
+    return "\n".join(lines) + "\n"
