@@ -5,9 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import subprocess
-import uuid
-from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,12 +12,13 @@ from pathlib import Path
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from daemon.embedded.download import kafka_jars
+from daemon.embedded.download import COORDINATES, cache_directory, kafka_jars
+from daemon.embedded.kafka_storage import format_storage
 from daemon.embedded.ports import LOOPBACK, remembered_port
-from daemon.embedded.process import reasons
 from daemon.embedded.server import Server
 from daemon.errors import OperatorError
 
+TEMPLATE = f"bootstrap-{COORDINATES.partition('+')[0].rpartition(':')[2]}.checkpoint"
 MIB = 1024 * 1024
 IMPATIENT = {"reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 100, "log_level": 0}
 SILENT = logging.getLogger("placemat.embedded.readiness")
@@ -87,8 +85,9 @@ class KafkaServer(Server):
     def _command(self, root: Path) -> Sequence[str | Path]:
         java = _java(root)
         self._configure(root)
-        if not (root / "data" / "meta.properties").exists():
-            self._format(java, root)
+        data = root / "data"
+        if not (data / "meta.properties").exists():
+            format_storage(java, root / "server.properties", data, cache_directory() / TEMPLATE)
         return [*java, "kafka.Kafka", root / "server.properties"]
 
     def _answers(self) -> bool:
@@ -108,22 +107,6 @@ class KafkaServer(Server):
         }
         lines = [f"{name}={value}\n" for name, value in (self._properties | places).items()]
         (root / "server.properties").write_text("".join(lines))
-
-    def _format(self, java: list[str | Path], root: Path) -> None:
-        cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        command = [*java, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}"]
-        made = subprocess.run(
-            [*command, "-c", root / "server.properties"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if made.returncode:
-            raise OperatorError(
-                f"Kafka's storage could not be made in {root}: {reasons(made.stderr or made.stdout)[-1]}.",
-                "Look at the free disk space and at the owner of that directory.",
-            )
 
 
 def _java(root: Path) -> list[str | Path]:

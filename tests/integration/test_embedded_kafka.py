@@ -16,7 +16,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from daemon.embedded import directory
 from daemon.embedded.kafka import KafkaServer
-from daemon.embedded.postgres import PostgresServer
+from daemon.embedded.servers import Servers
 from daemon.errors import OperatorError
 from tests.waiting import until
 
@@ -86,12 +86,19 @@ def test_stopped_broker_leaves_no_process_and_no_files() -> None:
     assert not files.exists()
 
 
-def test_second_start_of_both_servers_takes_less_than_10_s() -> None:
-    with PostgresServer(), KafkaServer():
+def test_second_start_of_all_servers_takes_less_than_10_s() -> None:
+    with Servers():
         pass
     started = time.monotonic()
-    with PostgresServer(), KafkaServer():
+    with Servers():
         assert time.monotonic() - started < 10
+
+
+def test_every_new_broker_is_a_cluster_of_its_own(own_kafka: StartKafka) -> None:
+    first, second = (
+        AdminClient({"bootstrap.servers": own_kafka().bootstrap_servers}).list_topics(timeout=10) for _ in range(2)
+    )
+    assert first.cluster_id != second.cluster_id
 
 
 def test_parent_killed_leaves_no_broker() -> None:
@@ -116,5 +123,5 @@ sys.stdin.read()
 
 
 def test_broker_that_cannot_start_says_why() -> None:
-    with pytest.raises(OperatorError, match=r"storage could not be made.*num\.io\.threads"):
+    with pytest.raises(OperatorError, match=r"did not start.*Invalid value none for configuration num\.io\.threads"):
         KafkaServer(properties={"num.io.threads": "none"}).__enter__()
