@@ -281,7 +281,8 @@ def test_another_server_under_the_same_name_is_told(site: Site) -> None:
         (
             "ALTER TABLE story_media ALTER width TYPE smallint",
             (
-                "Column width of public.story_media is smallint in target empathy_ledger, which cannot hold the source's"
+                "Column width of public.story_media is smallint in target empathy_ledger,"
+                " which cannot hold the source's"
                 " integer."
             ),
             'ALTER "width" TYPE integer',

@@ -1,0 +1,102 @@
+"""The configuration: what is refused, in which words, and what goes before what."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from daemon.cli.config import schema_text
+from daemon.config import load
+from daemon.errors import OperatorError
+
+TEMPLATE = (Path(__file__).parents[2] / "daemon" / "cli" / "placemat.toml").read_text()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "placemat.toml"
+    path.write_text(TEMPLATE)
+    return path
+
+
+def test_the_template_can_be_used_as_it_is(file: Path) -> None:
+    settings = load(file)
+    assert list(settings.sources) == ["primary"]
+    assert settings.targets["empathy_ledger"].tables["public.stories"].local == ("updated_at",)
+
+
+def test_the_template_names_the_values_that_hold_without_it(file: Path) -> None:
+    named = load(file)
+    short = file.with_name("short.toml")
+    short.write_text(
+        '[state]\nurl = "postgresql://s"\n[kafka]\nbootstrap_servers = "localhost:9092"\n'
+        '[sources.primary]\nurl = "postgresql://p"\ntables = ["public.stories"]\n'
+    )
+    bare = load(short)
+    assert (named.kafka, named.http, named.log) == (bare.kafka, bare.http, bare.log)
+    assert named.sources["primary"].slot == bare.sources["primary"].slot
+
+
+def test_the_environment_goes_before_the_file(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLACEMAT_STATE__URL", "postgresql://elsewhere/state")
+    monkeypatch.setenv("PLACEMAT_SOURCES__PRIMARY__URL", "postgresql://elsewhere/primary")
+    monkeypatch.setenv("PLACEMAT_HTTP__PORT", "0")
+    settings = load(file)
+    assert settings.state.url.get_secret_value() == "postgresql://elsewhere/state"
+    assert settings.sources["primary"].url.get_secret_value() == "postgresql://elsewhere/primary"
+    assert settings.sources["primary"].tables[0] == "public.workspaces"
+    assert settings.http.port == 0
+
+
+def test_other_variables_of_ours_are_not_taken_for_settings(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLACEMAT_CONFIG", str(file))
+    monkeypatch.setenv("PLACEMAT_TEST_SERVERS", "containers")
+    load(file)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("partitions = 6", "partition = 6", r"kafka\.partition: there is no such key"),
+        ("[http]", "[https]", r"https: there is no such key"),
+        ("partitions = 6", 'partitions = "many"', r"kafka\.partitions: .*integer"),
+        ("partitions = 6", "partitions = 0", r"kafka\.partitions: .*greater than or equal to 1"),
+        ('"public.stories",', '"stories",', r"sources\.primary\.tables.*'stories' is not a table as schema\.table"),
+        ('source = "primary"', 'source = "secondary"', r"targets\.empathy_ledger\.source: there is no source"),
+        (
+            '"public.stories",',
+            "",
+            r"targets\.empathy_ledger\.tables: sources\.primary does not capture public\.stories",
+        ),
+        ('bootstrap_servers = "localhost:9092"', "", r"kafka\.bootstrap_servers: Field required"),
+        ("[kafka]", "[kafka", r"is not TOML"),
+    ],
+)
+def test_what_is_wrong_is_named_by_its_key(file: Path, old: str, new: str, sentence: str) -> None:
+    assert old in TEMPLATE
+    file.write_text(TEMPLATE.replace(old, new, 1))
+    with pytest.raises(OperatorError, match=sentence) as refused:
+        load(file)
+    assert refused.value.exit_code == 2
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(OperatorError, match=r"There is no configuration file .*gone\.toml") as refused:
+        load(tmp_path / "gone.toml")
+    assert (refused.value.exit_code, refused.value.try_) == (2, "Write one with: placemat config init")
+
+
+def test_secrets_are_not_in_what_python_prints(file: Path) -> None:
+    file.write_text(TEMPLATE.replace("placemat_capture@", "placemat_capture:hush@"))
+    assert "hush" not in repr(load(file))
+
+
+def test_the_schema_for_editors_takes_the_template_and_refuses_what_we_refuse() -> None:
+    import tomllib
+
+    validator = jsonschema.Draft202012Validator(json.loads(schema_text()))
+    validator.validate(tomllib.loads(TEMPLATE))
+    assert not validator.is_valid(tomllib.loads(TEMPLATE.replace("partitions = 6", "partition = 6", 1)))
