@@ -48,6 +48,8 @@ def read_topics(
             "enable.auto.commit": False,
             "enable.partition.eof": True,
             "queued.max.messages.kbytes": 16_384,
+            "queued.min.messages": 10_000,
+            "fetch.queue.backoff.ms": 5,
             "fetch.max.bytes": 16_777_216,
         }
     )
