@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
-import logging
 import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, redirect_stderr, redirect_stdout
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,26 +16,12 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from daemon import cli
 from daemon.config import Settings, load
 from schemas import domain
+from tests.command import REPOSITORY, Ended, command
 from tests.fix_servers import Kafka, Postgres
 
 PASSWORD = "only-for-tests"
-REPOSITORY = Path(__file__).parent.parent
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
 
 
 @dataclass(slots=True)
@@ -66,15 +50,7 @@ class Site:
 
     def placemat(self, *arguments: str) -> Ended:
         """Run a verb in this process, with this site's configuration."""
-        out, err = io.StringIO(), io.StringIO()
-        root = logging.getLogger()
-        handlers, level = root.handlers, root.level
-        try:
-            with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as end:
-                cli.main(["--config", str(self.config), *arguments])
-        finally:
-            root.handlers, root.level = handlers, level
-        return Ended(int(end.value.code or 0), out.getvalue(), err.getvalue())
+        return command("--config", str(self.config), *arguments)
 
     def spawn(self, *arguments: str) -> subprocess.Popen[str]:
         """Start the real command; it is killed at the end of the test at the latest."""

@@ -10,8 +10,9 @@ import pytest
 from daemon import broker
 from daemon.embedded.postgres import PostgresServer
 from schemas import domain
+from tests.command import Ended
 from tests.fix_servers import Postgres
-from tests.fix_site import PASSWORD, Ended, Site
+from tests.fix_site import PASSWORD, Site
 
 
 def assert_fault(ended: Ended, sentence: str, advice: str, code: int = 1) -> None:
