@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,20 +32,30 @@ def run(
     from daemon import wiring
     from daemon.config import load
     from daemon.observe import logs
-    from daemon.supervisor import LeftBehind
 
     settings = load(config_path(ctx))
     logs.configure("debug" if given(ctx).verbose else settings.log.level, settings.log.format)
     names = wiring.choose(settings, workers or ())
-    try:
+    with ending():
         _supervise(settings, names)
+
+
+@contextmanager
+def ending() -> Iterator[None]:
+    """End the process together with workers that would not end themselves."""
+    from daemon.supervisor import LeftBehind
+
+    try:
+        yield
     except LeftBehind as error:
         complain(error)
-        # A thread that does not end would keep the interpreter from ending too.
+        # Their threads may hold what the interpreter would wait for.
         os._exit(error.exit_code)
 
 
 def _supervise(settings: Settings, names: Sequence[str]) -> None:
+    import structlog
+
     from daemon import wiring
     from daemon.observe.board import Board
     from daemon.observe.http import ObserveServer
@@ -54,16 +64,19 @@ def _supervise(settings: Settings, names: Sequence[str]) -> None:
     from daemon.state import engine as state
     from daemon.supervisor import Supervisor
 
+    log = structlog.get_logger(__name__)
     with ExitStack() as stack:
         engine = stack.enter_context(state.opened(settings.state.url.get_secret_value()))
         state.check(engine)
         _check_reachable(settings, names)
         board = Board()
+        server = ObserveServer(settings.http.host, settings.http.port, board)
+        stack.callback(server.close)
+        log.info("metrics and health are served", host=settings.http.host, port=server.port)
         supervisor = Supervisor(wiring.workers(settings, names), board)
-        stack.callback(ObserveServer(settings.http.host, settings.http.port, board).close)
         stack.enter_context(Recorder(engine, board, names))
         stack.enter_context(Meters(settings, names, wiring.progress_reader))
-        _end_on_signals(supervisor)
+        end_on_signals(supervisor)
         supervisor.run()
 
 
@@ -78,7 +91,7 @@ def _check_reachable(settings: Settings, names: Sequence[str]) -> None:
             connect(settings.sources[name].url.get_secret_value(), f"Source {name}", f"sources.{name}.url").close()
 
 
-def _end_on_signals(supervisor: Supervisor) -> None:
+def end_on_signals(supervisor: Supervisor) -> None:
     """The first signal asks for an orderly end, the second does not ask."""
 
     def end(number: int, _frame: FrameType | None) -> None:
