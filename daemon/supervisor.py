@@ -123,7 +123,7 @@ class Supervisor:
             self._board.report(worker.name, "starting")
             started = self._clock()
             try:
-                worker.run(self._stop, lambda state, detail: self._board.report(worker.name, state, detail))
+                worker.run(self._stop, lambda state, detail: self._note(worker, state, detail))
                 failure = "it returned without being asked to"
                 if self._stop.is_set():
                     break
@@ -146,6 +146,10 @@ class Supervisor:
             self._wait(self._stop, delay)
         self._board.report(worker.name, "stopped")
         log.info("worker stopped", worker=worker.name)
+
+    def _note(self, worker: Worker, state: WorkerState, detail: str | None) -> None:
+        if self._board.report(worker.name, state, detail):
+            log.info("worker state changed", worker=worker.name, state=state, detail=detail)
 
     def _give_up(self, worker: Worker, error: OperatorError) -> None:
         log.error("worker needs an operator", worker=worker.name, error=str(error), advice=error.try_)

@@ -83,10 +83,12 @@ def _time(ts_ms: int | None) -> str:
 
 
 def _key(key: Json) -> str:
-    return ",".join(f"{name}={value}" for name, value in key.items()) if isinstance(key, dict) else str(key)
+    return ",".join(f"{name}={value}" for name, value in key.items()) if isinstance(key, dict) else "-"
 
 
 def _values(value: dict[str, Any]) -> str:
     import json
 
-    return json.dumps(value.get("after") or value.get("before"), ensure_ascii=False)
+    # What is no event of a row, such as a transaction's end, is shown whole.
+    shown = (value.get("after") or value.get("before")) if "op" in value else value
+    return json.dumps(shown, ensure_ascii=False)

@@ -40,13 +40,15 @@ class Board:
             self._standings[name] = Standing("starting", None, self._clock(), thread)
         self._announce(name, "starting")
 
-    def report(self, name: str, state: WorkerState, detail: str | None = None) -> None:
-        """Note what a worker says of itself; the same again counts as a sign of life."""
+    def report(self, name: str, state: WorkerState, detail: str | None = None) -> bool:
+        """Note what a worker says of itself, and tell whether it is new; the same again counts as a sign of life."""
         with self._lock:
             before = self._standings[name]
             self._standings[name] = replace(before, state=state, detail=detail, told_at=self._clock())
-        if (state, detail) != (before.state, before.detail):
+        is_new = (state, detail) != (before.state, before.detail)
+        if is_new:
             self._announce(name, state)
+        return is_new
 
     def standings(self) -> dict[str, Standing]:
         with self._lock:
