@@ -129,7 +129,7 @@ def wanted_topics(name: str, source: Source, partitions: int) -> dict[str, int]:
 
 
 def parents_first(names: Sequence[str], foreign_keys: Iterable[tuple[str, str]]) -> list[str]:
-    """Order tables so that each comes after those it refers to (pairs: child, parent); cycles as they were given."""
+    """Order tables so that each comes after those it refers to (pairs: child, parent), but for cycles."""
     parents: dict[str, set[str]] = {name: set() for name in names}
     for child, parent in foreign_keys:
         if child in parents and parent in parents and child != parent:
@@ -137,8 +137,17 @@ def parents_first(names: Sequence[str], foreign_keys: Iterable[tuple[str, str]])
     ordered: list[str] = []
     while left := [name for name in names if name not in ordered]:
         free = [name for name in left if parents[name] <= set(ordered)]
-        ordered.append(free[0] if free else left[0])
+        ordered.append(free[0] if free else _within_cycle(left[0], parents, set(ordered)))
     return ordered
+
+
+def _within_cycle(name: str, parents: Mapping[str, set[str]], ordered: set[str]) -> str:
+    """Where following the parents that are left comes round: no table that merely refers to a cycle."""
+    seen: set[str] = set()
+    while name not in seen:
+        seen.add(name)
+        name = min(parents[name] - ordered)
+    return name
 
 
 def _known(engine: sqlalchemy.Engine, name: str) -> Mapping[str, Any] | None:
