@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -67,7 +68,7 @@ def migrate(engine: sqlalchemy.Engine) -> None:
 def check(engine: sqlalchemy.Engine) -> None:
     """Raise OperatorError when the state database is down, not prepared, or of another version than this code."""
     found = _refuse_newer(engine)
-    head = _head()
+    head = known_revisions()[-1]
     if found is None:
         raise OperatorError("The state database is not prepared.", "Run: placemat init")
     if found != head:
@@ -88,7 +89,7 @@ def migration_config(connection: sqlalchemy.Connection) -> Config:
 
 def _refuse_newer(engine: sqlalchemy.Engine) -> str | None:
     found = _revision(engine)
-    if found is not None and found not in _known():
+    if found is not None and found not in known_revisions():
         raise OperatorError(
             f"The state database is at version {found}, which this placemat does not know: a newer one made it.",
             "Install that newer version of placemat-sync.",
@@ -113,15 +114,10 @@ def unreachable(error: Exception) -> OperatorError:
     return database.unreachable(cause, "The state database", "state.url")
 
 
-def _head() -> str:
-    return next(iter(_known()))
+def known_revisions() -> list[str]:
+    """Every revision that this code knows, oldest first: the file names begin with them.
 
-
-def _known() -> list[str]:
-    """Every revision that this code knows, newest first."""
-    from alembic.config import Config
-    from alembic.script import ScriptDirectory
-
-    config = Config()
-    config.set_main_option("script_location", "schemas:migrations")
-    return [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
+    Alembic knows them too, for seven megabytes of memory in every process that only wants to check.
+    """
+    files = resources.files("schemas.migrations.versions").iterdir()
+    return sorted(file.name.partition("_")[0] for file in files if file.name[:4].isdigit())

@@ -101,6 +101,12 @@ def test_each_revision_goes_up_and_down_and_up_again(engine: sqlalchemy.Engine) 
         assert sqlalchemy.inspect(connection).get_table_names(SCHEMA) == ["alembic_version"]
 
 
+def test_the_file_names_tell_the_revisions_in_their_order(engine: sqlalchemy.Engine) -> None:
+    with engine.connect() as connection:
+        scripts = ScriptDirectory.from_config(state.migration_config(connection)).walk_revisions()
+        assert [script.revision for script in scripts][::-1] == state.known_revisions()
+
+
 def test_migrating_again_changes_nothing(engine: sqlalchemy.Engine) -> None:
     state.migrate(engine)
     state.migrate(engine)
