@@ -47,7 +47,7 @@ class Codec:
     def __init__(self, source: str, database: str, relation: Relation, key_columns: Sequence[str]) -> None:
         names = [column.name for column in relation.columns]
         self.relation = relation
-        self.topic = table_topic(source, relation.schema, relation.table)
+        self.topic = self.topic_of(source, relation)
         self.key_columns = tuple(key_columns)
         self._source = source
         self._database = database
@@ -55,6 +55,11 @@ class Codec:
         self._labels = [orjson.dumps(name) + b":" for name in names]
         self._encoders: list[Encoder] = [encoder(column.type_oid) for column in relation.columns]
         self._keys = [names.index(name) for name in key_columns]
+
+    @staticmethod
+    def topic_of(source: str, relation: Relation) -> str:
+        """The topic of a relation's changes."""
+        return table_topic(source, relation.schema, relation.table)
 
     def insert(self, head: Head, lsn: int, ordinal: int, now_ms: int, row: Sequence[Cell]) -> Record:
         tail = self._tail(head, lsn, ordinal, now_ms, b"c")
@@ -167,7 +172,7 @@ class Codec:
             b"null"
             if head.snapshot
             else b'{"id":"%d:%d","total_order":%d,"data_collection_order":%d}'
-            % (head.xid, head.commit_lsn, ordinal, order),
+            % (head.xid or 0, head.commit_lsn, ordinal, order),
         )
 
     def _fragment(self, head: Head) -> bytes:

@@ -1,0 +1,187 @@
+"""One life of a capture: from the claim of the epoch to the end of the connection.
+
+The order of the start is the delivery protocol's: take the slot, raise the epoch, only then read what is stored.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import ExitStack
+
+import structlog
+
+from daemon import seams
+from daemon.capture import pgoutput, slot
+from daemon.capture.assembler import Assembler, StreamFacts, key_columns
+from daemon.capture.copier import Copier
+from daemon.capture.pgoutput import Relation
+from daemon.capture.reader import Reader
+from daemon.capture.requests import Requests
+from daemon.capture.stream import ReplicationStream, Server
+from daemon.capture.visibility import Visibility
+from daemon.config import Settings
+from daemon.observe import metrics
+from daemon.publish.producer import Publisher
+from daemon.publish.progress import Progress
+from daemon.publish.tails import Acked, Pinned, check_topics, read_tails
+from daemon.state.capture import CaptureState, Claim
+from daemon.supervisor import Report
+from schemas.topics import requests_topic, transactions_topic
+
+READ_SECONDS = 0.05
+BUSY_READ_SECONDS = 0.002
+FRAMES = 500
+IDLE_FLUSH_SECONDS = 10.0
+"""How often an idle position is stored: the state may live on the captured server, and storing it writes WAL there."""
+FORGET_SECONDS = 1.0
+BEAT_SECONDS = 20.0
+
+log = structlog.get_logger(__name__)
+
+
+class _AskedToEnd(Exception):
+    """While it waited for room in the producer's queue."""
+
+
+class Capture:
+    """Owns nothing that outlives `run`: what it opens goes onto the given stack."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        source: str,
+        reader: Reader,
+        stream: ReplicationStream,
+        server: Server,
+        state: CaptureState,
+        stack: ExitStack,
+    ) -> None:
+        self._config = settings.sources[source]
+        self._source = source
+        self._reader = reader
+        self._stream = stream
+        self._state = state
+        self._stop = threading.Event()
+        claim = state.claim()
+        slot.check(reader, source, self._config.slot, claim, server.system_identifier)
+        topics = {name: Pinned(*pin) for name, pin in claim.topics.items()}
+        check_topics(settings.kafka, source, claim.cluster_id, topics)
+        published = {name: pin for name, pin in topics.items() if name != requests_topic(source)}
+        acked = {place: Acked(*one) for place, one in claim.acked.items()}
+        tails = read_tails(settings.kafka, source, published, acked)
+        self._progress = Progress()
+        self._visibility = Visibility(reader.snapshot().in_progress)
+        self._publisher = Publisher(
+            settings.kafka,
+            source,
+            claim.epoch,
+            tails,
+            transactions_topic(source),
+            self._config.queue_bytes,
+            self._while_full,
+        )
+        stack.callback(self._publisher.close)
+        self._requests = Requests(settings.kafka, source)
+        stack.callback(self._requests.close)
+        self._copier = Copier(reader, state, self._visibility, source, claim.epoch, self._config.snapshot.chunk_rows)
+        facts = StreamFacts(
+            source=source,
+            database=reader.database,
+            epoch=claim.epoch,
+            timeline_of=slot.timeline_of(server.timeline, server.history),
+            partitions={name: pin.partitions for name, pin in published.items()},
+            max_record_bytes=settings.kafka.max_record_bytes,
+            key_columns=self._key_columns,
+            relation_seen=self._relation_seen,
+            at_mark=self._copier.at_mark,
+        )
+        self._assembler = Assembler(facts, self._publisher, self._progress, self._visibility)
+        self._stored = claim.flush_lsn
+        self._next_idle_store = time.monotonic() + IDLE_FLUSH_SECONDS
+        self._confirmed_metric = metrics.CAPTURE_CONFIRMED_LSN.labels(source)
+        self._started(claim)
+
+    def run(self, stop: threading.Event, report: Report) -> None:
+        """Capture until `stop` is set; then wait a little for Kafka, and confirm what it has."""
+        self._stop = stop
+        next_store = next_forget = next_beat = 0.0
+        try:
+            while not stop.is_set():
+                self._read()
+                self._publisher.poll()
+                now = time.monotonic()
+                if now >= next_store:
+                    next_store = now + self._config.flush_interval_seconds
+                    self._store(now)
+                if now >= next_forget:
+                    next_forget = now + FORGET_SECONDS
+                    self._forget()
+                    for request in self._requests.poll():
+                        self._copier.request(request)
+                if now >= next_beat:
+                    next_beat = now + BEAT_SECONDS
+                    report("running", self._doing())
+                if self._assembler.between_transactions:
+                    self._copier.step()
+        except _AskedToEnd:
+            return
+        self._publisher.drain()
+        self._publisher.poll()
+        self._store(time.monotonic())
+
+    def _read(self) -> None:
+        """Some frames; waits for the first one, but not long while something waits for Kafka's answer."""
+        patience = BUSY_READ_SECONDS if self._publisher.waiting_ends else READ_SECONDS
+        now_ms = time.time_ns() // 1_000_000
+        for frame in self._stream.read(patience, FRAMES):
+            if frame[0] == pgoutput.XLOG_DATA:
+                start, _, _ = pgoutput.read_xlog_header(frame)
+                self._assembler.handle(start, frame[pgoutput.XLOG_HEADER_BYTES :], now_ms)
+                self._stream.received(start)
+            elif frame[0] == pgoutput.KEEPALIVE:
+                self._keepalive(pgoutput.read_keepalive(frame))
+            else:
+                raise pgoutput.ProtocolError(f"a frame of kind {frame[0]}")
+
+    def _keepalive(self, keepalive: pgoutput.Keepalive) -> None:
+        if self._assembler.between_transactions:
+            self._progress.idle_at(keepalive.wal_end)
+        self._stream.received(keepalive.wal_end, reply=keepalive.reply_requested)
+
+    def _store(self, now: float) -> None:
+        """Store what may be told, then tell it."""
+        flush = self._progress.confirmable
+        acked = self._publisher.take_acked()
+        idle = not acked
+        if idle and (flush <= self._stored or now < self._next_idle_store):
+            return
+        self._next_idle_store = now + IDLE_FLUSH_SECONDS
+        self._state.store(flush, {place: (one.offset, one.position) for place, one in acked.items()})
+        self._stored = max(self._stored, flush)
+        seams.seam(seams.BEFORE_CONFIRM)
+        self._stream.confirm(flush)
+        self._confirmed_metric.set(self._stored)
+        seams.seam(seams.AFTER_CONFIRM)
+
+    def _forget(self) -> None:
+        """Let go of transactions that every later snapshot sees; not while an earlier snapshot is still in use."""
+        if self._visibility.remembered and not self._copier.pending:
+            self._visibility.forget(self._reader.snapshot())
+
+    def _while_full(self) -> None:
+        if self._stop.is_set():
+            raise _AskedToEnd
+
+    def _key_columns(self, relation: Relation) -> tuple[str, ...]:
+        return key_columns(relation, self._reader.table(relation.name).key)
+
+    def _relation_seen(self, relation: Relation, commit_lsn: int) -> None:
+        columns = [[column.name, column.type_oid, column.typmod, column.key] for column in relation.columns]
+        self._state.record_relation(relation.name, commit_lsn, {"identity": relation.identity, "columns": columns})
+
+    def _doing(self) -> str | None:
+        return f"Copying {table}." if (table := self._copier.table) else None
+
+    def _started(self, claim: Claim) -> None:
+        log.info("capture started", source=self._source, epoch=claim.epoch, flush_lsn=claim.flush_lsn)

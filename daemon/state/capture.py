@@ -1,0 +1,192 @@
+"""What a capture keeps in the state. Every write is compare-and-swap on the capture's epoch, and nothing falls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy import Connection, case, func, select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import OperationalError
+
+from daemon.errors import Fenced, OperatorError, Unavailable
+from schemas import tables
+from schemas.position import Position
+
+Slot = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a capture starts from. `topics`: name to (topic id, partitions); `acked`: newest acknowledged records."""
+
+    epoch: int
+    system_identifier: str
+    timeline: int
+    cluster_id: str
+    flush_lsn: int
+    topics: Mapping[str, tuple[str, int]]
+    acked: Mapping[Slot, tuple[int, Position]]
+
+
+@dataclass(frozen=True, slots=True)
+class TableProgress:
+    """The initial copy of one table; `last_key` holds texts of the key columns, None before the first chunk."""
+
+    table: str
+    last_key: list[str] | None
+    done: bool
+
+
+class CaptureState:
+    """The rows of one source."""
+
+    def __init__(self, engine: sqlalchemy.Engine, source: str) -> None:
+        self._engine = engine
+        self._source = source
+        self._epoch = 0
+
+    def claim(self) -> Claim:
+        """Raise the epoch, which fences every earlier capture, and only then read.
+
+        Raises OperatorError when `init` has not been run for this source, and Unavailable.
+        """
+        with self._begin() as connection:
+            row = connection.execute(
+                update(tables.sources)
+                .where(tables.sources.c.name == self._source)
+                .values(epoch=tables.sources.c.epoch + 1, updated_at=func.now())
+                .returning(tables.sources)
+            ).one_or_none()
+            if row is None:
+                raise OperatorError(f"Source {self._source} has not been set up.", "Run: placemat init")
+            topics = connection.execute(select(tables.topics).where(tables.topics.c.source == self._source)).all()
+            acked = connection.execute(
+                select(tables.partitions).where(tables.partitions.c.source == self._source)
+            ).all()
+        self._epoch = int(row.epoch)
+        return Claim(
+            self._epoch,
+            row.system_identifier,
+            row.timeline,
+            row.cluster_id,
+            int(row.flush_lsn),
+            {topic.topic: (topic.topic_id, topic.partitions) for topic in topics},
+            {
+                (one.topic, one.partition): (
+                    one.acked_offset,
+                    Position(one.timeline, int(one.commit_lsn), one.ordinal),
+                )
+                for one in acked
+            },
+        )
+
+    def store(self, flush_lsn: int, acked: Mapping[Slot, tuple[int, Position]]) -> None:
+        """Remember what may be reported to the slot, and the newest acknowledged records.
+
+        Raises Fenced when another capture has claimed the source, and Unavailable.
+        """
+        with self._begin() as connection:
+            self._swap(connection, flush_lsn=func.greatest(tables.sources.c.flush_lsn, flush_lsn))
+            if acked:
+                _store_acked(connection, self._source, acked)
+
+    def snapshots(self) -> list[TableProgress]:
+        """The tables of the initial copy, in its order."""
+        t = tables.snapshots.c
+        with self._begin() as connection:
+            rows = connection.execute(
+                select(t.table_name, t.last_key, t.done_at).where(t.source == self._source).order_by(t.place)
+            ).all()
+        return [TableProgress(name, key, done is not None) for name, key, done in rows]
+
+    def chunk_done(self, table: str, last_key: Sequence[str] | None, rows: int, *, done: bool) -> None:
+        """Remember that a table is copied through `last_key`.
+
+        Raises Fenced when another capture has claimed the source, and Unavailable.
+        """
+        t = tables.snapshots
+        with self._begin() as connection:
+            self._swap(connection)
+            connection.execute(
+                update(t)
+                .where(t.c.source == self._source, t.c.table_name == table)
+                .values(
+                    last_key=list(last_key) if last_key is not None else t.c.last_key,
+                    rows=t.c.rows + rows,
+                    chunks=t.c.chunks + 1,
+                    done_at=datetime.now(UTC) if done else None,
+                )
+            )
+
+    def record_relation(self, table: str, commit_lsn: int, shape: Mapping[str, Any]) -> None:
+        """Keep this version of a table's columns, unless it is the newest already.
+
+        Raises Fenced when another capture has claimed the source, and Unavailable.
+        """
+        t = tables.relations
+        with self._begin() as connection:
+            self._swap(connection)
+            newest = connection.execute(
+                select(t.c.version, t.c.shape)
+                .where(t.c.source == self._source, t.c.table_name == table)
+                .order_by(t.c.version.desc())
+                .limit(1)
+            ).one_or_none()
+            if newest is not None and newest.shape == shape:
+                return
+            version = newest.version + 1 if newest is not None else 1
+            values = {"version": version, "commit_lsn": commit_lsn, "shape": dict(shape)}
+            connection.execute(insert(t).values(source=self._source, table_name=table, **values))
+
+    def _swap(self, connection: Connection, **values: Any) -> None:
+        changed = connection.execute(
+            update(tables.sources)
+            .where(tables.sources.c.name == self._source, tables.sources.c.epoch == self._epoch)
+            .values(updated_at=func.now(), **values)
+        ).rowcount
+        if changed != 1:
+            raise Fenced(f"another capture of source {self._source} has taken over")
+
+    @contextmanager
+    def _begin(self) -> Iterator[Connection]:
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except OperationalError as error:
+            raise Unavailable("the state database cannot be reached") from error
+
+
+def _store_acked(connection: Connection, source: str, acked: Mapping[Slot, tuple[int, Position]]) -> None:
+    t = tables.partitions
+    new = insert(t).values(
+        [
+            {
+                "source": source,
+                "topic": topic,
+                "partition": partition,
+                "acked_offset": offset,
+                "timeline": position.timeline,
+                "commit_lsn": position.commit_lsn,
+                "ordinal": position.ordinal,
+            }
+            for (topic, partition), (offset, position) in acked.items()
+        ]
+    )
+    later = tuple_(new.excluded.timeline, new.excluded.commit_lsn, new.excluded.ordinal) > tuple_(
+        t.c.timeline, t.c.commit_lsn, t.c.ordinal
+    )
+    columns = ("timeline", "commit_lsn", "ordinal")
+    connection.execute(
+        new.on_conflict_do_update(
+            index_elements=[t.c.source, t.c.topic, t.c.partition],
+            set_={
+                "acked_offset": func.greatest(t.c.acked_offset, new.excluded.acked_offset),
+                **{name: case((later, new.excluded[name]), else_=t.c[name]) for name in columns},
+            },
+        )
+    )
