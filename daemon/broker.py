@@ -25,6 +25,7 @@ ADMIN_SECONDS = 15.0
 RECORD_OVERHEAD_BYTES = 64 * 1024
 SILENT = logging.getLogger("placemat.kafka")
 SILENT.propagate = False  # librdkafka repeats every failed connection; the sentence comes from us
+SILENT.addHandler(logging.NullHandler())
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,263 @@
+"""`placemat demo`: servers, data and the daemon on one machine, watched by the witness."""
+
+from __future__ import annotations
+
+import signal
+import tempfile
+import threading
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import orjson
+import psycopg
+
+from daemon.config import load
+from daemon.embedded import demo_site, latency, running, witness
+from daemon.embedded.demo_daemon import DemoDaemon
+from daemon.embedded.load import LoadReport, run_load
+from daemon.embedded.servers import Servers
+from daemon.embedded.tate import TateReport, load_tate
+from daemon.errors import OperatorError
+from daemon.reconcile import verify
+from daemon.reconcile.report import VerifyReport
+from schemas import domain
+from schemas.topics import table_topic
+
+TARGET = "empathy_ledger"
+SEED = 2026
+BURST_CHANGES = 6_000
+PACED_CHANGES_PER_SECOND = 200
+PACED_SECONDS = 8.0
+GENTLE_CHANGES_PER_SECOND = 5
+SETTLE_SECONDS = 300.0
+POLL_SECONDS = 0.05
+DIFFERENCES_FOUND = 3
+
+_MARK = """SELECT (pg_logical_emit_message(true, 'placemat.mark', '{"by": "demo"}') - '0/0'::pg_lsn)::bigint"""
+_APPLIED = "SELECT commit_lsn::bigint FROM placemat.lanes WHERE source = 'primary' AND lane = 'main'"
+_COPIED = "SELECT count(*) FROM placemat.snapshots WHERE done_at IS NULL"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one demo has shown."""
+
+    witness: witness.WitnessReport
+    verified: VerifyReport
+    latency: latency.Latency | None
+    seconds: float
+    orphans: int
+
+    @property
+    def clean(self) -> bool:
+        return self.witness.ok and self.verified.clean
+
+    def to_json(self) -> dict[str, Any]:
+        """`daemon/cli/README.md` documents it."""
+        return {
+            "captured": self.witness.topic_records + self.witness.snapshot_records,
+            "applied": {TARGET: self.witness.target_changes},
+            "mismatches": self.verified.differences,
+            "duplicates": self.witness.duplicated,
+            "lost": self.witness.lost,
+            "out_of_order": self.witness.out_of_order,
+            "damaged": self.witness.damaged,
+            "rows_verified": sum(table.rows for table in self.verified.tables),
+            "orphans": self.orphans,
+            "seconds": round(self.seconds, 1),
+            "latency_ms": {"p50": self.latency.p50, "p99": self.latency.p99} if self.latency else None,
+        }
+
+    def render(self) -> str:
+        found = self.to_json()
+        time_ = (
+            f"from commit in the primary to commit in Empathy Ledger: {self.latency.p50:.0f} ms for half of the"
+            f" changes, {self.latency.p99:.0f} ms for 99 of 100"
+            if self.latency
+            else "no latency measured"
+        )
+        return "\n".join(
+            [
+                "",
+                (
+                    f"Captured {found['captured']:,} events; Empathy Ledger made {found['applied'][TARGET]:,} changes of rows"
+                    " (several changes of a row that wait together are applied as one)."
+                ),
+                (
+                    f"The witness, which shares no code with the daemon, counted: lost {found['lost']}, applied twice"
+                    f" {found['duplicates']}, out of order {found['out_of_order']}, damaged {found['damaged']}."
+                ),
+                f"Verified {found['rows_verified']:,} rows field by field: {found['mismatches']} differences.",
+                f"Measured at {PACED_CHANGES_PER_SECOND} changes/s, {time_}.",
+                "Everything is equal." if self.clean else "NOT everything is equal: see above.",
+            ]
+        )
+
+
+def run_demo(*, once: bool, data: Path | None, json: bool) -> int:
+    """The whole demo; the exit status. Everything it started is stopped and removed, on Ctrl-C and SIGTERM too.
+
+    Raises OperatorError when a part of it cannot be set up or ends.
+    """
+    signal.signal(signal.SIGTERM, _as_ctrl_c)
+    started = time.monotonic()
+    say = _Said(silent=json)
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="placemat-demo-")))
+        say("Starting PostgreSQL (primary), PostgreSQL (Empathy Ledger) and Kafka …")
+        servers = stack.enter_context(Servers(settings=demo_site.SETTINGS))
+        config = directory / "placemat.toml"
+        counts = demo_site.install(servers, config, sample=data is None)
+        if counts:
+            say(f"Loaded sample data: {sum(counts.values()):,} rows in {len(counts)} tables of the primary.")
+        entry = running.describe(
+            "demo", dsns=servers.dsns, bootstrap_servers=servers.kafka.bootstrap_servers, config=config
+        )
+        stack.enter_context(running.register(entry))
+        daemon = stack.enter_context(DemoDaemon(config, directory))
+        demo = _Demo(servers, config, daemon, say)
+        outcome = demo.perform(data, started)
+        if json:
+            say.last(orjson.dumps(outcome.to_json()).decode())
+        else:
+            say(outcome.render())
+        if not once:
+            demo.go_on()
+        return 0 if outcome.clean else DIFFERENCES_FOUND
+
+
+class _Demo:
+    """The acts of the demo, in order."""
+
+    def __init__(self, servers: Servers, config: Path, daemon: DemoDaemon, say: _Said) -> None:
+        self._dsns = servers.dsns
+        self._kafka = servers.kafka.bootstrap_servers
+        self._config = config
+        self._daemon = daemon
+        self._say = say
+
+    def perform(self, data: Path | None, started: float) -> Outcome:
+        self._wait("the initial copy", self._copied)
+        self._settle()
+        self._say("The initial copy is done.")
+        orphans = self._load_real(data) if data else 0
+        self._report_load(self._load(changes=BURST_CHANGES))
+        self._settle()
+        since = latency.begin(self._dsns["primary"], self._dsns[TARGET])
+        self._load(seconds=PACED_SECONDS, rate=PACED_CHANGES_PER_SECOND, largest=20)
+        self._settle()
+        measured = latency.measure(self._dsns["primary"], self._dsns[TARGET], since)
+        self._say("Comparing every row and every field …")
+        verified = verify(load(self._config), [], sample=None)
+        topics = [table_topic("primary", "public", table) for table in domain.ROUTED_TABLES]
+        counted = witness.count(self._dsns["primary"], self._dsns[TARGET], self._kafka, topics)
+        for finding in counted.findings:
+            self._say(f"{finding.counter}: {finding.table} {finding.key}: {finding.reason}")
+        return Outcome(counted, verified, measured, time.monotonic() - started, orphans)
+
+    def go_on(self) -> None:
+        """Change a few rows a second until Ctrl-C."""
+        self._say(
+            "\nThe demo goes on with a few changes a second. Copy one of these into a second terminal:\n\n"
+            "  .venv/bin/placemat dev sql primary \"UPDATE stories SET title = 'Seen elsewhere at once'"
+            ' WHERE id = (SELECT id FROM stories LIMIT 1)"\n'
+            "  .venv/bin/placemat tail\n"
+            "  .venv/bin/placemat lag --follow\n\n"
+            "Ctrl-C ends it and leaves nothing behind."
+        )
+        stop = threading.Event()
+        seeds = iter(range(SEED + 100, SEED + 1_000_000))
+        try:
+            while True:
+                self._daemon.check()
+                run_load(
+                    self._dsns["primary"],
+                    next(seeds),
+                    seconds=5,
+                    rate=GENTLE_CHANGES_PER_SECOND,
+                    largest_transaction=3,
+                    stop=stop,
+                )
+        except KeyboardInterrupt:
+            self._say("\nStopping …")
+
+    def _load_real(self, data: Path) -> int:
+        with psycopg.connect(self._dsns["primary"], autocommit=True) as connection:
+            report = load_tate(connection, data)
+        self._say(_tate_sentence(report))
+        self._settle()
+        return report.artists.orphans + report.artworks.orphans + report.media.orphans
+
+    def _load(
+        self, *, changes: int | None = None, seconds: float | None = None, rate: float | None = None, largest: int = 500
+    ) -> LoadReport:
+        seed = SEED if changes else SEED + 1
+        return run_load(
+            self._dsns["primary"], seed, changes=changes, seconds=seconds, rate=rate, largest_transaction=largest
+        )
+
+    def _report_load(self, report: LoadReport) -> None:
+        self._say(
+            f"Changed rows in the primary: {report.inserted:,} inserted, {report.updated:,} updated,"
+            f" {report.deleted:,} deleted, in {report.transactions:,} transactions of mixed size."
+        )
+
+    def _copied(self) -> bool:
+        with psycopg.connect(self._dsns["state"]) as connection:
+            row = connection.execute(_COPIED).fetchone()
+        return row is not None and row[0] == 0
+
+    def _settle(self) -> None:
+        """Wait until all that is committed now has been applied."""
+        with psycopg.connect(self._dsns["primary"], autocommit=True) as primary:
+            row = primary.execute(_MARK).fetchone()
+        assert row is not None
+        with psycopg.connect(self._dsns[TARGET], autocommit=True) as target:
+            self._wait("the changes to arrive", lambda: _applied(target) >= row[0])
+
+    def _wait(self, what: str, condition: Any) -> None:
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while not condition():
+            self._daemon.check()
+            if time.monotonic() > deadline:
+                raise OperatorError(f"The demo waited {SETTLE_SECONDS:.0f} seconds for {what}.", "Run it again.")
+            time.sleep(POLL_SECONDS)
+
+
+def _applied(target: psycopg.Connection[Any]) -> int:
+    row = target.execute(_APPLIED).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _tate_sentence(report: TateReport) -> str:
+    parts = [
+        f"{kind} {one.loaded:,} of {one.read:,}" + (f" ({one.orphans:,} without a parent)" if one.orphans else "")
+        for kind, one in (
+            ("storytellers", report.artists),
+            ("stories", report.artworks),
+            ("story_media", report.media),
+        )
+    ]
+    return f"Loaded the folder's files: {', '.join(parts)}."
+
+
+class _Said:
+    """Prints for people, or keeps standard output for the one JSON line at the end."""
+
+    def __init__(self, *, silent: bool) -> None:
+        self._silent = silent
+
+    def __call__(self, text: str) -> None:
+        if not self._silent:
+            self.last(text)
+
+    def last(self, text: str) -> None:
+        print(text, flush=True)  # noqa: T201 the demo speaks to a person
+
+
+def _as_ctrl_c(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,57 @@
+"""The daemon of a demo: real processes, one for capture and one for apply, as in the containers."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Self
+
+from daemon.embedded.process import Process, spawn
+from daemon.errors import OperatorError
+
+STOP_SECONDS = 12.0
+WORKERS = ("capture", "apply")
+
+
+class DemoDaemon:
+    """Runs while the block runs, and dies with this process at the latest. Logs go to `directory`."""
+
+    def __init__(self, config: Path, directory: Path) -> None:
+        self._config = config
+        self._directory = directory
+        self._processes: dict[str, Process] = {}
+
+    def __enter__(self) -> Self:
+        """Raises OperatorError when `placemat init` fails."""
+        done = subprocess.run(self._command("init"), capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise OperatorError(f"placemat init failed: {_last(done.stderr)}", "Run the demo again.")
+        for worker in WORKERS:
+            self._processes[worker] = spawn(
+                self._command("run", worker), log=self._log(worker), account=None, death_signal=signal.SIGTERM
+            )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._processes.values():
+            process.stop(signal.SIGTERM, STOP_SECONDS)
+
+    def check(self) -> None:
+        """Raises OperatorError when a worker has ended."""
+        for worker, process in self._processes.items():
+            if not process.running():
+                log = self._log(worker).read_text(errors="replace")
+                raise OperatorError(f"placemat run {worker} ended: {_last(log)}", "Run the demo again.")
+
+    def _log(self, worker: str) -> Path:
+        return self._directory / f"{worker}.log"
+
+    def _command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "daemon", "--config", str(self._config), *arguments]
+
+
+def _last(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    return " ".join(lines[-2:]) or "it said nothing"
