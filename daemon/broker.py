@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Literal
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its stubs do not re-export them
     AdminClient,
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
     NewTopic,
+    OffsetSpec,
     ResourceType,
 )
 
@@ -22,10 +25,17 @@ from daemon.errors import OperatorError
 
 REACH_SECONDS = 5.0
 ADMIN_SECONDS = 15.0
+PAUSE_SECONDS = 0.05
 RECORD_OVERHEAD_BYTES = 64 * 1024
 SILENT = logging.getLogger("placemat.kafka")
 SILENT.propagate = False  # librdkafka repeats every failed connection; the sentence comes from us
 SILENT.addHandler(logging.NullHandler())
+
+_PASSING = (
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +75,7 @@ def reach(kafka: Kafka) -> AdminClient:
         admin.list_topics(timeout=REACH_SECONDS)
     except KafkaException as error:
         raise OperatorError(
-            f"Kafka cannot be reached at {kafka.bootstrap_servers}: {_reason(error)}.",
+            f"Kafka cannot be reached at {kafka.bootstrap_servers}: {reason(error)}.",
             "See that it runs, and that kafka.bootstrap_servers (variable PLACEMAT_KAFKA__BOOTSTRAP_SERVERS) is right.",
         ) from None
     return admin
@@ -93,12 +103,12 @@ def ensure(admin: AdminClient, kafka: Kafka, wanted: Mapping[str, int]) -> list[
             for made in admin.create_topics(missing, request_timeout=ADMIN_SECONDS).values():
                 _unless_there(made)
         _alter(admin, present, config)
+        return _settled(admin, wanted)
     except KafkaException as error:
         raise OperatorError(
-            f"Kafka refuses topics as they must be: {_reason(error)}.",
+            f"Kafka refuses topics as they must be: {reason(error)}.",
             "Compare section [kafka] of the configuration with what the cluster allows.",
         ) from None
-    return _settled(admin, wanted)
 
 
 def describe(admin: AdminClient, names: Iterable[str]) -> dict[str, Topic]:
@@ -115,18 +125,38 @@ def describe(admin: AdminClient, names: Iterable[str]) -> dict[str, Topic]:
     return found
 
 
+def offsets(
+    admin: AdminClient, partitions: Collection[tuple[str, int]], where: Literal["earliest", "latest"]
+) -> dict[tuple[str, int], int]:
+    """First offset of each partition, or the one after its last.
+
+    Asks again while leaders change or a new topic has none yet; raises KafkaException when that takes too long.
+    """
+    spec = OffsetSpec.earliest() if where == "earliest" else OffsetSpec.latest()  # type: ignore[no-untyped-call]
+    asked = {TopicPartition(*partition): spec for partition in partitions}
+    deadline = time.monotonic() + REACH_SECONDS
+    while True:
+        try:
+            futures = admin.list_offsets(asked, request_timeout=REACH_SECONDS)
+            return {(one.topic, one.partition): future.result().offset for one, future in futures.items()}
+        except KafkaException as error:
+            if error.args[0].code() not in _PASSING or time.monotonic() > deadline:
+                raise
+        time.sleep(PAUSE_SECONDS)
+
+
 def _settled(admin: AdminClient, wanted: Mapping[str, int]) -> list[Topic]:
-    """What was just made may need a moment until the broker that answers knows it, leaders and all."""
-    for _ in range(100):
-        found = describe(admin, wanted)
-        if len(found) == len(wanted):
-            return [found[name] for name in wanted]
-        admin.poll(0.1)
-    missing = sorted(set(wanted) - set(found))
-    raise OperatorError(
-        f"Kafka made topic {missing[0]} and does not show it.",
-        "Look at the broker's log, then run placemat init again.",
-    )
+    """What was just made needs a moment until every broker knows it, leaders and all."""
+    deadline = time.monotonic() + ADMIN_SECONDS
+    while len(found := describe(admin, wanted)) < len(wanted) and time.monotonic() < deadline:
+        time.sleep(PAUSE_SECONDS)
+    if missing := sorted(set(wanted) - set(found)):
+        raise OperatorError(
+            f"Kafka made topic {missing[0]} and does not show it.",
+            "Look at the broker's log, then run placemat init again.",
+        )
+    offsets(admin, [(topic.name, number) for topic in found.values() for number in range(topic.partitions)], "latest")
+    return [found[name] for name in wanted]
 
 
 def _topic_config(kafka: Kafka) -> dict[str, str]:
@@ -165,6 +195,7 @@ def _unless_there(made: Future[None]) -> None:
             raise
 
 
-def _reason(error: KafkaException) -> str:
+def reason(error: KafkaException) -> str:
+    """What librdkafka says, as the end of a sentence."""
     cause = error.args[0]
     return str(cause.str() if isinstance(cause, KafkaError) else cause).rstrip(".")

@@ -65,8 +65,9 @@ def _measure(settings: Settings, stack: ExitStack) -> Callable[[], Measured]:
                 {name: ask(source) for name, source in sources.items()},
                 {name: target() for name, target in targets.items()},
             )
-        except Unavailable:
-            raise OperatorError("Kafka stopped answering.", "Run placemat lag again when it answers.") from None
+        except Unavailable as error:
+            again = "Run placemat lag again when it answers."
+            raise OperatorError(f"Lag cannot be measured: {error}.", again) from None
 
     return measure
 

@@ -9,7 +9,6 @@ from typing import Self
 
 import orjson
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, TopicPartition
-from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]  # its stubs do not re-export it
 
 from daemon import broker
 from daemon.config import Kafka
@@ -33,6 +32,8 @@ class TopicLog:
                 "group.id": "placemat.observe",
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",
+                # A fetch that waits at the end of one partition would hold up the next read by as much.
+                "fetch.wait.max.ms": 10,
                 "queued.max.messages.kbytes": 2_048,
                 "fetch.message.max.bytes": 262_144,
             },
@@ -55,7 +56,7 @@ class TopicLog:
         try:
             found = broker.describe(self._admin, topics)
         except KafkaException as error:
-            raise Unavailable("kafka does not answer") from error
+            raise unavailable(error) from error
         for topic in topics:
             if topic not in found:
                 raise OperatorError(f"Kafka has no topic {topic}.", "Run: placemat init")
@@ -63,8 +64,11 @@ class TopicLog:
 
     def bounds(self, partitions: Collection[Partition]) -> dict[Partition, Bounds]:
         """Begin and end of each."""
-        begins = self._offsets(partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
-        ends = self._offsets(partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+        try:
+            begins = broker.offsets(self._admin, partitions, "earliest")
+            ends = broker.offsets(self._admin, partitions, "latest")
+        except KafkaException as error:
+            raise unavailable(error) from error
         return {partition: Bounds(begins[partition], ends[partition]) for partition in partitions}
 
     def committed(self, group: str, partitions: Collection[Partition]) -> dict[Partition, int]:
@@ -74,7 +78,7 @@ class TopicLog:
             futures = self._admin.list_consumer_group_offsets([asked], request_timeout=REQUEST_SECONDS)
             found = futures[group].result().topic_partitions
         except KafkaException as error:
-            raise Unavailable("kafka does not answer") from error
+            raise unavailable(error) from error
         return {(one.topic, one.partition): one.offset for one in found if one.offset >= 0}
 
     def transaction_ends(self, topic: str, start: int, stop: int) -> Iterator[tuple[int, TransactionEnd]]:
@@ -90,14 +94,6 @@ class TopicLog:
                 times.append(orjson.loads(value)["source"]["ts_ms"] * 1_000)
         return times
 
-    def _offsets(self, partitions: Collection[Partition], spec: OffsetSpec) -> dict[Partition, int]:
-        asked = {TopicPartition(*partition): spec for partition in partitions}
-        try:
-            futures = self._admin.list_offsets(asked, request_timeout=REQUEST_SECONDS)
-            return {(one.topic, one.partition): future.result().offset for one, future in futures.items()}
-        except KafkaException as error:
-            raise Unavailable("kafka does not answer") from error
-
     def _values(self, partition: Partition, start: int, stop: int) -> Iterator[tuple[int, bytes]]:
         deadline = time.monotonic() + READ_SECONDS
         at = start
@@ -105,8 +101,8 @@ class TopicLog:
         try:
             while at < stop and time.monotonic() < deadline:
                 for message in self._consumer.consume(min(500, stop - at), timeout=0.2):
-                    if message.error():
-                        raise Unavailable("kafka does not answer")
+                    if (fault := message.error()) is not None:
+                        raise unavailable(KafkaException(fault))
                     offset, value = message.offset(), message.value()
                     assert offset is not None
                     if offset >= stop:
@@ -115,6 +111,10 @@ class TopicLog:
                     if value is not None:
                         yield offset, value
         except KafkaException as error:
-            raise Unavailable("kafka does not answer") from error
+            raise unavailable(error) from error
         finally:
             self._consumer.unassign()
+
+
+def unavailable(error: KafkaException) -> Unavailable:
+    return Unavailable(f"kafka does not answer: {broker.reason(error)}")
