@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import orjson
 import structlog
 
+from daemon import seams
 from daemon.capture import pgoutput
 from daemon.capture.codec import Codec, Head, Record
 from daemon.capture.copier import Publish
@@ -205,6 +206,7 @@ class Assembler:
         publish = self._stream.at_mark(number) if (number := self._own(content)) is not None else None
         if publish is not None:
             self._publish(transaction, publish, now_ms)
+            seams.seam(seams.AFTER_CHUNK_ROWS)
             transaction.ticket.on_done = publish.done
         self._end(transaction, "snapshot")
 

@@ -1,0 +1,169 @@
+"""A stage for crash tests: servers of its own, the witness, a load, and workers that can be killed and frozen."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg
+
+from daemon.embedded import demo_site, witness
+from daemon.embedded.load import run_load
+from daemon.embedded.servers import Servers
+from schemas import domain
+from schemas.topics import table_topic
+from tests.command import REPOSITORY
+from tests.waiting import until
+
+TARGET = "empathy_ledger"
+CAPTURE, APPLY = "capture:primary", "apply:empathy_ledger"
+SETTLE_SECONDS = 90.0
+QUICK: Mapping[str, str] = {
+    "PLACEMAT_TARGETS__EMPATHY_LEDGER__SESSION_TIMEOUT_SECONDS": "2",
+    "PLACEMAT_SOURCES__PRIMARY__SNAPSHOT__CHUNK_ROWS": "50",
+    "PLACEMAT_SOURCES__PRIMARY__FLUSH_INTERVAL_SECONDS": "0.1",
+}
+"""Limits shortened, so that nothing has to be waited for."""
+SERVER_SETTINGS: Mapping[str, str] = {"wal_sender_timeout": "3s", "fsync": "off"}
+
+_MARK = """SELECT (pg_logical_emit_message(true, 'placemat.mark', '{"by": "test"}') - '0/0'::pg_lsn)::bigint"""
+_LANE = "SELECT commit_lsn::bigint FROM placemat.lanes WHERE lane = 'main'"
+
+
+@dataclass(slots=True)
+class Stage:
+    """`environment` is what the workers get beside the configuration."""
+
+    servers: Servers
+    config: Path
+    logs: Path
+    environment: dict[str, str] = field(default_factory=lambda: dict(QUICK))
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    @property
+    def primary(self) -> str:
+        return self.servers.dsns["primary"]
+
+    @property
+    def ledger(self) -> str:
+        return self.servers.dsns[TARGET]
+
+    @property
+    def state(self) -> str:
+        return self.servers.dsns["state"]
+
+    def init(self) -> None:
+        subprocess.run(
+            [sys.executable, "-m", "daemon", "--config", self.config, "init"],
+            cwd=REPOSITORY, env={**os.environ, **self.environment}, check=True, capture_output=True,
+        )  # fmt: skip
+
+    def start(self, worker: str, *, seam: str | None = None) -> subprocess.Popen[bytes]:
+        """Run one worker in a process of its own; it kills itself at `seam` if one is given."""
+        extra = {"PLACEMAT_SEAM": seam} if seam else {}
+        with (self.logs / f"{worker.replace(':', '-')}.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "daemon", "--config", self.config, "run", worker],
+                cwd=REPOSITORY, env={**os.environ, **self.environment, **extra}, stdout=log, stderr=log,
+            )  # fmt: skip
+        self.processes[worker] = process
+        return process
+
+    def kill(self, worker: str) -> None:
+        """SIGKILL, also when it is frozen or dead already."""
+        process = self.processes.pop(worker)
+        process.kill()
+        process.wait()
+
+    def freeze(self, worker: str) -> subprocess.Popen[bytes]:
+        """SIGSTOP; the caller keeps the process and thaws it."""
+        process = self.processes.pop(worker)
+        process.send_signal(signal.SIGSTOP)
+        return process
+
+    def in_flight(self, last: int = 300) -> int:
+        """Of the newest changes in the primary, those whose row state the target has not shown yet."""
+        with psycopg.connect(self.primary) as connection:
+            newest = connection.execute(
+                'SELECT "table", key, md5 FROM witness.journal WHERE md5 IS NOT NULL ORDER BY seq DESC LIMIT %s', [last]
+            ).fetchall()
+        with psycopg.connect(self.ledger) as connection:
+            seen = connection.execute(
+                'SELECT "table", key, md5 FROM witness.log WHERE md5 IS NOT NULL AND key = ANY (%s)',
+                [[key for _, key, _ in newest]],
+            ).fetchall()
+        return len(set(newest) - set(seen))
+
+    def settle(self, seconds: float = SETTLE_SECONDS) -> None:
+        """Wait until all that is committed now has been applied, and the initial copy is done."""
+        with psycopg.connect(self.primary, autocommit=True) as primary:
+            row = primary.execute(_MARK).fetchone()
+        assert row is not None
+        until(lambda: self.copied() and self.applied() >= row[0], seconds, what="all changes applied")
+
+    def applied(self) -> int:
+        """Commit LSN through which the target is applied."""
+        with psycopg.connect(self.ledger) as connection:
+            row = connection.execute(_LANE).fetchone()
+        return int(row[0]) if row else 0
+
+    def copied(self) -> bool:
+        with psycopg.connect(self.state) as connection:
+            row = connection.execute("SELECT count(*) FROM placemat.snapshots WHERE done_at IS NULL").fetchone()
+        return row is not None and row[0] == 0
+
+    def count(self) -> witness.WitnessReport:
+        """What the witness says; call it when the load has ended and `settle` has returned."""
+        topics = [table_topic("primary", "public", table) for table in domain.ROUTED_TABLES]
+        return witness.count(self.primary, self.ledger, self.servers.kafka.bootstrap_servers, topics)
+
+    def parked(self) -> int:
+        with psycopg.connect(self.ledger) as connection:
+            row = connection.execute("SELECT count(*) FROM placemat.parked").fetchone()
+        assert row is not None
+        return int(row[0])
+
+    @contextmanager
+    def load(self, seed: int, *, rate: float = 400, largest: int = 60) -> Iterator[None]:
+        """Change rows in the primary for as long as the block runs."""
+        stop = threading.Event()
+        failures: list[BaseException] = []
+
+        def write() -> None:
+            try:
+                run_load(self.primary, seed, rate=rate, largest_transaction=largest, stop=stop)
+            except BaseException as error:  # noqa: BLE001 handed to the test below
+                failures.append(error)
+
+        thread = threading.Thread(target=write)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+        assert not failures, failures
+
+    def stop(self) -> None:
+        for worker in list(self.processes):
+            self.kill(worker)
+
+
+@contextmanager
+def stage(directory: Path, settings: Mapping[str, str] | None = None) -> Iterator[Stage]:
+    """Servers with the domain's sample data and the witness; `init` has not been run."""
+    with Servers(settings={**SERVER_SETTINGS, **(settings or {})}) as servers:
+        config = directory / "placemat.toml"
+        demo_site.install(servers, config, sample=True)
+        found = Stage(servers, config, directory)
+        try:
+            yield found
+        finally:
+            found.stop()
