@@ -1,0 +1,114 @@
+"""What a room for an outside system offers to the daemon's loops."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, Protocol
+
+from schemas.position import START, Position
+
+Partition = tuple[str, int]
+"""Topic and number."""
+Place = tuple[int, int]
+"""Timeline and commit LSN."""
+
+
+class Record(NamedTuple):
+    """One change event as it stands in its topic; `value` is the envelope, `key` the JSON of the primary key."""
+
+    topic: str
+    partition: int
+    offset: int
+    position: Position
+    key: bytes
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """How a table's changes are applied: columns that the target keeps for itself, and what a truncate does."""
+
+    local: frozenset[str] = frozenset()
+    truncate: Literal["apply", "stop"] = "apply"
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """A target: its name, its URL, the source it follows, and its routes by table (`schema.table`)."""
+
+    name: str
+    url: str
+    source: str
+    routes: Mapping[str, Routing]
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """How far a partition was taken: offset of the first record not taken, highest position taken."""
+
+    next_offset: int = 0
+    position: Position = START
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a lane stands: next record of the transactions topic, the commit it is applied through, its partitions."""
+
+    transactions_offset: int = 0
+    place: Place = (0, 0)
+    partitions: Mapping[Partition, Taken] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A row that the target needs whole: the table, and the record key."""
+
+    table: str
+    key: bytes
+
+
+class TryAgain(Exception):
+    """The target was in the way of itself (a deadlock, a lock time-out): the same work may go through now."""
+
+
+class Sink(Protocol):
+    """A transactional target. All calls come from one thread; nothing is visible before `commit` returns.
+
+    Every method but `close` raises Unavailable when the target does not answer, TryAgain when the transaction was
+    rolled back for a passing reason, Fenced when another worker has claimed the target, and OperatorError when a
+    person has to act; after each of them the open transaction is gone.
+    """
+
+    def claim(self) -> Progress:
+        """Connect, take the target over from every earlier worker, and tell how far it is."""
+
+    def write(self, records: Sequence[Record]) -> None:
+        """Write records, in commit order, into the open transaction, which begins with the first of them.
+
+        A record that the target refuses is parked under its key; it is no error.
+        """
+
+    def commit(self, progress: Progress) -> None:
+        """End the transaction: `progress` names the partitions that have moved, and where the lane stands now."""
+
+    def rollback(self) -> None:
+        """Forget the open transaction."""
+
+    def attend(self) -> None:
+        """Do what operators have asked for about parked keys. No transaction is open."""
+
+    def wanted(self) -> list[Wanted]:
+        """Rows that the target waits for."""
+
+    def parked(self) -> int:
+        """How many keys are parked."""
+
+    def close(self) -> None:
+        """Leave; safe to repeat."""
+
+
+class SinkType(Protocol):
+    """What makes a sink. Nothing is connected before `claim`."""
+
+    def __call__(self, destination: Destination) -> Sink: ...

@@ -1,0 +1,68 @@
+"""From JSON values to PostgreSQL's array literals, without a Python value between where none is needed. Pure.
+
+A column of many rows travels as one `text[]`. A JSON string without a backslash is, quotes and all, a valid element
+of an array literal; so is a number, and `true`.
+"""
+
+from __future__ import annotations
+
+from binascii import a2b_base64
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+Element = Callable[[bytes], bytes]
+"""From the raw JSON of one value to one element of an array literal."""
+
+_decode_string = msgspec.json.Decoder(str).decode
+_decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+def array(elements: Iterable[bytes]) -> bytes:
+    """The literal of an array of these elements."""
+    return b"{%b}" % b",".join(elements)
+
+
+def quote(text: bytes) -> bytes:
+    """Any text as an element."""
+    return b'"%b"' % text.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+
+
+def plain(raw: bytes) -> bytes:
+    """Text, numbers, booleans: whatever PostgreSQL reads in the form in which JSON holds it."""
+    if b"\\" in raw:
+        return quote(_text(raw))
+    first = raw[:1]
+    if first == b"n":
+        return b"NULL"
+    return quote(raw) if first in b"{[" else raw
+
+
+def json(raw: bytes) -> bytes:
+    """The JSON text itself; `null` is NULL."""
+    return b"NULL" if raw == b"null" else quote(raw)
+
+
+def bytea(raw: bytes) -> bytes:
+    """Base64 to PostgreSQL's hex form."""
+    if raw == b"null":
+        return b"NULL"
+    text = _decode_string(raw).encode() if b"\\" in raw else raw[1:-1]
+    return b'"\\\\x%b"' % a2b_base64(text, strict_mode=True).hex().encode()
+
+
+def array_of(element: Element) -> Element:
+    """A JSON array as an array literal; a JSON string is one already."""
+
+    def convert(raw: bytes) -> bytes:
+        return quote(literal(raw)) if raw[:1] == b"[" else plain(raw)
+
+    def literal(raw: bytes) -> bytes:
+        parts = (bytes(part) for part in _decode_array(raw))
+        return array(literal(part) if part[:1] == b"[" else element(part) for part in parts)
+
+    return convert
+
+
+def _text(raw: bytes) -> bytes:
+    return _decode_string(raw).encode() if raw[:1] == b'"' else raw

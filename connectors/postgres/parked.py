@@ -1,0 +1,136 @@
+"""The parked keys of one source, kept in the target and, for quick look-ups, in memory. Used within a transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import psycopg
+
+from connectors.contract import Record
+from connectors.postgres.bookkeeping import Request
+from connectors.postgres.rows import Event, decode_change
+from schemas.position import START
+
+Kind = Literal["refused", "needs_full_row"]
+OVERSIZE = "oversize"
+"""Stands where an SQLSTATE would: the row is never asked for by itself, as it would be too large again."""
+FOREIGN_KEY = "23503"
+
+_PARK = """
+INSERT INTO placemat.parked (source, table_name, key, kind, sqlstate, reason) VALUES (%s, %s, %s, %s, %s, %s)
+ON CONFLICT (source, table_name, key) DO UPDATE
+SET kind = EXCLUDED.kind, sqlstate = EXCLUDED.sqlstate, reason = EXCLUDED.reason, request = NULL
+RETURNING id
+"""
+_QUEUE = """
+INSERT INTO placemat.parked_events (parked_id, place, topic, partition, "offset", event)
+SELECT %(id)s, coalesce(max(place), 0) + 1, %(topic)s, %(partition)s, %(offset)s, %(event)s
+FROM placemat.parked_events WHERE parked_id = %(id)s
+"""
+_LOAD = "SELECT table_name, key, id, kind, sqlstate FROM placemat.parked WHERE source = %s ORDER BY id"
+_EVENTS = 'SELECT topic, partition, "offset", event FROM placemat.parked_events WHERE parked_id = %s ORDER BY place'
+_ASKED = """
+SELECT table_name, key, request FROM placemat.parked WHERE source = %s AND request IS NOT NULL ORDER BY id FOR UPDATE
+"""
+_FAILED = """
+UPDATE placemat.parked SET attempts = attempts + 1, request = NULL, sqlstate = %s, reason = %s WHERE id = %s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One parked key."""
+
+    id: int
+    kind: Kind
+    sqlstate: str | None
+
+    @property
+    def asks(self) -> bool:
+        """Whether its row is to be asked for."""
+        return self.kind == "needs_full_row" and self.sqlstate != OVERSIZE
+
+
+Key = tuple[str, bytes]
+"""Table, and record key."""
+
+
+class Parked:
+    """What stands in `placemat.parked` for one source; `load` again after a transaction was rolled back."""
+
+    def __init__(self, connection: psycopg.Connection[Any], source: str) -> None:
+        self._connection = connection
+        self._source = source
+        self.entries: dict[Key, Entry] = {}
+        self.unparked = False
+        """Whether a key was unparked since this was last set to False: its children may be welcome now."""
+
+    def load(self) -> None:
+        rows = self._connection.execute(_LOAD, [self._source])
+        self.entries = {(table, key.encode()): Entry(*rest) for table, key, *rest in rows}
+        self.unparked = False
+
+    def refuse(self, event: Event, sqlstate: str, reason: str) -> None:
+        """Park a key with the event that was refused; what was queued before is replaced."""
+        entry = self._park((event.table, event.key), "refused", sqlstate, reason)
+        self.queue(entry, event.record)
+
+    def need(self, key: Key, reason: str, sqlstate: str | None = None) -> None:
+        """Park a key until its row comes whole; nothing stays queued."""
+        self._park(key, "needs_full_row", sqlstate, reason)
+
+    def queue(self, entry: Entry, record: Record) -> None:
+        """Let an event wait behind its key."""
+        values = {"id": entry.id, "event": record.value.decode(), "topic": record.topic}
+        self._connection.execute(_QUEUE, {**values, "partition": record.partition, "offset": record.offset})
+
+    def unpark(self, key: Key) -> None:
+        """The key waits no more; its queue goes with it."""
+        entry = self.entries.pop(key)
+        self._connection.execute("DELETE FROM placemat.parked WHERE id = %s", [entry.id])
+        self.unparked = True
+
+    def clear(self, tables: Iterable[str]) -> None:
+        """No key of these tables waits any more: they are empty."""
+        names = set(tables)
+        for key in [key for key in self.entries if key[0] in names]:
+            self.unpark(key)
+
+    def events(self, key: Key) -> list[Event]:
+        """What waits behind a key, in order."""
+        found = []
+        for topic, partition, offset, text in self._connection.execute(_EVENTS, [self.entries[key].id]).fetchall():
+            value = text.encode()
+            record = Record(topic, partition, offset, START, key[1], value)
+            found.append(Event(key[0], record, decode_change(value)))
+        return found
+
+    def failed(self, key: Key, sqlstate: str, reason: str) -> None:
+        """Another try was refused."""
+        entry = self.entries[key]
+        self._connection.execute(_FAILED, [sqlstate, reason, entry.id])
+        self.entries[key] = Entry(entry.id, entry.kind, sqlstate)
+
+    def ask_again(self, key: Key) -> None:
+        """An operator wants the row to be asked for, now."""
+        entry = self.entries[key]
+        self._connection.execute(
+            "UPDATE placemat.parked SET attempts = attempts + 1, request = NULL WHERE id = %s", [entry.id]
+        )
+
+    def asked(self) -> list[tuple[Key, Request]]:
+        """What operators have asked for."""
+        rows = self._connection.execute(_ASKED, [self._source]).fetchall()
+        asked = [((table, key.encode()), request) for table, key, request in rows]
+        return [(key, request) for key, request in asked if key in self.entries]
+
+    def _park(self, key: Key, kind: Kind, sqlstate: str | None, reason: str) -> Entry:
+        values = [self._source, key[0], key[1].decode(), kind, sqlstate, reason]
+        row = self._connection.execute(_PARK, values).fetchone()
+        assert row is not None, "an upsert returns its row"
+        if key in self.entries:
+            self._connection.execute("DELETE FROM placemat.parked_events WHERE parked_id = %s", [row[0]])
+        entry = self.entries[key] = Entry(row[0], kind, sqlstate)
+        return entry

@@ -1,0 +1,87 @@
+"""Change events as the sink reads them, and what many of them come to for each key. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from connectors.contract import Record
+
+Columns = Mapping[str, msgspec.Raw]
+"""Column name to raw JSON."""
+
+
+class Change(msgspec.Struct):
+    """The part of an envelope that the sink needs; the rest is passed over."""
+
+    op: str
+    after: dict[str, msgspec.Raw] | None = None
+    unchanged: list[str] | None = None
+    moved_from: msgspec.Raw = msgspec.Raw()
+    moved_to: msgspec.Raw = msgspec.Raw()
+    oversize: int | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether it holds the whole row."""
+        return self.after is not None and not self.unchanged
+
+
+class Event(NamedTuple):
+    """A record with its table (`schema.table`) and its content."""
+
+    table: str
+    record: Record
+    change: Change
+
+    @property
+    def key(self) -> bytes:
+        return self.record.key
+
+
+@dataclass(slots=True)
+class Net:
+    """What is to be done to one key: write a whole row, set the columns that are known, or delete."""
+
+    kind: Literal["upsert", "update", "delete"]
+    columns: Columns
+
+
+class CannotFold(Exception):
+    """Two events of a key do not come to one: they have to be written one after the other."""
+
+
+decode_change = msgspec.json.Decoder(Change).decode
+decode_key = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_NOTHING: Columns = {}
+
+
+def fold(events: Iterable[Event]) -> dict[str, dict[bytes, Net]]:
+    """The net effect by table and key, of inserts, updates, deletes and snapshot rows in order.
+
+    Raises CannotFold for a part of a row that follows its deletion.
+    """
+    tables: dict[str, dict[bytes, Net]] = {}
+    for table, record, change in events:
+        nets = tables.get(table)
+        if nets is None:
+            nets = tables[table] = {}
+        after = change.after
+        if after is None:
+            nets[record.key] = Net("delete", _NOTHING)
+        elif not change.unchanged:
+            nets[record.key] = Net("upsert", after)
+        else:
+            known = nets.get(record.key)
+            if known is None:
+                nets[record.key] = Net("update", after)
+            elif known.kind == "delete":
+                raise CannotFold
+            else:
+                columns = {**known.columns, **after}
+                whole = known.kind == "upsert" or columns.keys() >= set(change.unchanged)
+                nets[record.key] = Net("upsert" if whole else "update", columns)
+    return tables

@@ -1,0 +1,211 @@
+"""The target's tables as the catalogue describes them, and the set-based statements that write them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from connectors.contract import Routing
+from connectors.errors import OperatorError
+from connectors.postgres import literals
+from connectors.postgres.literals import Element
+
+_COLUMNS = """
+SELECT attname::text, format_type(atttypid, -1), atttypid::bigint,
+       coalesce((SELECT typelem FROM pg_type WHERE oid = atttypid AND typcategory = 'A'), 0)::bigint,
+       attgenerated <> '', attidentity = 'a'
+FROM pg_attribute WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped ORDER BY attnum
+"""
+_FIND = """
+SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+WHERE nspname = %s AND relname = %s AND relkind IN ('r', 'p')
+"""
+_REFERENCES = "SELECT conrelid, confrelid FROM pg_constraint WHERE contype = 'f' AND conrelid <> confrelid"
+_DEFERRABLE = "SELECT EXISTS (SELECT FROM pg_constraint WHERE condeferrable AND conrelid = ANY (%s))"
+_SCALARS: Mapping[int, Element] = {17: literals.bytea, 114: literals.json, 3802: literals.json}
+
+
+@dataclass(frozen=True, slots=True)
+class TargetColumn:
+    """`type` is for a cast: with its schema, without length or precision, which a cast would cut to in silence."""
+
+    type: str
+    element: Element
+    generated: bool
+    always: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """Text with one `text[]` parameter per column, and how each column's values become array elements."""
+
+    text: str
+    columns: tuple[str, ...]
+    elements: tuple[Element, ...]
+
+
+@dataclass
+class TargetTable:
+    """One routed table. `rank` puts parents before children."""
+
+    name: str
+    target: str
+    routing: Routing
+    columns: Mapping[str, TargetColumn]
+    rank: int
+    _statements: dict[tuple[str, tuple[str, ...], tuple[str, ...]], Statement] = field(default_factory=dict)
+
+    @cached_property
+    def quoted(self) -> str:
+        return _quoted(*self.name.split(".", 1))
+
+    def upsert(self, key: tuple[str, ...], sent: tuple[str, ...]) -> Statement:
+        """Insert whole rows, or write over those that are there. Parameters: the columns that are written."""
+        return self._cached("upsert", key, sent)
+
+    def update(self, key: tuple[str, ...], sent: tuple[str, ...]) -> Statement:
+        """Set columns of rows that are there. Parameters: the key, then the columns; returns numbers from 1."""
+        return self._cached("update", key, sent)
+
+    def move(self, key: tuple[str, ...], sent: tuple[str, ...]) -> Statement:
+        """As `update`, and the key itself is set too. Parameters: the old key, then the columns."""
+        return self._cached("move", key, sent)
+
+    def delete(self, key: tuple[str, ...]) -> Statement:
+        """Delete rows. Parameters: the key."""
+        return self._cached("delete", key, ())
+
+    def present(self, key: tuple[str, ...]) -> Statement:
+        """Count rows that are there. Parameters: the key."""
+        return self._cached("present", key, ())
+
+    def _cached(self, kind: str, key: tuple[str, ...], sent: tuple[str, ...]) -> Statement:
+        found = self._statements.get((kind, key, sent))
+        if found is None:
+            found = self._statements[kind, key, sent] = self._build(kind, key, sent)
+        return found
+
+    def _build(self, kind: str, key: tuple[str, ...], sent: tuple[str, ...]) -> Statement:
+        written = [name for name in sent if self._is_written(name, name in key)]
+        if kind == "upsert":
+            return self._upsert(key, written)
+        parameters = [*key, *([] if kind in ("delete", "present") else written)]
+        matched = " AND ".join(f"t.{_quoted(name)} = {self._cast(name, at)}" for at, name in enumerate(key))
+        if kind in ("delete", "present"):
+            verb = (
+                f"DELETE FROM {self.quoted} AS t USING"
+                if kind == "delete"
+                else f"SELECT count(*) FROM {self.quoted} t,"
+            )
+            return self._statement(f"{verb} {_rows(len(parameters))} WHERE {matched}", parameters)
+        assigned = [
+            f"{_quoted(name)} = {self._cast(name, at)}"
+            for at, name in enumerate(written, len(key))
+            if kind == "move" or name not in key
+        ] or [f"{_quoted(key[0])} = t.{_quoted(key[0])}"]
+        text = (
+            f"UPDATE {self.quoted} AS t SET {', '.join(assigned)} FROM {_rows(len(parameters))}"
+            f" WHERE {matched} RETURNING v.n"
+        )
+        return self._statement(text, parameters)
+
+    def _upsert(self, key: tuple[str, ...], written: Sequence[str]) -> Statement:
+        names = ", ".join(_quoted(name) for name in written)
+        values = ", ".join(self._cast(name, at) for at, name in enumerate(written))
+        kept = ", ".join(
+            f"{_quoted(name)} = EXCLUDED.{_quoted(name)}" for name in ([n for n in written if n not in key] or key[:1])
+        )
+        text = (
+            f"INSERT INTO {self.quoted} ({names}) OVERRIDING SYSTEM VALUE SELECT {values} FROM {_rows(len(written))}"
+            f" ON CONFLICT ({', '.join(_quoted(name) for name in key)}) DO UPDATE SET {kept}"
+        )
+        return self._statement(text, written)
+
+    def _statement(self, text: str, parameters: Sequence[str]) -> Statement:
+        return Statement(text, tuple(parameters), tuple(self.columns[name].element for name in parameters))
+
+    def _cast(self, name: str, at: int) -> str:
+        return f"v.c{at}::{self.columns[name].type.replace('%', '%%')}"
+
+    def _is_written(self, name: str, in_key: bool) -> bool:
+        if name in self.routing.local and not in_key:
+            return False
+        column = self.columns.get(name)
+        setting = f"targets.{self.target}.tables.{self.name}.local"
+        if column is None:
+            raise OperatorError(
+                f"{self.name} of target {self.target} has no column {name}, which the source sends.",
+                f"Add it there as placemat init says, or name it under {setting}.",
+            )
+        if column.always and not in_key:
+            raise OperatorError(
+                f"Column {name} of {self.name} in target {self.target} is GENERATED ALWAYS and cannot be set.",
+                f"There run: ALTER TABLE {self.quoted} ALTER {_quoted(name)} SET GENERATED BY DEFAULT;"
+                f" or name it under {setting}.",
+            )
+        return not column.generated
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """The routed tables by name, and whether any of their constraints is checked late."""
+
+    tables: Mapping[str, TargetTable]
+    deferrable: bool
+
+
+def read_catalogue(connection: psycopg.Connection[Any], target: str, routes: Mapping[str, Routing]) -> Catalogue:
+    """Read what the routed tables look like. Raises OperatorError for one that is missing."""
+    oids: dict[str, int] = {}
+    for name in routes:
+        found = connection.execute(_FIND, name.split(".", 1)).fetchone()
+        if found is None:
+            raise OperatorError(
+                f"Target {target} has no table {name}.",
+                f"Create it there, or take it out of targets.{target}.tables.",
+            )
+        oids[name] = found[0]
+    order = _order(oids, connection.execute(_REFERENCES).fetchall())
+    deferrable = connection.execute(_DEFERRABLE, [list(oids.values())]).fetchone()
+    tables = {
+        name: TargetTable(name, target, routing, _columns(connection, oids[name]), order[name])
+        for name, routing in routes.items()
+    }
+    return Catalogue(tables, bool(deferrable and deferrable[0]))
+
+
+def _columns(connection: psycopg.Connection[Any], oid: int) -> dict[str, TargetColumn]:
+    columns = {}
+    for name, type_, type_oid, element_oid, generated, always in connection.execute(_COLUMNS, [oid]):
+        element = _SCALARS.get(element_oid or type_oid, literals.plain)
+        columns[name] = TargetColumn(type_, literals.array_of(element) if element_oid else element, generated, always)
+    return columns
+
+
+def _order(oids: Mapping[str, int], references: Sequence[tuple[int, int]]) -> dict[str, int]:
+    """Parents first; where tables refer to each other in a circle there is no order, and events come one by one."""
+    names = {oid: name for name, oid in oids.items()}
+    parents: dict[str, set[str]] = {name: set() for name in oids}
+    for child, parent in references:
+        if child in names and parent in names:
+            parents[names[child]].add(names[parent])
+    try:
+        return {name: at for at, name in enumerate(TopologicalSorter(parents).static_order())}
+    except CycleError:
+        return {name: at for at, name in enumerate(oids)}
+
+
+def _rows(columns: int) -> str:
+    parameters = ", ".join(["%s::text[]"] * columns)
+    names = ", ".join(f"c{at}" for at in range(columns))
+    return f"unnest({parameters}) WITH ORDINALITY AS v({names}, n)"
+
+
+def _quoted(*names: str) -> str:
+    return sql.Identifier(*names).as_string().replace("%", "%%")

@@ -1,0 +1,354 @@
+"""Writes events in order: many at once where the target takes them, one by one where it does not.
+
+The quick way folds a run of events to one effect per key and writes sets of rows, parents first. When the target
+refuses a set, the run is halved until the event that is refused stands alone; that one is parked by its key.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg.adapt import Dumper
+
+from connectors.contract import Record
+from connectors.errors import OperatorError
+from connectors.postgres import literals
+from connectors.postgres.failures import SUPPRESSED, Refused, translate
+from connectors.postgres.parked import FOREIGN_KEY, OVERSIZE, Entry, Key, Parked
+from connectors.postgres.rows import CannotFold, Event, Net, decode_change, decode_key, fold
+from connectors.postgres.statements import Catalogue, Statement, TargetTable
+
+SAVEPOINT = "placemat"
+_SUPPRESSED = Refused(SUPPRESSED, "a trigger or rule of the target suppressed the write")
+_PARTIAL = "the target has no such row, and the event holds only a part of it"
+
+
+class ArrayLiteral:
+    """The finished text of a `text[]` parameter."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: bytes) -> None:
+        self.text = text
+
+
+class ArrayLiteralDumper(Dumper):
+    oid = 1009
+
+    def dump(self, obj: ArrayLiteral) -> bytes:
+        return obj.text
+
+
+@dataclass(slots=True)
+class Step:
+    """One statement of a set: `keys` are those of its rows, in their order."""
+
+    kind: str
+    table: TargetTable
+    keys: list[bytes]
+    statement: Statement
+    values: list[ArrayLiteral]
+
+
+class Writer:
+    """One per session. Every method needs an open transaction, and raises what `translate` makes of an error."""
+
+    def __init__(
+        self, connection: psycopg.Connection[Any], target: str, topics: Mapping[str, str], catalogue: Catalogue,
+        parked: Parked,
+    ) -> None:  # fmt: skip
+        connection.adapters.register_dumper(ArrayLiteral, ArrayLiteralDumper)
+        self._connection = connection
+        self._target = target
+        self._topics = topics
+        self._catalogue = catalogue
+        self._parked = parked
+        self._held: list[Event] = []
+        self._refused: list[Key] = []
+
+    def write(self, records: Sequence[Record]) -> None:
+        """Write records in order; what needs its successor to be understood is held until the next call."""
+        events = self._held + [Event(self._topics[one.topic], one, decode_change(one.value)) for one in records]
+        at = len(events)
+        while at and (events[at - 1].change.op == "t" or events[at - 1].change.moved_to):
+            at -= 1
+        self._held = events[at:]
+        self._process(events[:at])
+
+    def finish(self) -> None:
+        """Write what is held, and try once more what may be welcome now that the transaction is complete."""
+        held, self._held = self._held, []
+        self._process(held)
+        fresh, self._refused = self._refused, []
+        self._retry(key for key in fresh if key in self._parked.entries)
+        while self._parked.unparked:
+            self._parked.unparked = False
+            self._retry([key for key, entry in self._parked.entries.items() if entry.sqlstate == FOREIGN_KEY])
+
+    def forget(self) -> None:
+        """The transaction was rolled back."""
+        self._held, self._refused = [], []
+
+    def redrive(self, key: Key) -> bool:
+        """Write the queue of a refused key; False when it was refused again."""
+        events = self._parked.events(key)
+        try:
+            missing = self._write_set(events)
+        except Refused as error:
+            self._parked.failed(key, error.sqlstate, error.reason)
+            return False
+        if missing:
+            self._parked.need(key, _PARTIAL)
+        else:
+            self._parked.unpark(key)
+        return True
+
+    def _retry(self, keys: Iterator[Key] | list[Key]) -> None:
+        for key in list(keys):
+            self.redrive(key)
+
+    # What has to be done one by one
+
+    def _process(self, events: Sequence[Event]) -> None:
+        """Split events into runs that can be folded, and what stands between them."""
+        run: list[Event] = []
+        entries = self._parked.entries
+        at = 0
+        while at < len(events):
+            event = events[at]
+            change = event.change
+            at += 1
+            single: Callable[[], None] | None = None
+            if change.op == "t":
+                tables = [event.table]
+                while at < len(events) and events[at].change.op == "t":
+                    tables.append(events[at].table)
+                    at += 1
+                single = self._truncation(list(dict.fromkeys(tables)))
+            elif change.moved_to and at < len(events) and bytes(events[at].change.moved_from) == event.key:
+                continue  # its other half tells both keys
+            elif change.oversize is not None or change.moved_from or (entries and (event.table, event.key) in entries):
+                single = self._alone(event)
+            else:
+                run.append(event)
+                continue
+            self._run(run)
+            run = []
+            single()
+        self._run(run)
+
+    def _alone(self, event: Event) -> Callable[[], None]:
+        def write() -> None:
+            key = (event.table, event.key)
+            if event.change.oversize is not None:
+                reason = f"a row of {event.table} is too large to publish ({event.change.oversize} bytes)"
+                self._parked.need(key, reason, OVERSIZE)
+            elif event.change.moved_from:
+                self._move(event)
+            elif entry := self._parked.entries.get(key):
+                self._write_parked(event, key, entry)
+            else:
+                self._run([event])
+
+        return write
+
+    def _write_parked(self, event: Event, key: Key, entry: Entry) -> None:
+        change = event.change
+        if entry.kind == "refused" and change.op != "r":
+            self._parked.queue(entry, event.record)
+        elif change.after is None or change.complete:
+            try:
+                self._write_set([event])
+            except Refused as error:
+                self._parked.refuse(event, error.sqlstate, error.reason)
+                self._refused.append(key)
+            else:
+                self._parked.unpark(key)
+
+    def _move(self, event: Event) -> None:
+        """A primary-key change: one UPDATE, so that whatever refers to the row stays with it."""
+        old, new = (event.table, bytes(event.change.moved_from)), (event.table, event.key)
+        if old in self._parked.entries or new in self._parked.entries:
+            self._need_both(old, new, "the row's key was changed while it was parked")
+            return
+        try:
+            moved = self._update_key(event, old[1])
+        except Refused as error:
+            self._need_both(old, new, f"its key could not be changed: {error.reason}")
+            return
+        if not moved:
+            if event.change.complete:
+                self._run([event])
+            else:
+                self._parked.need(new, _PARTIAL)
+
+    def _need_both(self, old: Key, new: Key, reason: str) -> None:
+        self._parked.need(old, reason)
+        self._parked.need(new, reason)
+
+    def _update_key(self, event: Event, old: bytes) -> bool:
+        table = self._catalogue.tables[event.table]
+        key = decode_key(old)
+        after = event.change.after or {}
+        statement = table.move(tuple(key), tuple(after))
+        cells = [key[name] for name in key] + [after[name] for name in statement.columns[len(key) :]]
+        values = [
+            ArrayLiteral(literals.array([element(bytes(cell))]))
+            for element, cell in zip(statement.elements, cells, strict=True)
+        ]
+        with self._savepoint():
+            found = self._execute(statement.text, values).fetchall()
+            self._check_constraints()
+            if not found and self._present(table, [old]):
+                raise _SUPPRESSED
+        return bool(found)
+
+    def _truncation(self, tables: Sequence[str]) -> Callable[[], None]:
+        def truncate() -> None:
+            for name in tables:
+                if self._catalogue.tables[name].routing.truncate == "stop":
+                    raise OperatorError(
+                        f"{name} was truncated in the source, and its route to target {self._target} stops at that.",
+                        f"To follow it set targets.{self._target}.tables.{name}.truncate to apply.",
+                    )
+            self._parked.clear(tables)
+            try:
+                self._truncate(tables)
+            except Refused as error:
+                raise OperatorError(
+                    f"Target {self._target} cannot empty {', '.join(tables)}: {error.reason}.",
+                    "Remove the rows there that refer to it, then start placemat run again.",
+                ) from None
+
+        return truncate
+
+    def _truncate(self, tables: Sequence[str]) -> None:
+        ordered = sorted((self._catalogue.tables[name] for name in tables), key=lambda table: table.rank)
+        try:
+            with self._connection.transaction(SAVEPOINT):
+                self._connection.execute(f"TRUNCATE {', '.join(table.quoted for table in ordered)}".encode())
+        except psycopg.errors.FeatureNotSupported:
+            # A table outside of these refers to them: then it matters whether it has such rows.
+            with self._savepoint():
+                for table in reversed(ordered):
+                    self._execute(f"DELETE FROM {table.quoted}", [])
+                self._check_constraints()
+        except psycopg.Error as error:
+            raise translate(error, self._target) from error
+
+    # What can be done many at once
+
+    def _run(self, events: Sequence[Event]) -> None:
+        if not events:
+            return
+        try:
+            missing = self._write_set(events)
+        except Refused as error:
+            if len(events) == 1:
+                self._parked.refuse(events[0], error.sqlstate, error.reason)
+                self._refused.append((events[0].table, events[0].key))
+            else:
+                self._halve(events)
+            return
+        except CannotFold:
+            self._halve(events)
+            return
+        for key in missing:
+            self._parked.need(key, _PARTIAL)
+
+    def _halve(self, events: Sequence[Event]) -> None:
+        self._process(events[: len(events) // 2])
+        self._process(events[len(events) // 2 :])
+
+    def _write_set(self, events: Sequence[Event]) -> list[Key]:
+        """Write the net effect of events; returns keys of which a part came and no row was there."""
+        steps = self._steps(fold(events))
+        missing: list[Key] = []
+        with self._savepoint():
+            with self._connection.pipeline():
+                cursors = [self._execute(step.statement.text, step.values) for step in steps]
+                self._check_constraints()
+            for step, cursor in zip(steps, cursors, strict=True):
+                if step.kind == "update":
+                    found = {row[0] for row in cursor.fetchall()}
+                    missing += [(step.table.name, key) for at, key in enumerate(step.keys, 1) if at not in found]
+                elif cursor.rowcount < len(step.keys) and (
+                    step.kind == "upsert" or self._present(step.table, step.keys)
+                ):
+                    raise _SUPPRESSED
+        return missing
+
+    def _steps(self, tables: Mapping[str, Mapping[bytes, Net]]) -> list[Step]:
+        steps: list[Step] = []
+        deletes: list[Step] = []
+        for name in sorted(tables, key=lambda name: self._catalogue.tables[name].rank):
+            table = self._catalogue.tables[name]
+            groups: defaultdict[tuple[str, tuple[str, ...]], list[tuple[bytes, Net]]] = defaultdict(list)
+            for key, net in tables[name].items():
+                groups[net.kind, tuple(net.columns)].append((key, net))
+            for (kind, sent), rows in groups.items():
+                (deletes if kind == "delete" else steps).append(_step(table, kind, sent, rows))
+        return steps + deletes[::-1]
+
+    def _present(self, table: TargetTable, keys: Sequence[bytes]) -> bool:
+        step = _key_step("present", table, [(key, _GONE) for key in keys])
+        row = self._execute(step.statement.text, step.values).fetchone()
+        return bool(row and row[0])
+
+    def _check_constraints(self) -> None:
+        """Find what is checked late now, and not at COMMIT, where nobody could tell which row is at fault."""
+        if self._catalogue.deferrable:
+            self._connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+
+    def _execute(self, text: str, values: Sequence[object]) -> psycopg.Cursor[Any]:
+        return self._connection.execute(text.encode(), values)
+
+    @contextmanager
+    def _savepoint(self) -> Iterator[None]:
+        try:
+            with self._connection.transaction(SAVEPOINT):
+                if self._catalogue.deferrable:
+                    self._connection.execute("SET CONSTRAINTS ALL DEFERRED")
+                yield
+        except psycopg.Error as error:
+            raise translate(error, self._target) from error
+
+
+_GONE = Net("delete", {})
+
+
+def _step(table: TargetTable, kind: str, sent: tuple[str, ...], rows: Sequence[tuple[bytes, Net]]) -> Step:
+    key = tuple(decode_key(rows[0][0]))
+    if kind == "upsert":
+        statement = table.upsert(key, sent)
+        values = [
+            ArrayLiteral(literals.array([element(bytes(net.columns[name])) for _, net in rows]))
+            for name, element in zip(statement.columns, statement.elements, strict=True)
+        ]
+        return Step(kind, table, [key_ for key_, _ in rows], statement, values)
+    if kind == "update":
+        statement = table.update(key, sent)
+        step = _key_step("delete", table, rows)
+        step.values += [
+            ArrayLiteral(literals.array([element(bytes(net.columns[name])) for _, net in rows]))
+            for name, element in zip(statement.columns[len(key) :], statement.elements[len(key) :], strict=True)
+        ]
+        return Step(kind, table, step.keys, statement, step.values)
+    return _key_step(kind, table, rows)
+
+
+def _key_step(kind: str, table: TargetTable, rows: Sequence[tuple[bytes, Net]]) -> Step:
+    """A statement whose parameters are the keys alone."""
+    keys = [decode_key(key) for key, _ in rows]
+    names = tuple(keys[0])
+    statement = table.delete(names) if kind == "delete" else table.present(names)
+    values = [
+        ArrayLiteral(literals.array([element(bytes(key[name])) for key in keys]))
+        for name, element in zip(statement.columns, statement.elements, strict=True)
+    ]
+    return Step(kind, table, [key for key, _ in rows], statement, values)

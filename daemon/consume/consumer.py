@@ -1,0 +1,169 @@
+"""The records of a source's topics, for whichever worker owns them.
+
+The group holds the transactions topic only. It has one partition: who is given it owns the lane, and reads every
+partition of every routed table from where the target says; the other workers of the group stand by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from connectors.contract import Partition
+from daemon import broker
+from daemon.config import Kafka
+from daemon.errors import Fenced, OperatorError, Unavailable
+
+REQUEST_SECONDS = 5.0
+_LOST = frozenset(
+    {
+        KafkaError._FENCED,
+        KafkaError.FENCED_INSTANCE_ID,
+        KafkaError._FATAL,
+    }
+)
+_GAP = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE})
+_UNKNOWN = frozenset({KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION, KafkaError.UNKNOWN_TOPIC_OR_PART})
+_REFUSED = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED})
+
+
+def group_of(target: str) -> str:
+    """Name of a target's consumer group."""
+    return f"placemat.{target}"
+
+
+class LaneConsumer:
+    """A member of the target's group. Every method raises Unavailable when Kafka fails, and Fenced when another
+    member with the same instance name has come.
+
+    `buffer_bytes` bounds what librdkafka reads ahead; `instance` names this worker among those of its target and is
+    the same after a restart, so that it gets its place back at once.
+    """
+
+    def __init__(
+        self, kafka: Kafka, target: str, spine: str, instance: str, *, session_seconds: float, buffer_bytes: int
+    ) -> None:
+        self._target = target
+        self._spine = spine
+        self.owned = False
+        """Whether the lane is ours. It may be lost in any `poll`."""
+        self.generation = 0
+        """Counts the times that the lane was given to us."""
+        kilobytes = max(1_024, buffer_bytes // 1_024)
+        self._consumer = Consumer(
+            {
+                **broker.options(kafka),
+                "group.id": group_of(target),
+                "group.instance.id": f"{target}-{instance}",
+                "session.timeout.ms": int(session_seconds * 1_000),
+                "heartbeat.interval.ms": max(100, int(session_seconds * 1_000 / 6)),
+                "partition.assignment.strategy": "range",
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                "auto.offset.reset": "error",
+                "queued.max.messages.kbytes": kilobytes,
+                "fetch.message.max.bytes": max(65_536, min(1_048_576, buffer_bytes // 16)),
+                "fetch.max.bytes": max(kafka.max_record_bytes + broker.RECORD_OVERHEAD_BYTES, buffer_bytes),
+                "receive.message.max.bytes": max(kafka.max_record_bytes, buffer_bytes) * 2 + 1_048_576,
+                "fetch.queue.backoff.ms": 5,
+                "fetch.error.backoff.ms": 100,
+            },
+            logger=broker.SILENT,
+        )
+        self._consumer.subscribe([spine], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked)
+
+    def partitions(self, topics: Collection[str]) -> list[Partition]:
+        """Every partition of the topics. Raises OperatorError for a topic that is missing."""
+        try:
+            known = self._consumer.list_topics(timeout=REQUEST_SECONDS).topics
+        except KafkaException as error:
+            raise Unavailable("kafka does not answer") from error
+        for topic in topics:
+            if topic not in known or known[topic].error is not None:
+                raise OperatorError(f"Kafka has no topic {topic}.", "Run: placemat init")
+        return [(topic, number) for topic in topics for number in sorted(known[topic].partitions)]
+
+    def start(self, offsets: Mapping[Partition, int]) -> None:
+        """Read every one of these partitions from its offset.
+
+        Raises OperatorError where a topic does not hold that offset any more, or not yet.
+        """
+        try:
+            for key, offset in offsets.items():
+                bounds = self._consumer.get_watermark_offsets(TopicPartition(*key), timeout=REQUEST_SECONDS)
+                if bounds is None:
+                    raise Unavailable("kafka does not answer")
+                if not bounds[0] <= offset <= bounds[1]:
+                    raise self._gap(key, offset)
+            self._consumer.assign([TopicPartition(*key, offset) for key, offset in offsets.items()])
+        except KafkaException as error:
+            raise self._failed(error.args[0]) from error
+
+    def poll(self, limit: int, timeout: float) -> list[Message]:
+        """What has come, at most `limit` records; waits up to `timeout` seconds for the first."""
+        try:
+            first = self._consumer.poll(timeout)
+            if first is None:
+                return []
+            found = [first, *self._consumer.consume(limit - 1, timeout=0)]
+        except KafkaException as error:
+            raise self._failed(error.args[0]) from error
+        kept = []
+        for message in found:
+            error_ = message.error()
+            if error_ is None:
+                kept.append(message)
+            elif error_.code() in _GAP:
+                raise self._gap((message.topic() or "", message.partition() or 0), message.offset())
+            elif error_.fatal() or not error_.retriable():
+                raise self._failed(error_)
+        return kept
+
+    def pause(self, partitions: Collection[Partition]) -> None:
+        self._consumer.pause([TopicPartition(*key) for key in partitions])
+
+    def resume(self, partitions: Collection[Partition]) -> None:
+        self._consumer.resume([TopicPartition(*key) for key in partitions])
+
+    def commit(self, offsets: Mapping[Partition, int]) -> None:
+        """Tell the group, for those who look while the target is away; the target's own word is the one that counts."""
+        try:
+            self._consumer.commit(
+                offsets=[TopicPartition(*key, offset) for key, offset in offsets.items()], asynchronous=True
+            )
+        except KafkaException as error:
+            if error.args[0].fatal():
+                raise self._failed(error.args[0]) from error
+
+    def close(self) -> None:
+        self._consumer.close()
+
+    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        consumer.assign([])  # read nothing before the target has said from where
+        if partitions:
+            self.owned = True
+            self.generation += 1
+
+    def _revoked(self, consumer: Consumer, _: list[TopicPartition]) -> None:
+        self.owned = False
+        consumer.unassign()
+
+    def _failed(self, error: KafkaError) -> Exception:
+        if error.code() in _LOST or error.fatal():
+            return Fenced(f"another worker of target {self._target} has this one's name")
+        if error.code() in _UNKNOWN:
+            return OperatorError("Kafka lacks a topic that is read.", "Run: placemat init")
+        if error.code() in _REFUSED:
+            return OperatorError(
+                f"Kafka does not let target {self._target} read its topics.",
+                f"Allow it to read the topics and to use group {group_of(self._target)}.",
+            )
+        return Unavailable(f"kafka failed ({error.name()})")
+
+    def _gap(self, key: Partition, offset: int | None) -> OperatorError:
+        return OperatorError(
+            f"Target {self._target} needs partition {key[1]} of topic {key[0]} from offset {offset},"
+            " which Kafka does not hold: changes are missing.",
+            f"Copy the tables anew with: placemat resync --target {self._target}",
+        )
