@@ -37,6 +37,9 @@ trap 'exit 130' INT TERM
 
 say() { printf '%s  %s\n' "$(date +%H:%M:%S)" "$*"; }
 
+# What it says is shown only when it fails.
+quietly() { "$@" > "$scratch/said" 2>&1 || { cat "$scratch/said"; exit 1; }; }
+
 # until_true SECONDS WHAT COMMAND…
 until_true() {
     local deadline=$((SECONDS + $1)) what=$2
@@ -51,7 +54,7 @@ until_true() {
 }
 
 sql() { compose exec -T "$1" psql -X -q -At -v ON_ERROR_STOP=1 -U postgres -d "${1//-/_}"; }
-placemat() { compose run --rm --no-deps -T init "$@"; }
+placemat() { compose run --rm --no-deps -T init "$@" 2> "$scratch/said"; }
 
 container() { compose ps -q "$1"; }
 state() { docker inspect -f "{{.$2}}" "$(container "$1")"; }
@@ -91,9 +94,9 @@ load() {
 }
 
 say "building"
-compose build init > /dev/null
+quietly compose build init
 say "starting"
-compose up -d > "$scratch/up" 2>&1 || { cat "$scratch/up"; exit 1; }
+quietly compose up -d
 for service in $servers $workers; do
     until_true 120 "$service is healthy" healthy "$service"
 done
