@@ -186,8 +186,8 @@ def _check_slot(connection: psycopg.Connection[Any], name: str, known: Mapping[s
     since = format_lsn(int(known["flush_lsn"]))
     if found is None or found[2] == "lost":
         raise OperatorError(
-            f"Slot {slot} of source {name} is {'gone' if found is None else 'lost'}:"
-            f" changes after {since} may be missing.",
+            f"Slot {slot} of source {name} {'is missing' if found is None else 'was invalidated'}:"
+            f" changes after {since} may be lost.",
             f"Run: placemat resync {name}",
         )
     plugin, database = found[:2]

@@ -244,7 +244,7 @@ def test_a_slot_that_is_gone_is_not_made_again(site: Site) -> None:
     site.placemat("init")
     site.run_sql(site.primary, f"SELECT pg_drop_replication_slot('{site.slot}')")
     assert_fault(
-        site.placemat("init"), f"Slot {site.slot} of source {site.source} is gone", f"placemat resync {site.source}"
+        site.placemat("init"), f"Slot {site.slot} of source {site.source} is missing", f"placemat resync {site.source}"
     )
     assert slots(site.primary) == []
 

@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import psycopg
@@ -122,10 +123,10 @@ def test_a_port_that_is_taken_stops_the_start(ready: Site) -> None:
 # What ends it.
 
 
-@pytest.mark.parametrize("how", ["gone", "in use"])
+@pytest.mark.parametrize("how", ["missing", "in use by another program"])
 def test_a_slot_that_cannot_be_had_ends_capture_with_a_sentence(ready: Site, how: str) -> None:
-    with psycopg.connect(ready.primary, autocommit=True, replication="database") as other:
-        if how == "gone":
+    with closing(psycopg.connect(ready.primary, autocommit=True, replication="database")) as other:
+        if how == "missing":
             ready.run_sql(ready.primary, f"SELECT pg_drop_replication_slot('{ready.slot}')")
         else:
             other.pgconn.send_query(
@@ -151,12 +152,15 @@ def test_the_daemon_gets_ready_says_what_it_does_and_ends_within_ten_seconds(rea
     daemon = Daemon(ready)
     daemon.wait_ready()
     assert daemon.get("/healthz")[0] == 200
-    states = {row["name"]: row["state"] for row in ready.placemat("status", "--json").json["workers"]}
-    assert states == {f"capture:{ready.source}": "running", "apply:empathy_ledger": "running"}
+    until(lambda: set(_states(ready).values()) == {"running"}, 30, what="two running workers")
+    assert _states(ready).keys() == {f"capture:{ready.source}", "apply:empathy_ledger"}
     code, seconds = daemon.terminate()
     assert (code, seconds < 10) == (0, True)
-    states = {row["name"]: row["state"] for row in ready.placemat("status", "--json").json["workers"]}
-    assert set(states.values()) == {"stopped"}
+    assert set(_states(ready).values()) == {"stopped"}
+
+
+def _states(site: Site) -> dict[str, str]:
+    return {row["name"]: row["state"] for row in site.placemat("status", "--json").json["workers"]}
 
 
 # Lag tells the truth.
@@ -193,7 +197,7 @@ def test_lag_says_exactly_what_waits_for_a_target_that_is_away(stoppable: tuple[
     assert lag["known_from"] == "group"
     assert lag["seconds"] == pytest.approx(age, abs=1)
     assert lag["bytes"] > 0
-    assert daemon.metric("placemat_lag_records", target="empathy_ledger") == WRITTEN
+    until(lambda: daemon.metric("placemat_lag_records", target="empathy_ledger") == WRITTEN, what="the same exported")
     exported = daemon.metric("placemat_lag_seconds", target="empathy_ledger")
     assert exported == pytest.approx(time.time() - written_at, abs=2)
 
