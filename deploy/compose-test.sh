@@ -24,12 +24,13 @@ fi
 clean_up() {
     local status=$?
     trap - EXIT
-    rm -rf "$scratch"
     if [ "$status" != 0 ]; then
+        cat "$scratch/said" || true
         compose ps || true
         compose logs --tail=30 || true
     fi
     compose down --volumes --remove-orphans > /dev/null 2>&1 || true
+    rm -rf "$scratch"
     exit "$status"
 }
 trap clean_up EXIT
@@ -38,7 +39,7 @@ trap 'exit 130' INT TERM
 say() { printf '%s  %s\n' "$(date +%H:%M:%S)" "$*"; }
 
 # What it says is shown only when it fails.
-quietly() { "$@" > "$scratch/said" 2>&1 || { cat "$scratch/said"; exit 1; }; }
+quietly() { "$@" > "$scratch/said" 2>&1; }
 
 # until_true SECONDS WHAT COMMAND…
 until_true() {
