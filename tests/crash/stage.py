@@ -101,6 +101,15 @@ class Stage:
             ).fetchall()
         return len(set(newest) - set(seen))
 
+    def just_committed(self) -> int:
+        """Changes of the target's newest transaction: in flight still when its offsets were not committed to Kafka."""
+        with psycopg.connect(self.ledger) as connection:
+            row = connection.execute(
+                "SELECT count(*) FROM witness.log WHERE xid = (SELECT xid FROM witness.log ORDER BY seq DESC LIMIT 1)"
+            ).fetchone()
+        assert row is not None
+        return int(row[0])
+
     def settle(self, seconds: float = SETTLE_SECONDS) -> None:
         """Wait until all that is committed now has been applied, and the initial copy is done."""
         with psycopg.connect(self.primary, autocommit=True) as primary:

@@ -36,7 +36,8 @@ def die_at(found: Stage, worker: str, seam: str, count: int, seed: int) -> str:
     """Run a worker until it dies at a seam; a line for the report."""
     process = found.start(worker, seam=f"{seam}:{count}")
     until(lambda: process.poll() is not None, DEATH_SECONDS, what=f"{worker} dead at {seam}")
-    flying = found.in_flight()
+    committed = seam in (seams.AFTER_TARGET_COMMIT, seams.BEFORE_OFFSET_COMMIT)
+    flying = found.just_committed() if committed else found.in_flight()
     found.kill(worker)
     assert flying > 0, f"seed {seed}: nothing was in flight at {seam}"
     return f"seed {seed:>10}  {worker:<22} {seam:<22} #{count:<4} in flight {flying}"
