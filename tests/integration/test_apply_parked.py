@@ -1,0 +1,198 @@
+"""Keys that wait: refused rows, rows that are needed whole, and what sets them free."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import orjson
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+
+from schemas.topics import requests_topic
+from tests.fix_servers import Kafka
+from tests.integration.apply_stream import (
+    World,
+    absent,
+    delete,
+    insert,
+    move,
+    oversize,
+    read,
+    running,
+    truncate,
+    update,
+)
+from tests.waiting import until
+
+DDL = """
+CREATE TABLE parents (id int PRIMARY KEY, amount int CONSTRAINT positive CHECK (amount >= 0), body text);
+CREATE TABLE children (id int PRIMARY KEY, parent_id int NOT NULL REFERENCES parents);
+"""
+PARENTS, CHILDREN = "public.parents", "public.children"
+
+
+def row(id_: int, amount: int = 1, body: str = "b") -> dict[str, object]:
+    return {"id": id_, "amount": amount, "body": body}
+
+
+@pytest.fixture
+def world(kafka_server: Kafka, database_factory: Callable[[str], str]) -> World:
+    return World(kafka_server, database_factory("target"), DDL, {PARENTS: {}, CHILDREN: {}})
+
+
+@pytest.fixture
+def applied(world: World) -> Iterator[World]:
+    with running(world):
+        yield world
+
+
+def send(world: World, *changes: object) -> None:
+    world.stream.transaction(*changes)  # type: ignore[arg-type]
+    world.applied_through()
+
+
+def test_one_refused_row_of_ten_thousand_is_parked_and_the_others_arrive(world: World) -> None:
+    world.stream.transaction(*[insert(PARENTS, row(n, -1 if n == 6_543 else 1)) for n in range(10_000)])
+    with running(world):
+        world.applied_through()
+        [parked] = world.parked()
+        assert (parked.key, parked.kind, parked.sqlstate, parked.events) == ('{"id":6543}', "refused", "23514", 1)
+        assert "positive" in parked.reason
+        assert world.rows("SELECT count(*) FROM parents") == [(9_999,)]
+        world.run_sql("ALTER TABLE parents DROP CONSTRAINT positive")
+        world.ask("redrive")
+        until(lambda: world.parked() == [], what="the redriven key")
+    assert world.rows("SELECT count(*) FROM parents") == [(10_000,)]
+
+
+def test_later_events_of_a_refused_key_wait_and_others_flow(applied: World) -> None:
+    send(applied, insert(PARENTS, row(1, -1)), insert(PARENTS, row(2)))
+    send(applied, update(PARENTS, {"id": 1, "amount": 5}, ["body"]), update(PARENTS, row(2, 7)))
+    [parked] = applied.parked()
+    assert (parked.key, parked.events) == ('{"id":1}', 2)
+    assert applied.rows("SELECT id, amount FROM parents") == [(2, 7)]
+    applied.ask("redrive")
+    until(lambda: applied.parked() == [], what="the redriven key")
+    assert applied.rows("SELECT amount, body FROM parents WHERE id = 1") == [(5, "b")]
+
+
+def test_a_redrive_that_is_refused_again_stays_with_one_attempt_more(applied: World) -> None:
+    send(applied, insert(PARENTS, row(1, -1)))
+    before = applied.parked()[0].attempts
+    applied.ask("redrive")
+    until(lambda: applied.parked()[0].attempts == before + 1, what="another attempt")
+    assert applied.parked()[0].request is None
+
+
+def test_discard_forgets_the_key(applied: World) -> None:
+    send(applied, insert(PARENTS, row(1, -1)))
+    applied.ask("discard")
+    until(lambda: applied.parked() == [], what="the discarded key")
+    send(applied, insert(PARENTS, row(1, 3)))
+    assert applied.rows("SELECT amount FROM parents") == [(3,)]
+
+
+def test_a_child_of_a_parked_parent_comes_with_it(applied: World) -> None:
+    send(applied, insert(PARENTS, row(1, -1)), insert(CHILDREN, {"id": 1, "parent_id": 1}))
+    assert {(key.table_name, key.sqlstate) for key in applied.parked()} == {(PARENTS, "23514"), (CHILDREN, "23503")}
+    send(applied, read(PARENTS, row(1, 4)))
+    assert applied.parked() == []
+    assert applied.rows("SELECT parent_id FROM children") == [(1,)]
+
+
+def test_a_part_of_a_missing_row_is_parked_asked_for_and_answered(kafka_server: Kafka, applied: World) -> None:
+    consumer = Consumer(
+        {"bootstrap.servers": kafka_server.bootstrap_servers, "group.id": "x", "auto.offset.reset": "earliest"}
+    )
+    consumer.assign([TopicPartition(requests_topic(applied.source), 0, 0)])
+    send(applied, update(PARENTS, {"id": 1, "amount": 5}, ["body"]))
+    [parked] = applied.parked()
+    assert parked.kind == "needs_full_row"
+    message = until(lambda: consumer.poll(0.1), what="the request")
+    consumer.close()
+    assert orjson.loads(message.value() or b"") == {
+        "target": applied.target, "schema": "public", "table": "parents", "key": {"id": 1},
+    }  # fmt: skip
+    applied.stream.transaction(read(PARENTS, row(1, 5)), kind="snapshot")
+    applied.applied_through()
+    assert applied.parked() == []
+    assert applied.rows("SELECT amount, body FROM parents") == [(5, "b")]
+
+
+def test_a_key_that_is_gone_is_answered_too(applied: World) -> None:
+    send(applied, update(PARENTS, {"id": 1, "amount": 5}, ["body"]))
+    applied.stream.transaction(absent(PARENTS, {"id": 1}), kind="snapshot")
+    applied.applied_through()
+    assert applied.parked() == []
+
+
+@pytest.mark.parametrize("later", [update(PARENTS, row(1, 9)), delete(PARENTS, {"id": 1})], ids=["whole", "delete"])
+def test_a_whole_row_or_a_delete_resolves_a_needed_row_at_once(applied: World, later: object) -> None:
+    send(applied, update(PARENTS, {"id": 1, "amount": 5}, ["body"]))
+    send(applied, later)
+    assert applied.parked() == []
+
+
+def test_a_key_change_of_a_parked_row_needs_both_ends_whole(applied: World) -> None:
+    send(applied, insert(PARENTS, row(1, -1)))
+    send(applied, move(PARENTS, {"id": 1}, row(2, -1)))
+    assert {(key.key, key.kind, key.events) for key in applied.parked()} == {
+        ('{"id":1}', "needs_full_row", 0),
+        ('{"id":2}', "needs_full_row", 0),
+    }
+
+
+def test_a_refused_key_change_needs_both_ends_whole(applied: World) -> None:
+    send(applied, insert(PARENTS, row(1)))
+    send(applied, move(PARENTS, {"id": 1}, row(2, -1)))
+    assert {key.kind for key in applied.parked()} == {"needs_full_row"}
+    applied.stream.transaction(absent(PARENTS, {"id": 1}), read(PARENTS, row(2, 2)), kind="snapshot")
+    applied.applied_through()
+    assert applied.rows("SELECT id FROM parents") == [(2,)]
+    assert applied.parked() == []
+
+
+def test_a_truncate_clears_the_parked_keys_of_its_table(applied: World) -> None:
+    send(applied, insert(PARENTS, row(1, -1)), insert(PARENTS, row(2)))
+    send(applied, truncate(PARENTS, CHILDREN))
+    assert applied.parked() == []
+    assert applied.rows("SELECT id FROM parents") == []
+
+
+def test_a_row_too_large_to_publish_is_parked_until_it_comes_whole(applied: World) -> None:
+    send(applied, insert(PARENTS, row(1)))
+    send(applied, oversize(PARENTS, {"id": 1}, 99_000_000))
+    [parked] = applied.parked()
+    assert (parked.kind, parked.sqlstate) == ("needs_full_row", "oversize")
+    assert "99000000" in parked.reason
+    send(applied, update(PARENTS, row(1, 8)))
+    assert applied.parked() == []
+
+
+def test_a_write_that_a_trigger_suppresses_is_parked_and_never_silent(applied: World) -> None:
+    applied.run_sql(
+        "CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;"
+        "CREATE TRIGGER nothing BEFORE INSERT OR DELETE ON parents FOR EACH ROW"
+        " WHEN (pg_trigger_depth() < 1) EXECUTE FUNCTION nothing()"
+    )
+    send(applied, insert(PARENTS, row(1)))
+    [parked] = applied.parked()
+    assert "suppressed" in parked.reason
+
+
+def test_a_refusal_at_the_end_of_a_transaction_is_parked_too(applied: World) -> None:
+    applied.run_sql("ALTER TABLE parents ADD CONSTRAINT once UNIQUE (body) DEFERRABLE INITIALLY DEFERRED")
+    send(applied, insert(PARENTS, row(1, body="x")), insert(PARENTS, row(2, body="x")), insert(PARENTS, row(3)))
+    [parked] = applied.parked()
+    assert (parked.key, parked.sqlstate) == ('{"id":2}', "23505")
+    assert applied.rows("SELECT count(*) FROM parents") == [(2,)]
+
+
+def test_a_child_before_its_parent_in_one_transaction_is_no_refusal(world: World) -> None:
+    world.stream.transaction(
+        insert(CHILDREN, {"id": 1, "parent_id": 1}), insert(PARENTS, row(2, -1)), insert(PARENTS, row(1))
+    )
+    with running(world):
+        world.applied_through()
+    assert [key.key for key in world.parked()] == ['{"id":2}']
+    assert world.rows("SELECT parent_id FROM children") == [(1,)]
