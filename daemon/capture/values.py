@@ -35,7 +35,9 @@ def encode_number(value: bytes) -> bytes:
 
 
 def encode_float(value: bytes) -> bytes:
-    """NaN and the infinities are no JSON numbers: they are strings."""
+    """NaN and the infinities are no JSON numbers: they are strings; `-0` would be read as an integer without a sign."""
+    if value == b"-0":
+        return b"-0.0"
     return value if value[-1] in _DIGITS else encode_plain(value)
 
 
