@@ -201,8 +201,8 @@ class Merge:
             for key, count in left.items():
                 if not self._has_all(key, count, end):
                     whole = False
-                    if not self._is_full(key, 1):
-                        return None
+                    if key not in self._paused and not self._is_full(key, 1):
+                        return None  # more of it will come
             if not whole and not alone:
                 return None  # what is at hand is committed before a transaction that takes long
             self._ends.popleft()

@@ -110,6 +110,7 @@ def test_a_part_of_a_missing_row_is_parked_asked_for_and_answered(kafka_server: 
     assert parked.kind == "needs_full_row"
     message = until(lambda: consumer.poll(0.1), what="the request")
     consumer.close()
+    assert message is not None
     assert orjson.loads(message.value() or b"") == {
         "target": applied.target, "schema": "public", "table": "parents", "key": {"id": 1},
     }  # fmt: skip

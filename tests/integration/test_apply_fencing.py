@@ -1,0 +1,231 @@
+"""Nothing twice, nothing lost, nothing half: workers that are replaced, killed and restarted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Event, Thread
+
+import psycopg
+import pytest
+from prometheus_client import REGISTRY
+
+from connectors.contract import Destination, Progress, Routing, Taken
+from connectors.postgres import bookkeeping
+from connectors.postgres.sink import PostgresSink
+from daemon import wiring
+from daemon.errors import Fenced, OperatorError
+from daemon.observe.measure import TargetMeasure
+from daemon.observe.topic_log import TopicLog
+from schemas.position import Position
+from schemas.topics import table_topic
+from tests.fix_servers import Kafka
+from tests.integration.apply_stream import Running, World, insert, running, update
+from tests.waiting import until
+
+DDL = """
+CREATE TABLE items (id int PRIMARY KEY, n int, body text);
+CREATE TABLE log (seq bigint GENERATED ALWAYS AS IDENTITY, op text, id int);
+CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN INSERT INTO public.log (op, id) VALUES (TG_OP, NEW.id); RETURN NULL; END $$;
+CREATE TRIGGER note AFTER INSERT OR UPDATE ON items FOR EACH ROW EXECUTE FUNCTION note();
+"""
+ITEMS = "public.items"
+
+
+def item(id_: int, n: int = 0, body: str = "") -> dict[str, object]:
+    return {"id": id_, "n": n, "body": body}
+
+
+@pytest.fixture
+def world(kafka_server: Kafka, database_factory: Callable[[str], str]) -> World:
+    return World(kafka_server, database_factory("target"), DDL, {ITEMS: {}}, batch_rows=2_000)
+
+
+def sink(world: World) -> PostgresSink:
+    return PostgresSink(Destination(world.target, world.url, world.source, {ITEMS: Routing()}))
+
+
+def test_a_replaced_sink_commits_nothing(world: World) -> None:
+    old, new = sink(world), sink(world)
+    old.claim()
+    old.write(world.stream.records(insert(ITEMS, item(1))))
+    new.claim()
+    with pytest.raises(Fenced):
+        old.commit(Progress(1, (1, 2_000), {}))
+    assert world.rows("SELECT * FROM items") == []
+    old.close()
+    new.close()
+
+
+def test_a_sink_whose_offset_has_moved_commits_nothing(world: World) -> None:
+    one = sink(world)
+    one.claim()
+    world.run_sql("UPDATE placemat.lanes SET transactions_offset = 7")
+    one.write(world.stream.records(insert(ITEMS, item(1))))
+    with pytest.raises(Fenced):
+        one.commit(Progress(1, (1, 2_000), {}))
+    assert world.rows("SELECT * FROM items") == []
+    one.close()
+
+
+def test_rows_and_offsets_are_stored_in_one_transaction_that_begins_with_the_mark_of_its_origin(world: World) -> None:
+    world.run_sql("CREATE PUBLICATION p FOR TABLE items")
+    world.run_sql("SELECT pg_create_logical_replication_slot('s' || current_database(), 'pgoutput')")
+    one = sink(world)
+    one.claim()
+    one.write(world.stream.records(insert(ITEMS, item(1))))
+    key = (table_topic(world.source, "public", "items"), 2)
+    one.commit(Progress(5, (1, 2_000), {key: Taken(9, Position(1, 2_000, 1))}))
+    one.close()
+    changes = world.rows(
+        "SELECT data FROM pg_logical_slot_get_binary_changes('s' || current_database(), NULL, NULL,"
+        " 'proto_version', '1', 'publication_names', 'p', 'messages', 'true')"
+    )
+    marked = next(at for at, (data,) in enumerate(changes) if b"placemat.origin" in bytes(data))
+    kinds = [bytes(data)[:1] for (data,) in changes]
+    assert kinds[marked - 1 :] == [b"B", b"M", b"R", b"I", b"C"]
+    again = sink(world)
+    assert again.claim() == Progress(5, (1, 2_000), {key: Taken(9, Position(1, 2_000, 1))})
+    again.close()
+
+
+def test_a_worker_killed_after_the_target_commit_applies_nothing_twice(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.stream.transaction(*[insert(ITEMS, item(n)) for n in range(20)])
+
+    def dies(name: str) -> None:
+        if name == "before_offset_commit":
+            raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr("daemon.apply.worker.seam", dies)
+        killed = Running(world.worker())
+        until(lambda: not killed.alive, what="the end of the worker")
+    with running(world):
+        world.stream.transaction(update(ITEMS, item(3, 1)))
+        world.applied_through()
+    assert world.rows("SELECT op, count(*) FROM log GROUP BY op ORDER BY op") == [("INSERT", 20), ("UPDATE", 1)]
+
+
+def test_a_worker_killed_before_the_target_commit_loses_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.stream.transaction(*[insert(ITEMS, item(n)) for n in range(20)])
+
+    def dies(name: str) -> None:
+        if name == "before_target_commit":
+            raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr("daemon.apply.worker.seam", dies)
+        killed = Running(world.worker())
+        until(lambda: not killed.alive, what="the end of the worker")
+    assert world.rows("SELECT * FROM items") == []
+    with running(world):
+        world.applied_through()
+    assert world.rows("SELECT op, count(*) FROM log GROUP BY op") == [("INSERT", 20)]
+
+
+def test_late_records_of_a_frozen_capture_are_dropped_counted_and_taken(world: World) -> None:
+    world.stream.transaction(*[insert(ITEMS, item(n)) for n in range(20)])
+    with running(world):
+        world.applied_through()
+        again = world.stream.resend()
+        world.stream.transaction(update(ITEMS, item(1, 5)))
+        again += world.stream.resend()
+        world.applied_through()
+        with TopicLog(world.settings.kafka) as log:
+            progress = wiring.progress_reader(world.settings, world.target)
+            measure = TargetMeasure(world.settings, world.target, log, progress)
+            until(lambda: measure().records == 0, what="offsets over what was dropped")
+            progress.close()
+    assert REGISTRY.get_sample_value("placemat_late_records_total", {"target": world.target}) == again
+    assert world.rows("SELECT op, count(*) FROM log GROUP BY op ORDER BY op") == [("INSERT", 20), ("UPDATE", 1)]
+
+
+def test_a_second_worker_stands_by_and_takes_over(world: World) -> None:
+    with running(world, "one") as first:
+        until(lambda: "running" in first.states, what="the first worker at work")
+        with running(world, "two") as second:
+            until(lambda: "standby" in second.states, what="the second worker")
+            world.stream.transaction(insert(ITEMS, item(1)))
+            world.applied_through()
+            first.stop()
+            world.stream.transaction(insert(ITEMS, item(2)))
+            world.applied_through()
+            assert "running" in second.states
+    assert world.rows("SELECT id FROM items ORDER BY id") == [(1,), (2,)]
+
+
+def test_a_worker_of_the_same_name_replaces_the_first(world: World) -> None:
+    first = Running(world.worker("same"))
+    until(lambda: "running" in first.states, what="the first worker at work")
+    with running(world, "same"):
+        world.stream.transaction(insert(ITEMS, item(1)))
+        world.applied_through()
+        until(lambda: not first.alive, what="the end of the first worker")
+    assert isinstance(first.failure, Fenced)
+
+
+def test_a_reader_never_sees_half_a_transaction(world: World) -> None:
+    world.stream.transaction(*[insert(ITEMS, item(n)) for n in range(500)])
+    seen: set[tuple[int, int]] = set()
+    done = Event()
+
+    def look() -> None:
+        with psycopg.connect(world.url, autocommit=True) as connection:
+            while not done.is_set():
+                seen.update(connection.execute("SELECT count(*), count(DISTINCT n) FROM items").fetchall())
+
+    reader = Thread(target=look)
+    reader.start()
+    with running(world):
+        for n in range(1, 30):
+            world.stream.transaction(*[update(ITEMS, item(id_, n)) for id_ in range(500)])
+        world.applied_through()
+    done.set()
+    reader.join()
+    assert seen <= {(0, 0), (500, 1)}
+
+
+def test_a_transaction_of_a_hundred_thousand_rows_flows_through_bounded_buffers(world: World) -> None:
+    world.stream.transaction(*[insert(ITEMS, item(n, body="x" * 200)) for n in range(100_000)])
+    with running(world):
+        world.applied_through(seconds=60)
+    assert world.rows("SELECT count(*) FROM items") == [(100_000,)]
+    assert world.rows("SELECT count(DISTINCT xmin::text) FROM items") <= [(100_000 // 2_000 + 2,)]
+
+
+def test_a_target_that_was_away_is_caught_up(world: World) -> None:
+    with running(world) as worker:
+        world.stream.transaction(insert(ITEMS, item(1)))
+        world.applied_through()
+        world.run_sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            f" WHERE application_name = 'placemat apply {world.target}'"
+        )
+        world.stream.transaction(insert(ITEMS, item(2)))
+        world.applied_through()
+        assert worker.alive
+    assert world.rows("SELECT op, count(*) FROM log GROUP BY op") == [("INSERT", 2)]
+
+
+def test_a_topic_that_lost_what_the_target_needs_is_a_gap(world: World) -> None:
+    with psycopg.connect(world.url) as connection:
+        bookkeeping.install(connection)
+        connection.execute(
+            "INSERT INTO placemat.offsets (source, topic, partition, next_offset) VALUES (%s, %s, 0, 99)",
+            [world.source, table_topic(world.source, "public", "items")],
+        )
+    worker = Running(world.worker())
+    until(lambda: not worker.alive, what="the end of the worker")
+    assert isinstance(worker.failure, OperatorError)
+    assert "from offset 99" in str(worker.failure)
+
+
+def test_a_column_that_the_target_lacks_stops_the_target_with_a_sentence(world: World) -> None:
+    world.stream.transaction(insert(ITEMS, {**item(1), "extra": 1}))
+    worker = Running(world.worker())
+    until(lambda: not worker.alive, what="the end of the worker")
+    assert isinstance(worker.failure, OperatorError)
+    assert "has no column extra" in str(worker.failure)
+    assert world.rows("SELECT * FROM items") == []
