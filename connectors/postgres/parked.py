@@ -30,7 +30,10 @@ SELECT %(id)s, coalesce(max(place), 0) + 1, %(topic)s, %(partition)s, %(offset)s
 FROM placemat.parked_events WHERE parked_id = %(id)s
 """
 _LOAD = "SELECT table_name, key, id, kind, sqlstate FROM placemat.parked WHERE source = %s ORDER BY id"
-_EVENTS = 'SELECT topic, partition, "offset", event FROM placemat.parked_events WHERE parked_id = %s ORDER BY place'
+_EVENTS = """
+SELECT parked_id, topic, partition, "offset", event FROM placemat.parked_events
+WHERE parked_id = ANY (%s) ORDER BY parked_id, place
+"""
 _ASKED = """
 SELECT table_name, key, request FROM placemat.parked WHERE source = %s AND request IS NOT NULL ORDER BY id FOR UPDATE
 """
@@ -64,13 +67,13 @@ class Parked:
         self._connection = connection
         self._source = source
         self.entries: dict[Key, Entry] = {}
-        self.unparked = False
-        """Whether a key was unparked since this was last set to False: its children may be welcome now."""
+        self.unparked: set[str] = set()
+        """Tables of which a key was unparked since this was last emptied: their children may be welcome now."""
 
     def load(self) -> None:
         rows = self._connection.execute(_LOAD, [self._source])
         self.entries = {(table, key.encode()): Entry(*rest) for table, key, *rest in rows}
-        self.unparked = False
+        self.unparked = set()
 
     def refuse(self, event: Event, sqlstate: str, reason: str) -> None:
         """Park a key with the event that was refused; what was queued before is replaced."""
@@ -86,25 +89,25 @@ class Parked:
         values = {"id": entry.id, "event": record.value.decode(), "topic": record.topic}
         self._connection.execute(_QUEUE, {**values, "partition": record.partition, "offset": record.offset})
 
-    def unpark(self, key: Key) -> None:
-        """The key waits no more; its queue goes with it."""
-        entry = self.entries.pop(key)
-        self._connection.execute("DELETE FROM placemat.parked WHERE id = %s", [entry.id])
-        self.unparked = True
+    def unpark(self, *keys: Key) -> None:
+        """These keys wait no more; their queues go with them."""
+        ids = [self.entries.pop(key).id for key in keys]
+        self._connection.execute("DELETE FROM placemat.parked WHERE id = ANY (%s)", [ids])
+        self.unparked.update(table for table, _ in keys)
 
     def clear(self, tables: Iterable[str]) -> None:
         """No key of these tables waits any more: they are empty."""
         names = set(tables)
-        for key in [key for key in self.entries if key[0] in names]:
-            self.unpark(key)
+        if gone := [key for key in self.entries if key[0] in names]:
+            self.unpark(*gone)
 
-    def events(self, key: Key) -> list[Event]:
-        """What waits behind a key, in order."""
+    def events(self, *keys: Key) -> list[Event]:
+        """What waits behind each of the keys, in order."""
+        by_id = {self.entries[key].id: key for key in keys}
         found = []
-        for topic, partition, offset, text in self._connection.execute(_EVENTS, [self.entries[key].id]).fetchall():
-            value = text.encode()
-            record = Record(topic, partition, offset, START, key[1], value)
-            found.append(Event(key[0], record, decode_change(value)))
+        for id_, topic, partition, offset, text in self._connection.execute(_EVENTS, [list(by_id)]).fetchall():
+            (table, key), value = by_id[id_], text.encode()
+            found.append(Event(table, Record(topic, partition, offset, START, key, value), decode_change(value)))
         return found
 
     def failed(self, key: Key, sqlstate: str, reason: str) -> None:

@@ -15,6 +15,7 @@ from connectors.contract import Routing
 from connectors.errors import OperatorError
 from connectors.postgres import literals
 from connectors.postgres.literals import Element
+from connectors.postgres.parents import ForeignKey, read_foreign_keys
 
 _COLUMNS = """
 SELECT attname::text, format_type(atttypid, -1), atttypid::bigint,
@@ -26,7 +27,6 @@ _FIND = """
 SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
 WHERE nspname = %s AND relname = %s AND relkind IN ('r', 'p')
 """
-_REFERENCES = "SELECT conrelid, confrelid FROM pg_constraint WHERE contype = 'f' AND conrelid <> confrelid"
 _DEFERRABLE = "SELECT EXISTS (SELECT FROM pg_constraint WHERE condeferrable AND conrelid = ANY (%s))"
 _SCALARS: Mapping[int, Element] = {17: literals.bytea, 114: literals.json, 3802: literals.json}
 
@@ -59,6 +59,7 @@ class TargetTable:
     routing: Routing
     columns: Mapping[str, TargetColumn]
     rank: int
+    foreign_keys: Sequence[ForeignKey] = ()
     _statements: dict[tuple[str, tuple[str, ...], tuple[str, ...]], Statement] = field(default_factory=dict)
 
     @cached_property
@@ -171,10 +172,11 @@ def read_catalogue(connection: psycopg.Connection[Any], target: str, routes: Map
                 f"Create it there, or take it out of targets.{target}.tables.",
             )
         oids[name] = found[0]
-    order = _order(oids, connection.execute(_REFERENCES).fetchall())
+    foreign_keys = read_foreign_keys(connection, oids)
+    order = _order(foreign_keys)
     deferrable = connection.execute(_DEFERRABLE, [list(oids.values())]).fetchone()
     tables = {
-        name: TargetTable(name, target, routing, _columns(connection, oids[name]), order[name])
+        name: TargetTable(name, target, routing, _columns(connection, oids[name]), order[name], foreign_keys[name])
         for name, routing in routes.items()
     }
     return Catalogue(tables, bool(deferrable and deferrable[0]))
@@ -188,17 +190,13 @@ def _columns(connection: psycopg.Connection[Any], oid: int) -> dict[str, TargetC
     return columns
 
 
-def _order(oids: Mapping[str, int], references: Sequence[tuple[int, int]]) -> dict[str, int]:
+def _order(foreign_keys: Mapping[str, Sequence[ForeignKey]]) -> dict[str, int]:
     """Parents first; where tables refer to each other in a circle there is no order, and events come one by one."""
-    names = {oid: name for name, oid in oids.items()}
-    parents: dict[str, set[str]] = {name: set() for name in oids}
-    for child, parent in references:
-        if child in names and parent in names:
-            parents[names[child]].add(names[parent])
+    parents = {name: {key.parent for key in keys} for name, keys in foreign_keys.items()}
     try:
         return {name: at for at, name in enumerate(TopologicalSorter(parents).static_order())}
     except CycleError:
-        return {name: at for at, name in enumerate(oids)}
+        return {name: at for at, name in enumerate(parents)}
 
 
 def _rows(columns: int) -> str:

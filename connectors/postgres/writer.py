@@ -55,6 +55,10 @@ class Step:
     values: list[ArrayLiteral]
 
 
+Group = tuple[TargetTable, str, tuple[str, ...], Sequence[tuple[bytes, Net]]]
+"""Table, kind of statement, columns, and rows by key."""
+
+
 class Writer:
     """One per session. Every method needs an open transaction, and raises what `translate` makes of an error."""
 
@@ -85,10 +89,10 @@ class Writer:
         held, self._held = self._held, []
         self._process(held)
         fresh, self._refused = self._refused, []
-        self._retry(key for key in fresh if key in self._parked.entries)
-        while self._parked.unparked:
-            self._parked.unparked = False
-            self._retry([key for key, entry in self._parked.entries.items() if entry.sqlstate == FOREIGN_KEY])
+        self._retry([key for key in dict.fromkeys(fresh) if key in self._parked.entries])
+        while tables := self._parked.unparked:
+            self._parked.unparked = set()
+            self._retry(self._children(tables))
 
     def forget(self) -> None:
         """The transaction was rolled back."""
@@ -108,9 +112,33 @@ class Writer:
             self._parked.unpark(key)
         return True
 
-    def _retry(self, keys: Iterator[Key] | list[Key]) -> None:
-        for key in list(keys):
-            self.redrive(key)
+    def _children(self, tables: set[str]) -> list[Key]:
+        """Parked keys that were refused for want of a parent, and whose parent may be one of these tables."""
+        concerned = {
+            name
+            for name, table in self._catalogue.tables.items()
+            if any(key.parent in tables for key in table.foreign_keys)
+        }
+        entries = self._parked.entries.items()
+        return [key for key, entry in entries if entry.sqlstate == FOREIGN_KEY and key[0] in concerned]
+
+    def _retry(self, keys: Sequence[Key]) -> None:
+        """Try parked keys again, all at once; those that are not welcome yet stay as they are."""
+        if not keys:
+            return
+        try:
+            missing, orphans = self._write_screened(self._parked.events(*keys))
+        except (Refused, CannotFold):
+            if len(keys) == 1:
+                self.redrive(keys[0])
+            else:
+                self._retry(keys[: len(keys) // 2])
+                self._retry(keys[len(keys) // 2 :])
+            return
+        for key in missing:
+            self._parked.need(key, _PARTIAL)
+        if welcome := [key for key in keys if key not in missing and key not in orphans]:
+            self._parked.unpark(*welcome)
 
     # What has to be done one by one
 
@@ -252,6 +280,8 @@ class Writer:
             if len(events) == 1:
                 self._parked.refuse(events[0], error.sqlstate, error.reason)
                 self._refused.append((events[0].table, events[0].key))
+            elif error.sqlstate == FOREIGN_KEY:
+                self._screen(events)
             else:
                 self._halve(events)
             return
@@ -261,38 +291,95 @@ class Writer:
         for key in missing:
             self._parked.need(key, _PARTIAL)
 
+    def _screen(self, events: Sequence[Event]) -> None:
+        """Write a set but for the rows whose parent is missing, which are parked; halve it if it is refused still."""
+        try:
+            missing, orphans = self._write_screened(events)
+        except (Refused, CannotFold):
+            self._halve(events)
+            return
+        for key in missing:
+            self._parked.need(key, _PARTIAL)
+        for event in events:
+            key = (event.table, event.key)
+            if key not in orphans:
+                continue
+            if entry := self._parked.entries.get(key):
+                self._parked.queue(entry, event.record)
+            else:
+                self._parked.refuse(event, FOREIGN_KEY, orphans[key])
+                self._refused.append(key)
+
     def _halve(self, events: Sequence[Event]) -> None:
         self._process(events[: len(events) // 2])
         self._process(events[len(events) // 2 :])
 
     def _write_set(self, events: Sequence[Event]) -> list[Key]:
         """Write the net effect of events; returns keys of which a part came and no row was there."""
-        steps = self._steps(fold(events))
+        steps = [_step(*group) for group in self._groups(fold(events))]
         missing: list[Key] = []
         with self._savepoint():
             with self._connection.pipeline():
                 cursors = [self._execute(step.statement.text, step.values) for step in steps]
                 self._check_constraints()
             for step, cursor in zip(steps, cursors, strict=True):
-                if step.kind == "update":
-                    found = {row[0] for row in cursor.fetchall()}
-                    missing += [(step.table.name, key) for at, key in enumerate(step.keys, 1) if at not in found]
-                elif cursor.rowcount < len(step.keys) and (
-                    step.kind == "upsert" or self._present(step.table, step.keys)
-                ):
-                    raise _SUPPRESSED
+                missing += self._missing(step, cursor)
         return missing
 
-    def _steps(self, tables: Mapping[str, Mapping[bytes, Net]]) -> list[Step]:
-        steps: list[Step] = []
-        deletes: list[Step] = []
+    def _write_screened(self, events: Sequence[Event]) -> tuple[list[Key], dict[Key, str]]:
+        """As `_write_set`, but for rows whose parent is missing when their turn comes: those are returned, with why."""
+        missing: list[Key] = []
+        orphans: dict[Key, str] = {}
+        with self._savepoint():
+            for table, kind, sent, rows in self._groups(fold(events)):
+                alone = self._orphans(table, sent, rows) if kind != "delete" else {}
+                orphans |= {(table.name, key): reason for key, reason in alone.items()}
+                if left := [row for row in rows if row[0] not in alone]:
+                    step = _step(table, kind, sent, left)
+                    missing += self._missing(step, self._execute(step.statement.text, step.values))
+            self._check_constraints()
+        return missing, orphans
+
+    def _orphans(
+        self, table: TargetTable, sent: tuple[str, ...], rows: Sequence[tuple[bytes, Net]]
+    ) -> dict[bytes, str]:
+        """Keys of the rows whose parent is not there, and the sentence for each."""
+        found: dict[bytes, str] = {}
+        for foreign_key in table.foreign_keys:
+            if not set(foreign_key.columns) <= set(sent):
+                continue
+            columns = [table.columns[name] for name in foreign_key.columns]
+            values = [
+                ArrayLiteral(literals.array([column.element(bytes(net.columns[name])) for _, net in rows]))
+                for name, column in zip(foreign_key.columns, columns, strict=True)
+            ]
+            query = foreign_key.orphans([column.type for column in columns])
+            reason = (
+                f"the row that a foreign key names is missing (constraint {foreign_key.name}, SQLSTATE {FOREIGN_KEY})"
+            )
+            found |= {rows[number - 1][0]: reason for (number,) in self._execute(query, values).fetchall()}
+        return found
+
+    def _missing(self, step: Step, cursor: psycopg.Cursor[Any]) -> list[Key]:
+        """Check what a statement did; the keys of which a part came and no row was there."""
+        if step.kind == "update":
+            found = {row[0] for row in cursor.fetchall()}
+            return [(step.table.name, key) for at, key in enumerate(step.keys, 1) if at not in found]
+        if cursor.rowcount < len(step.keys) and (step.kind == "upsert" or self._present(step.table, step.keys)):
+            raise _SUPPRESSED
+        return []
+
+    def _groups(self, tables: Mapping[str, Mapping[bytes, Net]]) -> list[Group]:
+        """Rows that one statement writes, in the order of the statements: parents first, deletes last."""
+        steps: list[Group] = []
+        deletes: list[Group] = []
         for name in sorted(tables, key=lambda name: self._catalogue.tables[name].rank):
             table = self._catalogue.tables[name]
             groups: defaultdict[tuple[str, tuple[str, ...]], list[tuple[bytes, Net]]] = defaultdict(list)
             for key, net in tables[name].items():
                 groups[net.kind, tuple(net.columns)].append((key, net))
             for (kind, sent), rows in groups.items():
-                (deletes if kind == "delete" else steps).append(_step(table, kind, sent, rows))
+                (deletes if kind == "delete" else steps).append((table, kind, sent, rows))
         return steps + deletes[::-1]
 
     def _present(self, table: TargetTable, keys: Sequence[bytes]) -> bool:
