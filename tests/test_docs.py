@@ -73,7 +73,7 @@ def check_compose(words: list[str]) -> None:
     match words:
         case ["up"] | ["down", "--volumes"]:
             pass
-        case ["exec", service, "psql", *_]:
+        case ["exec", service, "psql", *_] | ["port", service, "9464"]:
             assert service in SERVICES
         case ["run", "--rm", "init", *verb]:
             parse(verb)
