@@ -65,6 +65,7 @@ class Capture:
         self._stop = threading.Event()
         claim = state.claim()
         slot.check(reader, source, self._config.slot, claim, server.system_identifier)
+        self._check_publication()
         topics = {name: Pinned(*pin) for name, pin in claim.topics.items()}
         check_topics(settings.kafka, source, claim.cluster_id, topics)
         published = {name: pin for name, pin in topics.items() if name != requests_topic(source)}
@@ -121,6 +122,7 @@ class Capture:
                         self._copier.request(request)
                 if now >= next_beat:
                     next_beat = now + BEAT_SECONDS
+                    self._check_publication()
                     report("running", self._doing())
                 if self._assembler.between_transactions:
                     self._copier.step()
@@ -168,6 +170,9 @@ class Capture:
         """Let go of transactions that every later snapshot sees; not while an earlier snapshot is still in use."""
         if self._visibility.remembered and not self._copier.pending:
             self._visibility.forget(self._reader.snapshot())
+
+    def _check_publication(self) -> None:
+        slot.check_publication(self._reader, self._source, self._config.publication, self._config.tables)
 
     def _while_full(self) -> None:
         if self._stop.is_set():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from daemon.capture.reader import Reader
 from daemon.errors import OperatorError
@@ -18,6 +18,11 @@ FROM pg_replication_slots s LEFT JOIN pg_stat_activity a ON a.pid = s.active_pid
 WHERE s.slot_name = %s
 """
 _SLOT = "SELECT confirmed_flush_lsn::text, wal_status FROM pg_replication_slots WHERE slot_name = %s"
+_UNPUBLISHED = """
+SELECT EXISTS (SELECT FROM pg_publication WHERE pubname = %s),
+       (SELECT min(wanted) FROM unnest(%s::text[]) AS wanted WHERE NOT EXISTS
+        (SELECT FROM pg_publication_tables WHERE pubname = %s AND schemaname || '.' || tablename = wanted))
+"""
 
 
 def refuse_strangers(reader: Reader, source: str, slot: str) -> None:
@@ -59,6 +64,23 @@ def check(reader: Reader, source: str, slot: str, claim: Claim, system_identifie
             f" {format_lsn(claim.flush_lsn)}: something else has moved it, and changes are lost.",
             f"Run: placemat resync {source}",
         )
+
+
+def check_publication(reader: Reader, source: str, publication: str, tables: Sequence[str]) -> None:
+    """Raises OperatorError when the publication is gone or leaves out a table.
+
+    From PostgreSQL 18 on the server streams without a publication that is missing: nothing, and no error.
+    """
+    found = reader.query(_UNPUBLISHED, [publication, list(tables), publication])
+    assert found is not None
+    exists, left_out = found
+    if exists and left_out is None:
+        return
+    what = f"leaves out {left_out}" if exists else "is missing"
+    raise OperatorError(
+        f"Publication {publication} of source {source} {what}: changes since that happened are lost.",
+        f"Run placemat init to publish it again, then placemat resync {source}.",
+    )
 
 
 def timeline_of(timeline: int, history: str) -> Callable[[int], int]:
