@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
@@ -38,15 +38,15 @@ class Pinned:
 def check_topics(kafka: Kafka, source: str, cluster_id: str, pinned: Mapping[str, Pinned]) -> None:
     """Compare cluster and topics with what the state has pinned.
 
-    Raises OperatorError when one of them is another than it was: what it held is gone, or its keys are elsewhere.
+    Raises OperatorError when one of them is another than it was: what it held is gone, or its keys are elsewhere; and
+    Unavailable when Kafka does not answer.
     """
-    admin = broker.reach(kafka)
-    if (found := broker.cluster_id(admin)) != cluster_id:
+    found, present = _look(kafka, pinned)
+    if found != cluster_id:
         raise OperatorError(
             f"Kafka at {kafka.bootstrap_servers} is cluster {found}, and source {source} publishes to {cluster_id}.",
             f"Point kafka.bootstrap_servers to that cluster, or run placemat resync {source}.",
         )
-    present = broker.describe(admin, pinned)
     for name, pin in pinned.items():
         topic = present.get(name)
         if topic is None or topic.topic_id != pin.topic_id:
@@ -58,6 +58,17 @@ def check_topics(kafka: Kafka, source: str, cluster_id: str, pinned: Mapping[str
                 " keys would change their partition.",
                 f"Run: placemat resync {source}",
             )
+
+
+def _look(kafka: Kafka, names: Iterable[str]) -> tuple[str, dict[str, broker.Topic]]:
+    """The cluster's id, and those of the topics that exist. A capture waits for a broker that is away."""
+    try:
+        admin = broker.reach(kafka)
+        return broker.cluster_id(admin), broker.describe(admin, names)
+    except OperatorError as error:
+        raise Unavailable(str(error)) from error
+    except KafkaException as error:
+        raise Unavailable(f"Kafka does not answer: {error.args[0]}") from error
 
 
 def read_tails(
