@@ -146,6 +146,11 @@ class Rig:
         found = self._connection.execute(statement.encode(), values or None)
         return found.fetchall() if found.description else []
 
+    def disconnect(self) -> None:
+        """Before the server goes away: the next statement connects anew."""
+        if self._connection is not None:
+            self._connection.close()
+
     def state(self, statement: str) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.site.state, autocommit=True) as connection:
             found = connection.execute(statement.encode())
