@@ -188,7 +188,9 @@ class Writer:
     def _write_parked(self, event: Event, key: Key, entry: Entry) -> None:
         change = event.change
         if entry.kind == "refused" and change.op != "r":
+            # What is queued is tried again as a whole: this event may be the correction, or the row's end.
             self._parked.queue(entry, event.record)
+            self._refused.append(key)
         elif change.after is None or change.complete:
             try:
                 self._write_set([event])

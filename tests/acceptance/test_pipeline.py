@@ -15,7 +15,6 @@ import pytest
 
 from tests.command import REPOSITORY
 from tests.crash.stage import APPLY, CAPTURE, Stage, stage
-from tests.waiting import until
 
 LARGE_TRANSACTION = 50_000
 VERY_LARGE_TRANSACTION = 500_000
@@ -211,5 +210,5 @@ def test_one_bad_row_of_ten_thousand_waits_and_the_others_arrive(
 
 def test_after_all_this_nothing_is_lost_repeated_or_out_of_order(pipeline: Stage) -> None:
     pipeline.settle()
-    until(lambda: pipeline.parked() == 0)
+    assert pipeline.parked() == []
     assert pipeline.count().ok

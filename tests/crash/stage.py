@@ -133,11 +133,10 @@ class Stage:
         topics = [table_topic("primary", "public", table) for table in domain.ROUTED_TABLES]
         return witness.count(self.primary, self.ledger, self.servers.kafka.bootstrap_servers, topics)
 
-    def parked(self) -> int:
+    def parked(self) -> list[tuple[str, str, str, str]]:
+        """Table, key, kind and reason of every key that waits in the target."""
         with psycopg.connect(self.ledger) as connection:
-            row = connection.execute("SELECT count(*) FROM placemat.parked").fetchone()
-        assert row is not None
-        return int(row[0])
+            return connection.execute("SELECT table_name, key, kind, reason FROM placemat.parked ORDER BY id").fetchall()
 
     @contextmanager
     def load(self, seed: int, *, rate: float = 400, largest: int = 60) -> Iterator[None]:

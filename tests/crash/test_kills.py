@@ -58,7 +58,7 @@ def check(found: Stage, report: list[str]) -> None:
     found.settle()
     counted = found.count()
     print("\n".join(report))  # noqa: T201 shown with a failure, and by pytest -s
-    assert found.parked() == 0
+    assert found.parked() == []
     assert counted.ok, counted
     assert counted.journal_entries > 0
 

@@ -67,13 +67,28 @@ def test_one_refused_row_of_ten_thousand_is_parked_and_the_others_arrive(world: 
 
 def test_later_events_of_a_refused_key_wait_and_others_flow(applied: World) -> None:
     send(applied, insert(PARENTS, row(1, -1)), insert(PARENTS, row(2)))
-    send(applied, update(PARENTS, {"id": 1, "amount": 5}, ["body"]), update(PARENTS, row(2, 7)))
+    send(applied, update(PARENTS, {"id": 1, "amount": -5}, ["body"]), update(PARENTS, row(2, 7)))
     [parked] = applied.parked()
     assert (parked.key, parked.events) == ('{"id":1}', 2)
     assert applied.rows("SELECT id, amount FROM parents") == [(2, 7)]
+    applied.run_sql("ALTER TABLE parents DROP CONSTRAINT positive")
     applied.ask("redrive")
     until(lambda: applied.parked() == [], what="the redriven key")
+    assert applied.rows("SELECT amount, body FROM parents WHERE id = 1") == [(-5, "b")]
+
+
+def test_a_later_event_that_corrects_a_refused_key_brings_it_in(applied: World) -> None:
+    send(applied, insert(PARENTS, row(1, -1)))
+    send(applied, update(PARENTS, {"id": 1, "amount": 5}, ["body"]))
+    assert applied.parked() == []
     assert applied.rows("SELECT amount, body FROM parents WHERE id = 1") == [(5, "b")]
+
+
+def test_a_delete_ends_a_refused_key(applied: World) -> None:
+    send(applied, insert(PARENTS, row(1, -1)))
+    send(applied, delete(PARENTS, {"id": 1}))
+    assert applied.parked() == []
+    assert applied.rows("SELECT count(*) FROM parents") == [(0,)]
 
 
 def test_a_redrive_that_is_refused_again_stays_with_one_attempt_more(applied: World) -> None:
