@@ -7,7 +7,7 @@ of an array literal; so is a number, and `true`.
 from __future__ import annotations
 
 from binascii import a2b_base64
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -23,6 +23,15 @@ def array(elements: Iterable[bytes]) -> bytes:
     return b"{%b}" % b",".join(elements)
 
 
+def column(element: Element, cells: Sequence[msgspec.Raw]) -> bytes:
+    """The literal of an array of one column's cells."""
+    if element is plain:
+        joined = b",".join(cells)
+        if b",{" not in joined and b",[" not in joined and joined[:1] not in b"{[" and _reads_the_same(joined):
+            return b"{%b}" % joined  # an unquoted null is NULL in any case of its letters
+    return array([element(bytes(cell)) for cell in cells])
+
+
 def quote(text: bytes) -> bytes:
     """Any text as an element."""
     return b'"%b"' % text.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
@@ -30,7 +39,7 @@ def quote(text: bytes) -> bytes:
 
 def plain(raw: bytes) -> bytes:
     """Text, numbers, booleans: whatever PostgreSQL reads in the form in which JSON holds it."""
-    if b"\\" in raw:
+    if not _reads_the_same(raw):
         return quote(_text(raw))
     first = raw[:1]
     if first == b"n":
@@ -55,13 +64,22 @@ def array_of(element: Element) -> Element:
     """A JSON array as an array literal; a JSON string is one already."""
 
     def convert(raw: bytes) -> bytes:
-        return quote(literal(raw)) if raw[:1] == b"[" else plain(raw)
+        if raw[:1] != b"[":
+            return plain(raw)
+        if element is plain and b"\\" not in raw and raw.count(b"[") == raw.count(b"]") == 1 and b"{" not in raw:
+            return quote(b"{%b}" % raw[1:-1])
+        return quote(literal(raw))
 
     def literal(raw: bytes) -> bytes:
         parts = (bytes(part) for part in _decode_array(raw))
         return array(literal(part) if part[:1] == b"[" else element(part) for part in parts)
 
     return convert
+
+
+def _reads_the_same(raw: bytes) -> bool:
+    """Whether nothing is escaped but quotes and backslashes, which an array literal escapes as JSON does."""
+    return b"\\" not in raw or b"\\" not in raw.replace(b"\\\\", b"").replace(b'\\"', b"")
 
 
 def _text(raw: bytes) -> bytes:

@@ -352,7 +352,7 @@ class Writer:
                 continue
             columns = [table.columns[name] for name in foreign_key.columns]
             values = [
-                ArrayLiteral(literals.array([column.element(bytes(net.columns[name])) for _, net in rows]))
+                ArrayLiteral(literals.column(column.element, [net.columns[name] for _, net in rows]))
                 for name, column in zip(foreign_key.columns, columns, strict=True)
             ]
             query = foreign_key.orphans([column.type for column in columns])
@@ -416,7 +416,7 @@ def _step(table: TargetTable, kind: str, sent: tuple[str, ...], rows: Sequence[t
     if kind == "upsert":
         statement = table.upsert(key, sent)
         values = [
-            ArrayLiteral(literals.array([element(bytes(net.columns[name])) for _, net in rows]))
+            ArrayLiteral(literals.column(element, [net.columns[name] for _, net in rows]))
             for name, element in zip(statement.columns, statement.elements, strict=True)
         ]
         return Step(kind, table, [key_ for key_, _ in rows], statement, values)
@@ -424,7 +424,7 @@ def _step(table: TargetTable, kind: str, sent: tuple[str, ...], rows: Sequence[t
         statement = table.update(key, sent)
         step = _key_step("delete", table, rows)
         step.values += [
-            ArrayLiteral(literals.array([element(bytes(net.columns[name])) for _, net in rows]))
+            ArrayLiteral(literals.column(element, [net.columns[name] for _, net in rows]))
             for name, element in zip(statement.columns[len(key) :], statement.elements[len(key) :], strict=True)
         ]
         return Step(kind, table, step.keys, statement, step.values)
@@ -437,7 +437,7 @@ def _key_step(kind: str, table: TargetTable, rows: Sequence[tuple[bytes, Net]]) 
     names = tuple(keys[0])
     statement = table.delete(names) if kind == "delete" else table.present(names)
     values = [
-        ArrayLiteral(literals.array([element(bytes(key[name])) for key in keys]))
+        ArrayLiteral(literals.column(element, [key[name] for key in keys]))
         for name, element in zip(statement.columns, statement.elements, strict=True)
     ]
     return Step(kind, table, [key for key, _ in rows], statement, values)

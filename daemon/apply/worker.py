@@ -283,16 +283,20 @@ class _Lane:
 
 
 def _record(message: Message) -> Record:
-    headers = dict(message.headers() or [])
-    position = headers.get(POSITION_HEADER)
-    assert isinstance(position, bytes), "every record of a table has its position"
-    return Record(
-        message.topic() or "",
-        message.partition() or 0,
-        _offset(message),
-        Position.from_header(position),
-        message.key() or b"",
-        message.value() or b"",
+    for header in message.headers() or ():
+        if header[0] == POSITION_HEADER and isinstance(header[1], bytes):
+            position = Position.from_header(header[1])
+            return Record(
+                message.topic() or "",
+                message.partition() or 0,
+                _offset(message),
+                position,
+                message.key() or b"",
+                message.value() or b"",
+            )
+    raise OperatorError(
+        f"Topic {message.topic()} holds a record without a position, at offset {message.offset()}.",
+        "Only capture may write to it: see who else does, then copy the table anew with: placemat resync",
     )
 
 

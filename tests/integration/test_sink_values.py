@@ -1,0 +1,150 @@
+"""Values arrive equal: PostgreSQL renders them, our codec writes them, the sink stores them, PostgreSQL compares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import psycopg
+import pytest
+
+from connectors.contract import Destination, Progress, Record, Routing
+from connectors.postgres import bookkeeping
+from connectors.postgres.sink import PostgresSink
+from daemon.capture.codec import Codec, Head
+from daemon.capture.pgoutput import Column, Relation
+from daemon.capture.values import SESSION
+from schemas.position import Position
+from schemas.topics import table_topic
+
+VALUES = {
+    "smallint": ["-32768", "0"],
+    "bigint": ["9223372036854775807", "-1"],
+    "numeric": ["'NaN'", "'Infinity'", "12345678901234567890.000000000123", "1e-40", "-0.00"],
+    "real": ["'NaN'", "0.1", "'-Infinity'", "1e-40"],
+    "double precision": ["0.1", "1e308", "'-0'", "5e-324"],
+    "boolean": ["true", "false"],
+    "text": ["''", "'null'", "'NULL'", "'{a,\"b\"}'", r"'back\slash'", "E'new\nline\ttab'", "'q\" it''s'", "'ü🎈'"],
+    "varchar(5)": ["'abcde'"],
+    "char(3)": ["'a'"],
+    "bit(4)": ["'1010'"],
+    "bytea": [r"'\x00ff5c22'", "''"],
+    "uuid": ["'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'"],
+    "date": ["'2024-02-29'", "'infinity'", "'0044-03-15 BC'"],
+    "time": ["'23:59:59.999999'"],
+    "timetz": ["'12:00:00+05:30'"],
+    "timestamp": ["'2024-01-01 10:00:00.000001'", "'-infinity'", "'0044-03-15 BC'", "'294276-12-31 23:59:59'"],
+    "timestamptz": ["'2024-01-01 10:00:00.1+11'", "'infinity'", "'0044-03-15 BC'"],
+    "interval": ["'1 year -2 months 3 days 04:05:06.7'", "'-1 day'"],
+    "json": ["'{\"a\" :  1.10, \"a\":2, \"t\": \"x\\\"y\"}'", "'[1, [2]]'", "'\"text\"'"],
+    "jsonb": ["'{\"n\": 1.000000000000000000001, \"s\": \"q\\u00fc\\n\"}'", "'[]'"],
+    "int[]": ["'{1,NULL,3}'", "'{}'", "'{{1,2},{3,4}}'", "'[0:1]={7,8}'"],
+    "text[]": ["'{a,\"b \\\"q\\\" \\\\ c\",NULL,\"NULL\",\"\",\"{x}\",\"[y]\"}'", "'{a,b c}'"],
+    "numeric[]": ["'{1.50,NaN}'"],
+    "bytea[]": [r"ARRAY['\x0001'::bytea, '\x5c']"],
+    "jsonb[]": ["ARRAY['{\"a\": [1]}'::jsonb, 'null']"],
+    "timestamptz[]": ["'{\"2024-01-01 00:00:00+00\"}'"],
+    "inet": ["'192.168.0.0/24'"],
+    "int4range": ["'[1,5)'", "'empty'"],
+    "point": ["'(1.5,2)'"],
+    "mood": ["'so so'"],
+    "pair": ["'(1,\"a,\"\"b\")'"],
+    "short": ["'abc'"],
+    "tsvector": ["'''a b'' c:1'"],
+}  # fmt: skip
+TYPES = """
+CREATE TYPE mood AS ENUM ('so so', 'fine');
+CREATE TYPE pair AS (a int, b text);
+CREATE DOMAIN short AS text CHECK (length(VALUE) < 5);
+"""
+
+
+@pytest.fixture
+def connection(database_factory: Callable[[str], str]) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(database_factory("values"), autocommit=True, options=SESSION) as found:
+        bookkeeping.install(found)
+        found.execute(TYPES.encode())
+        yield found
+
+
+def test_every_value_arrives_equal(connection: psycopg.Connection) -> None:
+    columns = [(f"c{at}", type_) for at, type_ in enumerate(VALUES)]
+    ddl = ", ".join(f"{name} {type_}" for name, type_ in columns)
+    connection.execute(f"CREATE TABLE sent (id int PRIMARY KEY, {ddl})".encode())
+    connection.execute(f"CREATE TABLE kept (id int PRIMARY KEY, {ddl})".encode())
+    for row in range(max(map(len, VALUES.values())) + 1):
+        given = [values[row] if row < len(values) else "NULL" for values in VALUES.values()]
+        cast = ", ".join(f"CAST({value} AS {type_})" for value, type_ in zip(given, VALUES, strict=True))
+        connection.execute(f"INSERT INTO sent SELECT {row}, {cast}".encode())
+
+    _copy(connection)
+
+    names = ["id", *(name for name, _ in columns)]
+    for name in names:
+        differ = connection.execute(
+            f"SELECT s.{name}::text, k.{name}::text FROM sent s FULL JOIN kept k USING (id)"
+            f" WHERE s.{name}::text IS DISTINCT FROM k.{name}::text".encode()
+        ).fetchall()
+        assert differ == [], dict(columns).get(name)
+
+
+def test_a_cast_never_cuts_a_value_to_what_a_column_holds(connection: psycopg.Connection) -> None:
+    connection.execute("CREATE TABLE sent (id int PRIMARY KEY, a varchar, b bit varying)")
+    connection.execute("CREATE TABLE kept (id int PRIMARY KEY, a varchar(3), b bit varying(2))")
+    connection.execute("INSERT INTO sent VALUES (1, 'abcdef', '10'), (2, 'abc', '1010')")
+    _copy(connection)
+    assert connection.execute("SELECT key, sqlstate FROM placemat.parked ORDER BY id").fetchall() == [
+        ('{"id":1}', "22001"),
+        ('{"id":2}', "22001"),
+    ]
+
+
+def test_keys_of_several_columns_and_names_that_need_quotes_work(connection: psycopg.Connection) -> None:
+    for table in ("sent", "kept"):
+        connection.execute(
+            f'CREATE TABLE {table} (id int, "Ü %s" text, "select" int, PRIMARY KEY ("Ü %s", id))'.encode()
+        )
+    connection.execute("INSERT INTO sent VALUES (1, 'a', 5), (1, 'b', NULL)")
+    _copy(connection, ("Ü %s", "id"))
+    assert connection.execute("SELECT * FROM kept ORDER BY 2").fetchall() == [(1, "a", 5), (1, "b", None)]
+
+
+def test_a_key_that_the_target_generates_is_written_as_it_was_sent(connection: psycopg.Connection) -> None:
+    connection.execute("CREATE TABLE sent (id int PRIMARY KEY, a int)")
+    connection.execute(
+        "CREATE TABLE kept (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, a int,"
+        " b int GENERATED ALWAYS AS (a * 2) STORED)"
+    )
+    connection.execute("INSERT INTO sent VALUES (77, 1)")
+    _copy(connection)
+    assert connection.execute("SELECT * FROM kept").fetchall() == [(77, 1, 2)]
+
+
+def _copy(connection: psycopg.Connection, key: tuple[str, ...] = ("id",)) -> None:
+    """Send every row of table `sent` through the codec and the sink into table `kept`."""
+    columns = connection.execute(
+        "SELECT attname::text, atttypid::int8 FROM pg_attribute WHERE attrelid = 'sent'::regclass AND attnum > 0"
+    ).fetchall()
+    relation = Relation(
+        1, "public", "kept", "d", tuple(Column(name, oid, -1, name in key) for name, oid in columns)
+    )  # fmt: skip
+    codec = Codec("s", "db", relation, key)
+    head = Head(1, 500, 0, 9)
+    texts = ", ".join('"' + name.replace("%", "%%") + '"::text' for name, _ in columns)
+    booleans = [at for at, (_, oid) in enumerate(columns) if oid == 16]
+    records = []
+    for ordinal, row in enumerate(connection.execute(f"SELECT {texts} FROM sent".encode(), ()).fetchall(), 1):
+        cells = [None if cell is None else cell.encode() for cell in row]
+        for at in booleans:
+            cells[at] = {None: None, b"true": b"t", b"false": b"f"}[cells[at]]
+        key_, value = codec.insert(head, 1, ordinal, 0, cells)
+        records.append(Record(table_topic("s", "public", "kept"), 0, ordinal, Position(1, 500, ordinal), key_, value))
+    url = (
+        connection.info.dsn + f" password={connection.info.password}"
+        if connection.info.password
+        else connection.info.dsn
+    )
+    sink = PostgresSink(Destination("t", url, "s", {"public.kept": Routing()}))
+    sink.claim()
+    sink.write(records)
+    sink.commit(Progress(1, (1, 500), {}))
+    sink.close()
