@@ -1,0 +1,211 @@
+"""Whatever ends a capture, the next one leaves nothing out and repeats nothing."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import pytest
+
+from daemon import seams
+from daemon.capture import capture as capture_module
+from daemon.embedded.kafka import KafkaServer
+from daemon.embedded.postgres import PostgresServer
+from daemon.errors import Fenced, Unavailable
+from tests.fix_capture import Rig, RigFactory, as_sinks_take_them, assert_whole, replay
+from tests.fix_proxy import Proxy
+from tests.waiting import until
+
+KILLED = -9
+
+pytestmark = pytest.mark.crash
+
+
+def write(rig: Rig, number: int) -> None:
+    """One transaction over two tables, with a key that comes and goes."""
+    rig.sql(
+        f"""
+        BEGIN;
+        INSERT INTO items SELECT {number} * 100 + i, 0, 'item' FROM generate_series(1, 8) i;
+        INSERT INTO parts VALUES ({number}, {number} * 100 + 1, 'part');
+        UPDATE items SET version = 1 WHERE id IN ({number} * 100 + 2, {number} * 100 + 3);
+        DELETE FROM items WHERE id = {number} * 100 + 4;
+        COMMIT
+        """
+    )
+
+
+def assert_nothing_missing_nothing_twice(rig: Rig) -> None:
+    records = rig.records()
+    assert_whole(records)
+    for table in ("items", "parts"):
+        assert replay(records, table) == rig.rows(table)
+
+
+SEAMS = [
+    f"{seams.AFTER_PRODUCE}:150",
+    f"{seams.AFTER_ACK}:150",
+    f"{seams.BEFORE_CONFIRM}:3",
+    f"{seams.AFTER_CONFIRM}:3",
+    f"{seams.AFTER_MARK}:3",
+    f"{seams.AFTER_CHUNK_ROWS}:3",
+    f"{seams.BEFORE_PROGRESS}:3",
+]
+
+
+@pytest.mark.parametrize("seam", SEAMS)
+def test_a_capture_killed_at_a_seam_leaves_out_nothing_and_repeats_nothing(
+    capture_factory: RigFactory, seam: str
+) -> None:
+    rig = capture_factory(chunk_rows=20)
+    rig.sql("INSERT INTO items SELECT -i, 0, 'old' FROM generate_series(1, 100) i")
+    rig.init()
+    process = rig.spawn(seam)
+    numbers = itertools.count(1)
+
+    def killed_under_load() -> bool:
+        write(rig, next(numbers))
+        return process.poll() is not None
+
+    until(killed_under_load, 40, what=f"the kill at {seam}")
+    assert process.returncode == KILLED
+    write(rig, next(numbers))
+    with rig.start() as life:
+        rig.copied()
+        rig.caught_up()
+    assert life.error is None
+    assert_nothing_missing_nothing_twice(rig)
+    [[written]] = rig.sql("SELECT sum(version) FROM items WHERE id > 0")
+    updates = [one for one in rig.records("items") if one.value["op"] == "u"]
+    assert len(updates) == written
+
+
+def test_a_frozen_capture_is_replaced_and_does_no_harm_when_it_thaws(capture: Rig) -> None:
+    frozen = capture.spawn()
+    write(capture, 1)
+    capture.copied()
+    capture.caught_up()
+    os.kill(frozen.pid, signal.SIGSTOP)
+    try:
+        for number in range(2, 5):
+            write(capture, number)
+        successor = capture.start()
+        until(lambda: "standby" in successor.states, what="the successor in standby")
+        capture.sql(
+            "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = %s",
+            [capture.site.slot],
+        )
+        until(lambda: successor.running, what="the take-over")
+        capture.caught_up()
+    finally:
+        os.kill(frozen.pid, signal.SIGCONT)
+    write(capture, 5)
+    capture.caught_up()
+    assert (successor.error, capture.state("SELECT epoch FROM placemat.sources")) == (None, [(2,)])
+    frozen.send_signal(signal.SIGTERM)
+    assert frozen.wait(20) == 0
+    successor.stop()
+    with capture.start() as life:
+        write(capture, 6)
+        capture.caught_up()
+    assert life.error is None
+    taken, late = as_sinks_take_them(capture.records())
+    assert all(one.epoch == 1 for one in late)
+    assert_whole(taken)
+    assert replay(taken, "items") == capture.rows("items")
+
+
+def test_a_capture_that_was_replaced_ends_as_such(capture: Rig) -> None:
+    with capture.start() as life:
+        capture.caught_up()
+        capture.state("UPDATE placemat.sources SET epoch = epoch + 1")
+        write(capture, 1)
+        assert isinstance(life.ended(), Fenced)
+
+
+def test_a_second_capture_waits_and_takes_over(capture: Rig) -> None:
+    first = capture.start()
+    until(lambda: first.running)
+    second = capture.start()
+    until(lambda: "standby" in second.states)
+    write(capture, 1)
+    capture.caught_up()
+    first.stop()
+    until(lambda: second.running)
+    write(capture, 2)
+    capture.caught_up()
+    second.stop()
+    assert (first.error, second.error) == (None, None)
+    assert_nothing_missing_nothing_twice(capture)
+
+
+def test_a_connection_cut_within_a_transaction_is_made_again_and_nothing_is_twice(
+    capture: Rig, proxy_factory: Callable[[str, int], Proxy]
+) -> None:
+    parts = urlsplit(capture.url)
+    proxy = proxy_factory(parts.hostname or "", parts.port or 0)
+    capture.site.set(f"sources.{capture.site.source}.url", proxy.url(capture.url))
+    with capture.start() as life:
+        capture.copied()
+        produced = len(capture.records("items"))
+        capture.sql("INSERT INTO items SELECT i, 0, repeat('x', 500) FROM generate_series(1, 20000) i")
+        until(lambda: len(capture.records("items")) > produced, what="the first records of the transaction")
+        proxy.cut()
+        assert isinstance(life.ended(), Unavailable)
+    with capture.start() as life:
+        write(capture, 1000)
+        capture.caught_up()
+    assert life.error is None
+    assert_nothing_missing_nothing_twice(capture)
+
+
+def test_status_goes_out_while_kafka_stands_still_longer_than_the_servers_time_out(
+    capture_factory: RigFactory,
+    own_postgres: Callable[..., PostgresServer],
+    own_kafka: Callable[..., KafkaServer],
+) -> None:
+    server, kafka = own_postgres(settings={"wal_sender_timeout": "2s"}), own_kafka()
+    rig = capture_factory(postgres=server, kafka=kafka, queue_bytes=1_048_576).init()
+    reply = "SELECT reply_time FROM pg_stat_replication"
+    sender = "SELECT active_pid FROM pg_replication_slots"
+    with rig.start() as life:
+        rig.copied()
+        connected = rig.sql(sender)
+        kafka.pause()
+        rig.sql("INSERT INTO items SELECT i, 0, repeat(md5(i::text), 30) FROM generate_series(1, 20000) i")
+        [[before]] = rig.sql(reply)
+        until(lambda: (rig.sql(reply)[0][0] - before).total_seconds() > 4.5, what="replies for twice the time-out")
+        assert rig.sql(sender) == connected
+        kafka.resume()
+        rig.caught_up()
+        assert rig.sql(sender) == connected
+    assert life.error is None
+    assert_nothing_missing_nothing_twice(rig)
+
+
+def test_the_flush_position_is_stored_before_it_is_told_and_never_falls(capture: Rig) -> None:
+    with capture.start():
+        told = [capture.confirmed]
+        for number in range(40):
+            write(capture, number)
+            told.append(capture.confirmed)
+            assert capture.flush >= told[-1]
+        capture.caught_up()
+    assert told == sorted(told)
+    assert told[-1] > told[0]
+
+
+def test_an_idle_source_is_confirmed_while_only_unpublished_tables_change(
+    capture: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(capture_module, "IDLE_FLUSH_SECONDS", 0.1)
+    capture.sql("CREATE TABLE unpublished (id bigint)")
+    with capture.start():
+        capture.copied()
+        capture.sql("INSERT INTO unpublished SELECT generate_series(1, 1000)")
+        [[lsn]] = capture.sql("SELECT pg_current_wal_lsn() - '0/0'")
+        until(lambda: capture.confirmed >= lsn, what="the confirmation of WAL without changes of ours")
+        assert capture.flush >= capture.confirmed
