@@ -6,14 +6,11 @@ refuses a set, the run is halved until the event that is refused stands alone; t
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from psycopg.adapt import Dumper
 
 from connectors.contract import Record
 from connectors.errors import OperatorError
@@ -21,42 +18,12 @@ from connectors.postgres import literals
 from connectors.postgres.failures import SUPPRESSED, Refused, translate
 from connectors.postgres.parked import FOREIGN_KEY, OVERSIZE, Entry, Key, Parked
 from connectors.postgres.rows import CannotFold, Event, Net, decode_change, decode_key, fold
-from connectors.postgres.statements import Catalogue, Statement, TargetTable
+from connectors.postgres.statements import Catalogue, TargetTable
+from connectors.postgres.steps import GONE, ArrayLiteral, ArrayLiteralDumper, Step, groups, key_step, step_of
 
 SAVEPOINT = "placemat"
 _SUPPRESSED = Refused(SUPPRESSED, "a trigger or rule of the target suppressed the write")
 _PARTIAL = "the target has no such row, and the event holds only a part of it"
-
-
-class ArrayLiteral:
-    """The finished text of a `text[]` parameter."""
-
-    __slots__ = ("text",)
-
-    def __init__(self, text: bytes) -> None:
-        self.text = text
-
-
-class ArrayLiteralDumper(Dumper):
-    oid = 1009
-
-    def dump(self, obj: ArrayLiteral) -> bytes:
-        return obj.text
-
-
-@dataclass(slots=True)
-class Step:
-    """One statement of a set: `keys` are those of its rows, in their order."""
-
-    kind: str
-    table: TargetTable
-    keys: list[bytes]
-    statement: Statement
-    values: list[ArrayLiteral]
-
-
-Group = tuple[TargetTable, str, tuple[str, ...], Sequence[tuple[bytes, Net]]]
-"""Table, kind of statement, columns, and rows by key."""
 
 
 class Writer:
@@ -318,7 +285,7 @@ class Writer:
 
     def _write_set(self, events: Sequence[Event]) -> list[Key]:
         """Write the net effect of events; returns keys of which a part came and no row was there."""
-        steps = [_step(*group) for group in self._groups(fold(events))]
+        steps = [step_of(*group) for group in groups(self._catalogue, fold(events))]
         missing: list[Key] = []
         with self._savepoint():
             with self._connection.pipeline():
@@ -333,11 +300,11 @@ class Writer:
         missing: list[Key] = []
         orphans: dict[Key, str] = {}
         with self._savepoint():
-            for table, kind, sent, rows in self._groups(fold(events)):
+            for table, kind, sent, rows in groups(self._catalogue, fold(events)):
                 alone = self._orphans(table, sent, rows) if kind != "delete" else {}
                 orphans |= {(table.name, key): reason for key, reason in alone.items()}
                 if left := [row for row in rows if row[0] not in alone]:
-                    step = _step(table, kind, sent, left)
+                    step = step_of(table, kind, sent, left)
                     missing += self._missing(step, self._execute(step.statement.text, step.values))
             self._check_constraints()
         return missing, orphans
@@ -371,21 +338,8 @@ class Writer:
             raise _SUPPRESSED
         return []
 
-    def _groups(self, tables: Mapping[str, Mapping[bytes, Net]]) -> list[Group]:
-        """Rows that one statement writes, in the order of the statements: parents first, deletes last."""
-        steps: list[Group] = []
-        deletes: list[Group] = []
-        for name in sorted(tables, key=lambda name: self._catalogue.tables[name].rank):
-            table = self._catalogue.tables[name]
-            groups: defaultdict[tuple[str, tuple[str, ...]], list[tuple[bytes, Net]]] = defaultdict(list)
-            for key, net in tables[name].items():
-                groups[net.kind, tuple(net.columns)].append((key, net))
-            for (kind, sent), rows in groups.items():
-                (deletes if kind == "delete" else steps).append((table, kind, sent, rows))
-        return steps + deletes[::-1]
-
     def _present(self, table: TargetTable, keys: Sequence[bytes]) -> bool:
-        step = _key_step("present", table, [(key, _GONE) for key in keys])
+        step = key_step("present", table, [(key, GONE) for key in keys])
         row = self._execute(step.statement.text, step.values).fetchone()
         return bool(row and row[0])
 
@@ -406,38 +360,3 @@ class Writer:
                 yield
         except psycopg.Error as error:
             raise translate(error, self._target) from error
-
-
-_GONE = Net("delete", {})
-
-
-def _step(table: TargetTable, kind: str, sent: tuple[str, ...], rows: Sequence[tuple[bytes, Net]]) -> Step:
-    key = tuple(decode_key(rows[0][0]))
-    if kind == "upsert":
-        statement = table.upsert(key, sent)
-        values = [
-            ArrayLiteral(literals.column(element, [net.columns[name] for _, net in rows]))
-            for name, element in zip(statement.columns, statement.elements, strict=True)
-        ]
-        return Step(kind, table, [key_ for key_, _ in rows], statement, values)
-    if kind == "update":
-        statement = table.update(key, sent)
-        step = _key_step("delete", table, rows)
-        step.values += [
-            ArrayLiteral(literals.column(element, [net.columns[name] for _, net in rows]))
-            for name, element in zip(statement.columns[len(key) :], statement.elements[len(key) :], strict=True)
-        ]
-        return Step(kind, table, step.keys, statement, step.values)
-    return _key_step(kind, table, rows)
-
-
-def _key_step(kind: str, table: TargetTable, rows: Sequence[tuple[bytes, Net]]) -> Step:
-    """A statement whose parameters are the keys alone."""
-    keys = [decode_key(key) for key, _ in rows]
-    names = tuple(keys[0])
-    statement = table.delete(names) if kind == "delete" else table.present(names)
-    values = [
-        ArrayLiteral(literals.column(element, [key[name] for key in keys]))
-        for name, element in zip(statement.columns, statement.elements, strict=True)
-    ]
-    return Step(kind, table, [key for key, _ in rows], statement, values)

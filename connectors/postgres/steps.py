@@ -1,0 +1,93 @@
+"""The statements of a set of rows: which there are, in what order, and with what parameters. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from psycopg.adapt import Dumper
+
+from connectors.postgres import literals
+from connectors.postgres.rows import Net, decode_key
+from connectors.postgres.statements import Catalogue, Statement, TargetTable
+
+GONE = Net("delete", {})
+"""Stands for a row of which only the key matters."""
+
+
+class ArrayLiteral:
+    """The finished text of a `text[]` parameter."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: bytes) -> None:
+        self.text = text
+
+
+class ArrayLiteralDumper(Dumper):
+    oid = 1009
+
+    def dump(self, obj: ArrayLiteral) -> bytes:
+        return obj.text
+
+
+@dataclass(slots=True)
+class Step:
+    """One statement of a set: `keys` are those of its rows, in their order."""
+
+    kind: str
+    table: TargetTable
+    keys: list[bytes]
+    statement: Statement
+    values: list[ArrayLiteral]
+
+
+Group = tuple[TargetTable, str, tuple[str, ...], Sequence[tuple[bytes, Net]]]
+"""Table, kind of statement, columns, and rows by key."""
+
+
+def groups(catalogue: Catalogue, tables: Mapping[str, Mapping[bytes, Net]]) -> list[Group]:
+    """Rows that one statement writes, in the order of the statements: parents first, deletes last."""
+    steps: list[Group] = []
+    deletes: list[Group] = []
+    for name in sorted(tables, key=lambda name: catalogue.tables[name].rank):
+        table = catalogue.tables[name]
+        groups: defaultdict[tuple[str, tuple[str, ...]], list[tuple[bytes, Net]]] = defaultdict(list)
+        for key, net in tables[name].items():
+            groups[net.kind, tuple(net.columns)].append((key, net))
+        for (kind, sent), rows in groups.items():
+            (deletes if kind == "delete" else steps).append((table, kind, sent, rows))
+    return steps + deletes[::-1]
+
+
+def step_of(table: TargetTable, kind: str, sent: tuple[str, ...], rows: Sequence[tuple[bytes, Net]]) -> Step:
+    key = tuple(decode_key(rows[0][0]))
+    if kind == "upsert":
+        statement = table.upsert(key, sent)
+        values = [
+            ArrayLiteral(literals.column(element, [net.columns[name] for _, net in rows]))
+            for name, element in zip(statement.columns, statement.elements, strict=True)
+        ]
+        return Step(kind, table, [key_ for key_, _ in rows], statement, values)
+    if kind == "update":
+        statement = table.update(key, sent)
+        made = key_step("delete", table, rows)
+        made.values += [
+            ArrayLiteral(literals.column(element, [net.columns[name] for _, net in rows]))
+            for name, element in zip(statement.columns[len(key) :], statement.elements[len(key) :], strict=True)
+        ]
+        return Step(kind, table, made.keys, statement, made.values)
+    return key_step(kind, table, rows)
+
+
+def key_step(kind: str, table: TargetTable, rows: Sequence[tuple[bytes, Net]]) -> Step:
+    """A statement whose parameters are the keys alone."""
+    keys = [decode_key(key) for key, _ in rows]
+    names = tuple(keys[0])
+    statement = table.delete(names) if kind == "delete" else table.present(names)
+    values = [
+        ArrayLiteral(literals.column(element, [key[name] for key in keys]))
+        for name, element in zip(statement.columns, statement.elements, strict=True)
+    ]
+    return Step(kind, table, [key for key, _ in rows], statement, values)
