@@ -34,6 +34,11 @@ _SESSION = {
     "lock_timeout": "5s",
     "idle_in_transaction_session_timeout": "60s",
 }
+_END_PREDECESSORS = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()
+  AND application_name = current_setting('application_name')
+"""
 _CLAIM = """
 INSERT INTO placemat.lanes AS lane (source, lane, epoch) VALUES (%s, %s, 1)
 ON CONFLICT (source, lane) DO UPDATE SET epoch = lane.epoch + 1
@@ -69,6 +74,9 @@ class PostgresSink:
         self.close()
         with self._translated():
             connection = self._connection = self._connect()
+            # A frozen predecessor holds locks until its session ends; it could not commit any more.
+            connection.execute(_END_PREDECESSORS)
+            connection.commit()
             lane = connection.execute(_CLAIM, [self._destination.source, MAIN_LANE]).fetchone()
             assert lane is not None, "an upsert returns its row"
             connection.commit()

@@ -136,7 +136,9 @@ class Stage:
     def parked(self) -> list[tuple[str, str, str, str]]:
         """Table, key, kind and reason of every key that waits in the target."""
         with psycopg.connect(self.ledger) as connection:
-            return connection.execute("SELECT table_name, key, kind, reason FROM placemat.parked ORDER BY id").fetchall()
+            return connection.execute(
+                "SELECT table_name, key, kind, reason FROM placemat.parked ORDER BY id"
+            ).fetchall()
 
     @contextmanager
     def load(self, seed: int, *, rate: float = 400, largest: int = 60) -> Iterator[None]:

@@ -45,12 +45,24 @@ def sink(world: World) -> PostgresSink:
     return PostgresSink(Destination(world.target, world.url, world.source, {ITEMS: Routing()}))
 
 
-def test_a_replaced_sink_commits_nothing(world: World) -> None:
+def test_a_sink_whose_epoch_is_over_commits_nothing(world: World) -> None:
+    old = sink(world)
+    old.claim()
+    world.run_sql("UPDATE placemat.lanes SET epoch = epoch + 1")
+    old.write(world.stream.records(insert(ITEMS, item(1))))
+    with pytest.raises(Fenced):
+        old.commit(Progress(1, (1, 2_000), {}))
+    assert world.rows("SELECT * FROM items") == []
+    old.close()
+
+
+def test_a_replaced_sink_commits_nothing_and_holds_no_lock(world: World) -> None:
     old, new = sink(world), sink(world)
     old.claim()
     old.write(world.stream.records(insert(ITEMS, item(1))))
     new.claim()
-    with pytest.raises(Fenced):
+    new.write(world.stream.records(insert(ITEMS, item(1))))
+    with pytest.raises(Unavailable):
         old.commit(Progress(1, (1, 2_000), {}))
     assert world.rows("SELECT * FROM items") == []
     old.close()
