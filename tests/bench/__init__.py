@@ -1,0 +1,1 @@
+"""Benchmarks: `python -m tests.bench`. Nothing here is a test, and nothing passes or fails."""

@@ -1,0 +1,64 @@
+"""`python -m tests.bench [PART]...`: every comparison side by side in one run, and a table at the end."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+
+from daemon.cli.output import complain, say, write_json
+from daemon.errors import OperatorError
+from tests.bench import apply, capture, latency, memory
+from tests.bench.figures import FULL, LONG, QUICK, Figure, Size, write_figures
+
+PARTS: Mapping[str, Callable[[Size], list[Figure]]] = {
+    "capture": capture.run,
+    "apply": apply.run,
+    "latency": latency.run,
+    "memory": memory.run,
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; all of them when none is named")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--quick", dest="size", action="store_const", const=QUICK, help="a short run")
+    length.add_argument("--long", dest="size", action="store_const", const=LONG, help="5 million rows at a time, too")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
+    given = parser.parse_args(arguments)
+    if unknown := [part for part in given.parts if part not in PARTS]:
+        parser.error(f"there is no part {unknown[0]}: name some of {', '.join(PARTS)}")
+    try:
+        figures = _measure(given.parts or list(PARTS), given.size or FULL)
+    except OperatorError as error:
+        complain(error)
+        return error.exit_code
+    _write(figures, as_json=given.json)
+    return 0
+
+
+def _measure(parts: Sequence[str], size: Size) -> list[Figure]:
+    say(f"{size.rounds} rounds on {os.cpu_count()} cores, {_load()} processes busy before it began.")
+    figures: list[Figure] = []
+    for part in parts:
+        say(f"{part}: servers start")
+        figures += PARTS[part](size)
+    return figures
+
+
+def _load() -> str:
+    """The machine's own, over the last minute: what else ran shows in the figures."""
+    return f"{os.getloadavg()[0]:.1f}"
+
+
+def _write(figures: Sequence[Figure], *, as_json: bool) -> None:
+    if as_json:
+        write_json({"cores": os.cpu_count(), "figures": [figure.as_json() for figure in figures]})
+    else:
+        write_figures(figures)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
