@@ -18,6 +18,8 @@ from daemon.errors import Unavailable
 
 MARK_PREFIX = "placemat.mark"
 CONNECT_TIMEOUT_SECONDS = 10
+KEYS_OF_A_STATEMENT = 1_000
+"""Far below what the protocol's 16 bits for parameters and the planner's stack take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,38 +84,47 @@ class Reader:
         statement = sql.SQL("SELECT {} FROM {} {} ORDER BY {} LIMIT {}").format(
             _columns(table), _table(table), where, _names(table), sql.Literal(limit)
         )
-        return self._select(table, statement, list(after or ()))
+        return self._select(table, (statement, list(after or ())))
 
     def keys(self, table: Table, keys: Sequence[Sequence[str]]) -> Rows:
-        """The rows of these keys, as far as they are there."""
+        """The rows of these keys, as far as they are there.
+
+        Raises psycopg.DataError when one of them is no value of the key's types.
+        """
         width = len(table.key)
-        rows = sql.SQL(", ").join(
-            sql.SQL("({})").format(_parameters(table, 1 + width * place)) for place in range(len(keys))
-        )
-        statement = sql.SQL("SELECT {} FROM {} WHERE ({}) IN ({})").format(
-            _columns(table), _table(table), _names(table), rows
-        )
-        return self._select(table, statement, [text for key in keys for text in key])
+        questions = []
+        for first in range(0, len(keys), KEYS_OF_A_STATEMENT):
+            part = keys[first : first + KEYS_OF_A_STATEMENT]
+            rows = sql.SQL(", ").join(
+                sql.SQL("({})").format(_parameters(table, 1 + width * place)) for place in range(len(part))
+            )
+            statement = sql.SQL("SELECT {} FROM {} WHERE ({}) IN ({})").format(
+                _columns(table), _table(table), _names(table), rows
+            )
+            questions.append((statement, [text for key in part for text in key]))
+        return self._select(table, *questions)
 
     def mark(self, source: str, epoch: int, number: int) -> None:
         """Write a mark into the log: the stream shows it after all that was committed before."""
         content = orjson.dumps({"source": source, "epoch": epoch, "number": number}).decode()
         self._connection.execute("SELECT pg_logical_emit_message(true, %s, %s)", [MARK_PREFIX, content])
 
-    def _select(self, table: Table, statement: sql.Composed, values: Sequence[str]) -> Rows:
-        """One snapshot for both questions: what is seen, and the rows."""
+    def _select(self, table: Table, *questions: tuple[sql.Composed, Sequence[str]]) -> Rows:
+        """One snapshot for all questions: what is seen, and the rows."""
+        rows: list[list[Cell]] = []
         with self._connection.transaction():
             self._connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             snapshot = self.snapshot()
-            result = self._connection.pgconn.exec_params(
-                statement.as_string(self._connection).encode(), [value.encode() for value in values]
-            )
-            if result.status != pq.ExecStatus.TUPLES_OK:
-                raise psycopg.errors.lookup((result.error_field(pq.DiagnosticField.SQLSTATE) or b"XX000").decode())(
-                    f"{table.relation.name} cannot be read"
+            for statement, values in questions:
+                result = self._connection.pgconn.exec_params(
+                    statement.as_string(self._connection).encode(), [value.encode() for value in values]
                 )
-            columns = range(result.nfields)
-            rows: list[list[Cell]] = [[result.get_value(row, at) for at in columns] for row in range(result.ntuples)]
+                if result.status != pq.ExecStatus.TUPLES_OK:
+                    raise psycopg.errors.lookup((result.error_field(pq.DiagnosticField.SQLSTATE) or b"XX000").decode())(
+                        f"{table.relation.name} cannot be read"
+                    )
+                columns = range(result.nfields)
+                rows += ([result.get_value(row, at) for at in columns] for row in range(result.ntuples))
         return Rows(table, snapshot, rows)
 
 
