@@ -7,24 +7,26 @@ all of a chunk is acknowledged. Source: delivery protocol, "Snapshot chunk" and 
 
 from __future__ import annotations
 
+import json
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import orjson
 import psycopg
 import structlog
 
 from daemon import seams
+from daemon.capture.catalog import Table
 from daemon.capture.codec import Codec
 from daemon.capture.pgoutput import Cell
 from daemon.capture.reader import Reader, Rows
+from daemon.capture.values import as_text
 from daemon.capture.visibility import Visibility
 from daemon.errors import Unavailable
 from daemon.observe import metrics
 from daemon.state.capture import CaptureState
-from schemas.envelope import RowRequest
+from schemas.envelope import Row, RowRequest
 
 RETRY_SECONDS = 0.1
 TELL_AFTER_SECONDS = 5.0
@@ -68,9 +70,13 @@ class Copier:
         self._source = source
         self._epoch = epoch
         self._chunk_rows = chunk_rows
-        self._todo = deque((one.table, one.last_key) for one in state.snapshots() if not one.done)
-        self._requests: dict[str, dict[bytes, list[str]]] = {}
+        copies = state.snapshots()
+        self._tables = {one.table for one in copies}
+        self._todo = deque((one.table, one.last_key) for one in copies if not one.done)
+        self._requests: dict[str, dict[bytes, Row]] = {}
+        self._together = MOST_REQUESTS
         self._work: _Work | None = None
+        self._again: tuple[_Work, dict[bytes, list[str]]] | None = None
         self._number = 0
         self._not_before = 0.0
         self._waiting_since: float | None = None
@@ -84,7 +90,7 @@ class Copier:
 
     @property
     def idle(self) -> bool:
-        return self._work is None and not self._todo and not self._requests
+        return self._work is None and self._again is None and not self._todo and not self._requests
 
     @property
     def table(self) -> str | None:
@@ -92,17 +98,21 @@ class Copier:
         return self._todo[0][0] if self._todo else None
 
     def request(self, request: RowRequest) -> None:
-        """Read one row whole; asking twice is asking once."""
-        key = orjson.dumps(request.key)
+        """Read one row whole; asking twice is asking once. What cannot be answered is logged and let go."""
         table = f"{request.schema_}.{request.table}"
-        self._requests.setdefault(table, {})[key] = [_text(value) for value in request.key.values()]
+        if table in self._tables:
+            self._requests.setdefault(table, {})[_name(request.key)] = request.key
+        else:
+            log.warning("request for a table that is not captured", table=table, target=request.target)
 
     def step(self) -> None:
         """Begin the next chunk if none waits for its mark. Raises OperatorError and Unavailable."""
         if self._work is not None or time.monotonic() < self._not_before:
             return
         try:
-            if self._requests:
+            if self._again is not None:
+                self._read_again(*self._again)
+            elif self._requests:
                 self._begin_requested()
             elif self._todo:
                 self._begin_chunk()
@@ -117,37 +127,52 @@ class Copier:
         self._work = None
         table = work.rows.table
         codec = Codec(self._source, self._reader.database, table.relation, table.key)
-        name, snapshot = table.relation.name, work.rows.snapshot
+        table_name, snapshot = table.relation.name, work.rows.snapshot
         clean: list[list[Cell]] = []
         dirty: dict[bytes, list[str]] = {}
         found: set[bytes] = set()
         for row in work.rows.rows:
             key = codec.key(row)
-            found.add(key)
-            if self._visibility.dirty(name, key, snapshot):
-                dirty[key] = work.rows.key_of(row)
+            name = key if work.requested is None else _name(json.loads(key))
+            found.add(name)
+            if self._visibility.dirty(table_name, key, snapshot):
+                dirty[name] = work.rows.key_of(row)
             else:
                 clean.append(row)
         missing = {key: texts for key, texts in (work.requested or {}).items() if key not in found}
-        dirty |= {key: texts for key, texts in missing.items() if self._visibility.dirty(name, key, snapshot)}
+        dirty |= {key: texts for key, texts in missing.items() if self._visibility.dirty(table_name, key, snapshot)}
         absent = [key for key in missing if key not in dirty]
         self._copied.inc(len(clean))
         if dirty:
-            self._read_again(work, dirty)
+            self._again = (work, dirty)
+            if not clean and not absent:  # what touched them is still not seen: no hurry, each try is a mark in the log
+                self._not_before = time.monotonic() + RETRY_SECONDS
             return Publish(codec, clean, absent, None)
         return Publish(codec, clean, absent, self._when_done(work))
 
     def _begin_requested(self) -> None:
-        table, keys = next(iter(self._requests.items()))
-        taken = dict(list(keys.items())[:MOST_REQUESTS])
-        rows = self._reader.keys(self._reader.table(table), list(taken.values()))
-        if not self._may_serve(rows):
+        name, keys = next(iter(self._requests.items()))
+        taken = dict(list(keys.items())[: self._together])
+        table = self._reader.table(name)
+        asked = _asked(table, taken)
+        try:
+            rows = self._reader.keys(table, list(asked.values())) if asked else None
+        except psycopg.DataError:
+            if self._together > 1:
+                self._together = 1  # one of them is no key: find it
+                return
+            rows = None
+        if rows is not None and not self._may_serve(rows):
             return
         for key in taken:
             del keys[key]
         if not keys:
-            del self._requests[table]
-        self._mark(_Work(rows, 0, taken, None, 0, final=False))
+            del self._requests[name]
+        if rows is None:
+            self._together = MOST_REQUESTS
+            log.warning("request for what is no key of its table", table=name)
+        else:
+            self._mark(_Work(rows, 0, asked, None, 0, final=False))
 
     def _begin_chunk(self) -> None:
         name, after = self._todo[0]
@@ -164,6 +189,7 @@ class Copier:
     def _read_again(self, work: _Work, dirty: dict[bytes, list[str]]) -> None:
         """Keys that were touched meanwhile, under a new mark; the chunk's progress waits for them."""
         rows = self._reader.keys(work.rows.table, list(dirty.values()))
+        self._again = None
         requested = dirty if work.requested is not None else None
         self._mark(_Work(rows, 0, requested, work.last_key, work.count, work.final))
 
@@ -203,8 +229,19 @@ class Copier:
         return store
 
 
-def _text(value: object) -> str:
-    """A key's JSON value as PostgreSQL reads it."""
-    if isinstance(value, bool):
-        return "t" if value else "f"
-    return str(value)
+def _name(key: Row) -> bytes:
+    """A record key's bytes."""
+    return json.dumps(key, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _asked(table: Table, keys: Mapping[bytes, Row]) -> dict[bytes, list[str]]:
+    """The texts of those keys that have the table's key columns and values of their types."""
+    types = {column.name: column.type_oid for column in table.relation.columns}
+    asked = {}
+    for key in keys.values():
+        try:
+            ordered = {column: key[column] for column in table.key}
+            asked[_name(ordered)] = [as_text(types[column], value) for column, value in ordered.items()]
+        except (KeyError, ValueError):
+            log.warning("request for what is no key of its table", table=table.relation.name)
+    return asked

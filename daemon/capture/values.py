@@ -6,6 +6,7 @@ The session settings that these forms rest on are `SESSION`: every connection th
 from __future__ import annotations
 
 import base64
+import json
 import re
 from collections.abc import Callable
 from typing import Final
@@ -134,3 +135,32 @@ def _array_parts(value: bytes, element: Encoder) -> list[bytes]:
         else:
             parts.append(b"null" if text == b"NULL" else element(text))
     return parts
+
+
+def as_text(type_oid: int, value: object) -> str:
+    """PostgreSQL's text of a value that an encoder wrote and that was read from JSON.
+
+    Raises ValueError when no encoder of this type writes such a value.
+    """
+    if isinstance(value, list) and type_oid in _ARRAYS:
+        return _array_text(_ARRAYS[type_oid], value)
+    if type_oid in (114, 3802):
+        return json.dumps(value, ensure_ascii=False)
+    if value is None or isinstance(value, list | dict):
+        raise ValueError("not a value of that type")
+    if type_oid == 17:
+        return "\\x" + base64.b64decode(str(value), validate=True).hex()
+    return str(value)
+
+
+def _array_text(element: int, values: list[object]) -> str:
+    parts = []
+    for value in values:
+        if value is None:
+            parts.append("NULL")
+        elif isinstance(value, list):
+            parts.append(_array_text(element, value))
+        else:
+            text = as_text(element, value).replace("\\", "\\\\").replace('"', '\\"')
+            parts.append(f'"{text}"')
+    return "{" + ",".join(parts) + "}"
