@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,7 +11,7 @@ from daemon.publish.progress import Progress, Ticket
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=8), st.randoms(use_true_random=False))
-def test_only_a_prefix_of_done_transactions_is_confirmed(plan: list[tuple[int, bool]], random: object) -> None:
+def test_only_a_prefix_of_done_transactions_is_confirmed(plan: list[tuple[int, bool]], random: Random) -> None:
     progress = Progress()
     tickets: list[Ticket] = []
     pending: list[Ticket] = []
@@ -20,8 +22,8 @@ def test_only_a_prefix_of_done_transactions_is_confirmed(plan: list[tuple[int, b
         tickets.append(ticket)
         if committed or place < len(plan) - 1:
             progress.commit(ticket, (place + 1) * 10)
-    random.shuffle(pending)  # type: ignore[attr-defined]
-    for ticket in [*pending, None]:
+    random.shuffle(pending)
+    for acknowledged in [*pending, None]:
         done = 0
         for place, one in enumerate(tickets):
             if not one.done:
@@ -30,5 +32,5 @@ def test_only_a_prefix_of_done_transactions_is_confirmed(plan: list[tuple[int, b
         assert progress.confirmable == done
         progress.idle_at(done)
         assert progress.confirmable == done
-        if ticket is not None:
-            ticket.outstanding -= 1
+        if acknowledged is not None:
+            acknowledged.outstanding -= 1

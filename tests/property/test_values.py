@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import psycopg
 import pytest
@@ -120,7 +120,7 @@ def whole(bits: int) -> st.SearchStrategy[str]:
     return (st.integers(-edge, edge - 1) | st.sampled_from([-edge, edge - 1, 0])).map(str)
 
 
-def real(width: int) -> st.SearchStrategy[str]:
+def real(width: Literal[32, 64]) -> st.SearchStrategy[str]:
     name = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
     return st.floats(width=width).map(lambda number: name.get(repr(number), repr(number)))
 

@@ -49,7 +49,7 @@ def test_what_waits_for_acknowledgement_runs_in_order_and_once() -> None:
     tickets = [progress.begin() for _ in range(3)]
     for place, ticket in enumerate(tickets):
         ticket.outstanding = 1
-        ticket.on_done = lambda place=place: ran.append(place)  # type: ignore[misc]
+        ticket.on_done = lambda place=place: ran.append(place)
         progress.commit(ticket, place + 1)
     tickets[1].outstanding = tickets[2].outstanding = 0
     progress.settle()
