@@ -68,6 +68,8 @@ class ChangeEvent(Shape):
     transaction: EventTransaction | None
     unchanged: list[str] | None = None
     """Columns whose stored value was not touched and not sent: their value is unknown here, never NULL."""
+    json_null: list[str] | None = None
+    """Columns of JSON whose value is JSON's null: `after` cannot tell it from SQL's NULL."""
     moved_from: Row | None = None
     """With op `c`: the key that this row had before."""
     moved_to: Row | None = None

@@ -14,6 +14,10 @@ import msgspec
 Element = Callable[[bytes], bytes]
 """From the raw JSON of one value to one element of an array literal."""
 
+JSON_NULL = msgspec.Raw(b"json null")
+"""Stands for JSON's null in a column of JSON, where a raw `null` is SQL's NULL."""
+
+_JSON_NULL = bytes(JSON_NULL)
 _decode_string = msgspec.json.Decoder(str).decode
 _decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
@@ -48,8 +52,10 @@ def plain(raw: bytes) -> bytes:
 
 
 def json(raw: bytes) -> bytes:
-    """The JSON text itself; `null` is NULL."""
-    return b"NULL" if raw == b"null" else quote(raw)
+    """The JSON text itself; `null` is NULL, and `JSON_NULL` is null."""
+    if raw == b"null":
+        return b"NULL"
+    return b'"null"' if raw == _JSON_NULL else quote(raw)
 
 
 def bytea(raw: bytes) -> bytes:

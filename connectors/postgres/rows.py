@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from connectors.contract import Record
+from connectors.postgres.literals import JSON_NULL
 
 Columns = Mapping[str, msgspec.Raw]
 """Column name to raw JSON."""
@@ -20,6 +21,7 @@ class Change(msgspec.Struct):
     op: str
     after: dict[str, msgspec.Raw] | None = None
     unchanged: list[str] | None = None
+    json_null: list[str] | None = None
     moved_from: msgspec.Raw = msgspec.Raw()
     moved_to: msgspec.Raw = msgspec.Raw()
     oversize: int | None = None
@@ -54,9 +56,17 @@ class CannotFold(Exception):
     """Two events of a key do not come to one: they have to be written one after the other."""
 
 
-decode_change = msgspec.json.Decoder(Change).decode
+_decode_change = msgspec.json.Decoder(Change).decode
 decode_key = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _NOTHING: Columns = {}
+
+
+def decode_change(value: bytes) -> Change:
+    """Read an envelope. A column named in `json_null` holds JSON's null, which is not SQL's NULL."""
+    change = _decode_change(value)
+    if change.json_null and change.after is not None:
+        change.after |= dict.fromkeys(change.json_null, JSON_NULL)
+    return change
 
 
 def fold(events: Iterable[Event]) -> dict[str, dict[bytes, Net]]:

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 import orjson
 
 from daemon.capture.pgoutput import UNCHANGED, Cell, Relation
-from daemon.capture.values import Encoder, encoder
+from daemon.capture.values import JSON_TYPES, Encoder, encoder
 from schemas.topics import table_topic
 
 VERSION: Final = "0.1.0"
@@ -54,6 +54,7 @@ class Codec:
         self._names = names
         self._labels = [orjson.dumps(name) + b":" for name in names]
         self._encoders: list[Encoder] = [encoder(column.type_oid) for column in relation.columns]
+        self._json = [at for at, column in enumerate(relation.columns) if column.type_oid in JSON_TYPES]
         self._keys = [names.index(name) for name in key_columns]
 
     @staticmethod
@@ -63,12 +64,12 @@ class Codec:
 
     def insert(self, head: Head, lsn: int, ordinal: int, now_ms: int, row: Sequence[Cell]) -> Record:
         tail = self._tail(head, lsn, ordinal, now_ms, b"c")
-        return Record(self.key(row), b'{"before":null,"after":%b%b' % (self._object(row), tail))
+        return Record(self.key(row), b'{"before":null,"after":%b%b%b' % (self._object(row), self._marks(row), tail))
 
     def read(self, head: Head, ordinal: int, now_ms: int, row: Sequence[Cell]) -> Record:
         """A row of a snapshot."""
         tail = self._tail(head, head.commit_lsn, ordinal, now_ms, b"r")
-        return Record(self.key(row), b'{"before":null,"after":%b%b' % (self._object(row), tail))
+        return Record(self.key(row), b'{"before":null,"after":%b%b%b' % (self._object(row), self._marks(row), tail))
 
     def absent(self, head: Head, ordinal: int, now_ms: int, key: bytes) -> Record:
         """A key that was asked for and has no row."""
@@ -90,7 +91,7 @@ class Codec:
         before = self._old(kind, old) if old else b"null"
         key = self.key(new)
         after = self._object(new)
-        unchanged = self._unchanged(new)
+        marks = self._marks(new)
         if old and (gone := self.key(old)) != key:
             deleted = b'{"before":%b,"after":null,"moved_to":%b%b' % (
                 before,
@@ -99,13 +100,13 @@ class Codec:
             )
             created = b'{"before":null,"after":%b%b,"moved_from":%b%b' % (
                 after,
-                unchanged,
+                marks,
                 gone,
                 self._tail(head, lsn, ordinal + 1, now_ms, b"c"),
             )
             return Record(gone, deleted), Record(key, created)
         tail = self._tail(head, lsn, ordinal, now_ms, b"u")
-        return (Record(key, b'{"before":%b,"after":%b%b%b' % (before, after, unchanged, tail)),)
+        return (Record(key, b'{"before":%b,"after":%b%b%b' % (before, after, marks, tail)),)
 
     def oversize(self, record: Record, head: Head, lsn: int, ordinal: int, now_ms: int) -> Record:
         """What stands for a record that is larger than the topic takes: same key, same place, no row."""
@@ -151,11 +152,15 @@ class Codec:
         ]
         return b"{%b}" % b",".join(sent)
 
-    def _unchanged(self, new: Sequence[Cell]) -> bytes:
-        if UNCHANGED not in new:
-            return b""
-        names = [name for name, cell in zip(self._names, new, strict=True) if cell is UNCHANGED]
-        return b',"unchanged":%b' % orjson.dumps(names)
+    def _marks(self, new: Sequence[Cell]) -> bytes:
+        """What `after` cannot say: columns that were not sent, and columns whose JSON is null, which is no NULL."""
+        marks = b""
+        if UNCHANGED in new:
+            names = [name for name, cell in zip(self._names, new, strict=True) if cell is UNCHANGED]
+            marks = b',"unchanged":%b' % orjson.dumps(names)
+        if self._json and (nulls := [self._names[at] for at in self._json if new[at] == b"null"]):
+            marks += b',"json_null":%b' % orjson.dumps(nulls)
+        return marks
 
     def _tail(self, head: Head, lsn: int, ordinal: int, now_ms: int, op: bytes) -> bytes:
         table = self.relation.name

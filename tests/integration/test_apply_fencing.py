@@ -13,7 +13,7 @@ from connectors.contract import Destination, Progress, Routing, Taken
 from connectors.postgres import bookkeeping
 from connectors.postgres.sink import PostgresSink
 from daemon import wiring
-from daemon.errors import Fenced, OperatorError
+from daemon.errors import Fenced, OperatorError, Unavailable
 from daemon.observe.measure import TargetMeasure
 from daemon.observe.topic_log import TopicLog
 from schemas.position import Position
