@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+GAP_ADVICE = 'Follow "A gap" in deploy/runbook.md.'
+"""What to do when changes are missing for good, on either side of Kafka."""
+
 
 class OperatorError(Exception):
     """Something only an operator can put right.

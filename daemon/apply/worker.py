@@ -19,7 +19,7 @@ from daemon.apply.requests import RowRequests
 from daemon.config import Settings
 from daemon.consume.consumer import LaneConsumer
 from daemon.consume.merge import Batch, Limits, Merge
-from daemon.errors import OperatorError, Unavailable
+from daemon.errors import GAP_ADVICE, OperatorError, Unavailable
 from daemon.observe import metrics
 from daemon.seams import AFTER_TARGET_COMMIT, BEFORE_OFFSET_COMMIT, BEFORE_TARGET_COMMIT, seam
 from daemon.supervisor import Report
@@ -296,7 +296,7 @@ def _record(message: Message) -> Record:
             )
     raise OperatorError(
         f"Topic {message.topic()} holds a record without a position, at offset {message.offset()}.",
-        "Only capture may write to it: see who else does, then copy the table anew with: placemat resync",
+        f"Only capture may write to it: see who else does. {GAP_ADVICE}",
     )
 
 

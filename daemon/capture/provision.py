@@ -19,7 +19,7 @@ from sqlalchemy.dialects.postgresql import insert
 from daemon import broker
 from daemon.config import Kafka, Source
 from daemon.database import reason
-from daemon.errors import OperatorError
+from daemon.errors import GAP_ADVICE, OperatorError
 from schemas import tables
 from schemas.position import Lsn, format_lsn, parse_lsn
 from schemas.topics import requests_topic, table_topic, transactions_topic
@@ -171,12 +171,12 @@ def _check_server(name: str, known: Mapping[str, Any], identity: Identity, clust
         raise OperatorError(
             f"Source {name} is another server than the one that was prepared"
             f" (system identifier {identity.system_identifier}, not {known['system_identifier']}).",
-            f"Correct sources.{name}.url; or, to begin anew with this server, run: placemat resync {name}",
+            f"Correct sources.{name}.url. If that server is gone: {GAP_ADVICE}",
         )
     if known["cluster_id"] != cluster:
         raise OperatorError(
             f"Kafka is cluster {cluster}, and source {name} was prepared on cluster {known['cluster_id']}.",
-            f"Correct kafka.bootstrap_servers; or, to begin anew on this cluster, run: placemat resync {name}",
+            f"Correct kafka.bootstrap_servers. If that cluster is gone: {GAP_ADVICE}",
         )
 
 
@@ -188,13 +188,13 @@ def _check_slot(connection: psycopg.Connection[Any], name: str, known: Mapping[s
         raise OperatorError(
             f"Slot {slot} of source {name} {'is missing' if found is None else 'was invalidated'}:"
             f" changes after {since} may be lost.",
-            f"Run: placemat resync {name}",
+            GAP_ADVICE,
         )
     plugin, database = found[:2]
     if plugin != "pgoutput" or database != connection.info.dbname:
         raise OperatorError(
             f"Slot {slot} of source {name} is not the one that was prepared (plugin {plugin}, database {database}).",
-            f"Run: placemat resync {name}",
+            GAP_ADVICE,
         )
 
 
@@ -207,13 +207,13 @@ def _check_topics(engine: sqlalchemy.Engine, name: str, found: Sequence[broker.T
         if row is not None and row.topic_id != topic.topic_id:
             raise OperatorError(
                 f"Topic {topic.name} was made anew since it was prepared, and what stood in it is gone.",
-                f"Run: placemat resync {name}",
+                GAP_ADVICE,
             )
         if row is not None and row.partitions != topic.partitions:
             raise OperatorError(
                 f"Topic {topic.name} has {topic.partitions} partitions, and was prepared with {row.partitions}:"
                 " the order of a key's events would be lost.",
-                f"Run: placemat resync {name}",
+                GAP_ADVICE,
             )
     for topic in found:
         if topic.name in (transactions_topic(name), requests_topic(name)) and topic.partitions != 1:

@@ -6,7 +6,7 @@ import bisect
 from collections.abc import Callable, Sequence
 
 from daemon.capture.reader import Reader
-from daemon.errors import OperatorError
+from daemon.errors import GAP_ADVICE, OperatorError
 from daemon.state.capture import Claim
 from schemas.position import format_lsn, parse_lsn
 
@@ -48,21 +48,21 @@ def check(reader: Reader, source: str, slot: str, claim: Claim, system_identifie
         raise OperatorError(
             f"Source {source} is another server than the one that was set up (system identifier {system_identifier},"
             f" not {claim.system_identifier}).",
-            f"Correct sources.{source}.url, or run: placemat resync {source}",
+            f"Correct sources.{source}.url. If that server is gone: {GAP_ADVICE}",
         )
     found = reader.query(_SLOT, [slot])
     if found is None or found[1] == "lost":
         what = "is missing" if found is None else "was invalidated"
         raise OperatorError(
             f"Slot {slot} of source {source} {what}: changes after {format_lsn(claim.flush_lsn)} may be lost.",
-            f"Run: placemat resync {source}",
+            GAP_ADVICE,
         )
     confirmed = parse_lsn(found[0])
     if confirmed > claim.flush_lsn:
         raise OperatorError(
             f"Slot {slot} of source {source} is at {found[0]}, and this daemon has confirmed no more than"
             f" {format_lsn(claim.flush_lsn)}: something else has moved it, and changes are lost.",
-            f"Run: placemat resync {source}",
+            GAP_ADVICE,
         )
 
 
@@ -79,7 +79,7 @@ def check_publication(reader: Reader, source: str, publication: str, tables: Seq
     what = f"leaves out {left_out}" if exists else "is missing"
     raise OperatorError(
         f"Publication {publication} of source {source} {what}: changes since that happened are lost.",
-        f"Run placemat init to publish it again, then placemat resync {source}.",
+        f"Run placemat init to publish it again. {GAP_ADVICE}",
     )
 
 

@@ -18,7 +18,7 @@ from psycopg import pq, sql
 
 from daemon.capture import pgoutput
 from daemon.capture.values import SESSION
-from daemon.errors import OperatorError, Unavailable
+from daemon.errors import GAP_ADVICE, OperatorError, Unavailable
 
 CONNECT_TIMEOUT_SECONDS = 10
 
@@ -180,12 +180,12 @@ class ReplicationStream:
         if sqlstate == "42704":  # undefined_object
             raise OperatorError(
                 f"Slot {slot} of source {self._source} is missing: what was committed since is not known.",
-                f"placemat resync {self._source} makes a new slot and compares every table, deletes too.",
+                GAP_ADVICE,
             )
         if sqlstate == "55000":  # object_not_in_prerequisite_state: the WAL is gone, or the slot is another's
             raise OperatorError(
                 f"Slot {slot} of source {self._source} cannot be read any more: {_message(result)}.",
-                f"placemat resync {self._source} makes a new slot and compares every table, deletes too.",
+                GAP_ADVICE,
             )
         raise Unavailable(f"source {self._source} does not start replication: {_message(result)}")
 

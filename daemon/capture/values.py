@@ -19,6 +19,9 @@ SESSION: Final = (
 )
 """Connection options under which values are read."""
 
+JSON_TYPES: Final = frozenset({114, 3802})
+"""json and jsonb: their own null is a value, not NULL."""
+
 Encoder = Callable[[bytes], bytes]
 
 

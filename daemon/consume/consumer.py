@@ -13,7 +13,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from connectors.contract import Partition
 from daemon import broker
 from daemon.config import Kafka
-from daemon.errors import Fenced, OperatorError, Unavailable
+from daemon.errors import GAP_ADVICE, Fenced, OperatorError, Unavailable
 
 REQUEST_SECONDS = 5.0
 _LOST = frozenset(
@@ -165,5 +165,5 @@ class LaneConsumer:
         return OperatorError(
             f"Target {self._target} needs partition {key[1]} of topic {key[0]} from offset {offset},"
             " which Kafka does not hold: changes are missing.",
-            f"Copy the tables anew with: placemat resync --target {self._target}",
+            GAP_ADVICE,
         )

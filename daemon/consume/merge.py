@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from connectors.contract import Partition, Place, Progress, Record, Taken
-from connectors.errors import OperatorError
+from connectors.errors import GAP_ADVICE, OperatorError
 from schemas.envelope import TransactionEnd
 from schemas.position import Position, format_lsn
 
@@ -284,5 +284,5 @@ def _lsn(place: Place) -> str:
 def _gap(key: Partition, what: str) -> OperatorError:
     return OperatorError(
         f"Topic {key[0]} has a gap in partition {key[1]}: {what}.",
-        "Copy the tables anew with: placemat resync",
+        GAP_ADVICE,
     )

@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from daemon import broker
 from daemon.config import Kafka
-from daemon.errors import OperatorError, Unavailable
+from daemon.errors import GAP_ADVICE, OperatorError, Unavailable
 from schemas.position import START, Position
 from schemas.topics import POSITION_HEADER
 
@@ -45,18 +45,18 @@ def check_topics(kafka: Kafka, source: str, cluster_id: str, pinned: Mapping[str
     if found != cluster_id:
         raise OperatorError(
             f"Kafka at {kafka.bootstrap_servers} is cluster {found}, and source {source} publishes to {cluster_id}.",
-            f"Point kafka.bootstrap_servers to that cluster, or run placemat resync {source}.",
+            f"Point kafka.bootstrap_servers to that cluster. If it is gone: {GAP_ADVICE}",
         )
     for name, pin in pinned.items():
         topic = present.get(name)
         if topic is None or topic.topic_id != pin.topic_id:
             what = "is gone" if topic is None else "was made anew"
-            raise OperatorError(f"Topic {name} {what}: its events are lost.", f"Run: placemat resync {source}")
+            raise OperatorError(f"Topic {name} {what}: its events are lost.", GAP_ADVICE)
         if topic.partitions != pin.partitions:
             raise OperatorError(
                 f"Topic {name} has {topic.partitions} partitions, and source {source} began with {pin.partitions}:"
                 " keys would change their partition.",
-                f"Run: placemat resync {source}",
+                GAP_ADVICE,
             )
 
 
@@ -117,7 +117,7 @@ def _end(consumer: Consumer, source: str, slot: Slot, acked: Acked | None) -> tu
         raise OperatorError(
             f"Partition {partition} of topic {topic} ends at {end}, and Kafka had acknowledged record {acked.offset}:"
             " events are lost.",
-            f"Run: placemat resync {source}",
+            GAP_ADVICE,
         )
     return start, end
 
@@ -145,5 +145,5 @@ def _position(message: Message) -> Position:
     raise OperatorError(
         f"The last record of topic {message.topic()}, partition {message.partition()}, has no position:"
         " something else writes to this topic.",
-        "Stop that writer, then run placemat resync.",
+        f"Stop that writer. {GAP_ADVICE}",
     )

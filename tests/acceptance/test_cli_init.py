@@ -244,7 +244,7 @@ def test_a_slot_that_is_gone_is_not_made_again(site: Site) -> None:
     site.placemat("init")
     site.run_sql(site.primary, f"SELECT pg_drop_replication_slot('{site.slot}')")
     assert_fault(
-        site.placemat("init"), f"Slot {site.slot} of source {site.source} is missing", f"placemat resync {site.source}"
+        site.placemat("init"), f"Slot {site.slot} of source {site.source} is missing", "A gap"
     )
     assert slots(site.primary) == []
 
@@ -254,13 +254,13 @@ def test_a_topic_that_was_made_anew_is_told(site: Site) -> None:
     admin = broker.reach(site.settings.kafka)
     topic = f"placemat.{site.source}.public.stories"
     admin.delete_topics([topic])[topic].result()
-    assert_fault(site.placemat("init"), f"Topic {topic} was made anew", f"placemat resync {site.source}")
+    assert_fault(site.placemat("init"), f"Topic {topic} was made anew", "A gap")
 
 
 def test_another_server_under_the_same_name_is_told(site: Site) -> None:
     site.placemat("init")
     site.run_sql(site.state, "UPDATE placemat.sources SET system_identifier = '1'")
-    assert_fault(site.placemat("init"), f"Source {site.source} is another server", f"placemat resync {site.source}")
+    assert_fault(site.placemat("init"), f"Source {site.source} is another server", "A gap")
 
 
 # What is wrong with the target.
