@@ -178,7 +178,11 @@ class Rig:
 
     def copied(self, seconds: float = 30.0) -> None:
         """Wait until every table's initial copy is stored as done."""
-        open_ = "SELECT 1 FROM placemat.snapshots WHERE done_at IS NULL"
+        self.copied_but("", seconds)
+
+    def copied_but(self, table: str, seconds: float = 30.0) -> None:
+        """As `copied`, but for one table."""
+        open_ = f"SELECT 1 FROM placemat.snapshots WHERE done_at IS NULL AND table_name <> '{table}'"
         until(lambda: not self.state(open_), seconds, what="the end of the initial copy")
 
     def records(self, *tables: str) -> list[Read]:

@@ -64,6 +64,7 @@ class Publisher:
         self._bytes = metrics.CAPTURED_BYTES.labels(source)
         self._skipped = metrics.SKIPPED_RECORDS.labels(source)
         self._done = metrics.CAPTURED_TRANSACTIONS.labels(source)
+        largest = kafka.max_record_bytes + broker.RECORD_OVERHEAD_BYTES
         self._producer = Producer(
             {
                 **broker.options(kafka),
@@ -73,8 +74,8 @@ class Publisher:
                 "linger.ms": 2,
                 "compression.type": "lz4",
                 "batch.size": 262_144,
-                "message.max.bytes": kafka.max_record_bytes + broker.RECORD_OVERHEAD_BYTES,
-                "queue.buffering.max.kbytes": queue_bytes // 1024,
+                "message.max.bytes": largest,
+                "queue.buffering.max.kbytes": 1 + max(queue_bytes, largest) // 1024,  # else the largest waits for ever
                 "queue.buffering.max.messages": 100_000,
                 "retry.backoff.max.ms": 1000,
                 "reconnect.backoff.max.ms": 1000,

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from tests.fix_capture import Rig, assert_whole, replay
+import psycopg
+import pytest
+
+from daemon.errors import Unavailable
+from tests.fix_capture import Rig, RigFactory, assert_whole, replay
 
 
 def write_a_mix(rig: Rig, transactions: int = 30) -> None:
@@ -35,3 +39,65 @@ def test_every_change_is_in_its_topic_once_in_order_and_counted(capture: Rig) ->
     assert (ops.count("c"), ops.count("u"), ops.count("d")) == (30 * 21, 30 * 10, 30 * 2)
     for table in ("items", "parts"):
         assert replay(records, table) == capture.rows(table)
+
+
+def test_rows_of_several_tables_carry_one_order_within_their_transaction(capture: Rig) -> None:
+    with capture.start():
+        capture.sql("BEGIN; INSERT INTO items VALUES (1); INSERT INTO parts VALUES (1, 1);"
+                    " UPDATE items SET version = 1; DELETE FROM parts; COMMIT")  # fmt: skip
+        capture.caught_up()
+    rows = sorted(capture.records("items", "parts"), key=lambda one: one.position)
+    streamed = [one for one in rows if one.value["op"] != "r"]
+    assert [(one.table, one.value["op"], one.position.ordinal) for one in streamed] == [
+        ("items", "c", 1), ("parts", "c", 2), ("items", "u", 3), ("parts", "d", 4),
+    ]  # fmt: skip
+    assert len({one.position.commit_lsn for one in streamed}) == 1
+    for one in streamed:
+        source = one.value["source"]
+        assert (source["timeline"], source["commit_lsn"], source["ordinal"]) == one.position
+        assert one.value["transaction"]["total_order"] == source["ordinal"]
+
+
+def test_an_unchanged_stored_value_is_named_and_left_out(capture: Rig) -> None:
+    capture.sql("ALTER TABLE items ALTER note SET STORAGE EXTERNAL")
+    with capture.start():
+        capture.sql("INSERT INTO items VALUES (1, 0, repeat('x', 5000))")
+        capture.sql("UPDATE items SET version = 1")
+        capture.caught_up()
+    [update] = [one for one in capture.records("items") if one.value["op"] == "u"]
+    assert (update.value["after"], update.value["unchanged"]) == ({"id": 1, "version": 1}, ["note"])
+    assert replay(capture.records("items"), "items") == capture.rows("items")
+
+
+def test_a_row_larger_than_the_queue_is_published(capture_factory: RigFactory) -> None:
+    rig = capture_factory(queue_bytes=1_048_576).init()
+    with rig.start():
+        rig.sql("INSERT INTO items VALUES (1, 0, repeat('x', 3000000))")
+        rig.caught_up()
+    assert {len(one.value["after"]["note"]) for one in rig.records("items")} == {3_000_000}
+
+
+def test_a_table_that_is_gone_can_be_taken_out_of_the_source(capture: Rig) -> None:
+    capture.sql("INSERT INTO items VALUES (1); INSERT INTO parts VALUES (1, 1)")
+    capture.sql("DROP TABLE parts")
+    capture.site.set(f"sources.{capture.site.source}.tables", ["public.items", "public.beat"])
+    with capture.start() as life:
+        capture.copied_but("public.parts")
+        capture.caught_up()
+    assert life.error is None
+    assert {one.row_key["id"] for one in capture.records("items")} == {1}
+    assert capture.records("parts") == []
+
+
+@pytest.mark.parametrize("name", ["placemat copy%", "placemat capture%"])
+def test_a_connection_that_the_server_ends_is_made_again_by_the_next_start(capture: Rig, name: str) -> None:
+    with capture.start() as life:
+        capture.copied()
+        ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND application_name LIKE %s"
+        assert capture.sql(ended, [psycopg.conninfo.conninfo_to_dict(capture.url)["dbname"], name])
+        capture.sql("INSERT INTO items VALUES (1)")
+        assert isinstance(life.ended(), Unavailable)
+    with capture.start() as again:
+        capture.caught_up()
+    assert again.error is None
+    assert_whole(capture.records())
