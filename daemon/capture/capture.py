@@ -27,7 +27,7 @@ from daemon.publish.progress import Progress
 from daemon.publish.tails import Acked, Pinned, check_topics, read_tails
 from daemon.state.capture import CaptureState, Claim
 from daemon.supervisor import Report
-from schemas.topics import requests_topic, transactions_topic
+from schemas.topics import table_topic, transactions_topic
 
 READ_SECONDS = 0.05
 BUSY_READ_SECONDS = 0.002
@@ -68,7 +68,8 @@ class Capture:
         self._check_publication()
         topics = {name: Pinned(*pin) for name, pin in claim.topics.items()}
         check_topics(settings.kafka, source, claim.cluster_id, topics)
-        published = {name: pin for name, pin in topics.items() if name != requests_topic(source)}
+        wanted = {table_topic(source, *table.split(".", 1)) for table in self._config.tables}
+        published = {name: pin for name, pin in topics.items() if name in {*wanted, transactions_topic(source)}}
         acked = {place: Acked(*one) for place, one in claim.acked.items()}
         tails = read_tails(settings.kafka, source, published, acked)
         self._progress = Progress()
@@ -85,7 +86,7 @@ class Capture:
         stack.callback(self._publisher.close)
         self._requests = Requests(settings.kafka, source)
         stack.callback(self._requests.close)
-        self._copier = Copier(reader, state, self._visibility, source, claim.epoch, self._config.snapshot.chunk_rows)
+        self._copier = Copier(reader, state, self._visibility, source, claim.epoch, self._config)
         facts = StreamFacts(
             source=source,
             database=reader.database,

@@ -23,7 +23,7 @@ from daemon.capture.pgoutput import Cell
 from daemon.capture.reader import Reader, Rows
 from daemon.capture.values import as_text
 from daemon.capture.visibility import Visibility
-from daemon.errors import Unavailable
+from daemon.config import Source
 from daemon.observe import metrics
 from daemon.state.capture import CaptureState
 from schemas.envelope import Row, RowRequest
@@ -62,15 +62,15 @@ class Copier:
     """At most one chunk at a time waits for its mark."""
 
     def __init__(
-        self, reader: Reader, state: CaptureState, visibility: Visibility, source: str, epoch: int, chunk_rows: int
+        self, reader: Reader, state: CaptureState, visibility: Visibility, source: str, epoch: int, config: Source
     ) -> None:
         self._reader = reader
         self._state = state
         self._visibility = visibility
         self._source = source
         self._epoch = epoch
-        self._chunk_rows = chunk_rows
-        copies = state.snapshots()
+        self._chunk_rows = config.snapshot.chunk_rows
+        copies = [one for one in state.snapshots() if one.table in config.tables]
         self._tables = {one.table for one in copies}
         self._todo = deque((one.table, one.last_key) for one in copies if not one.done)
         self._requests: dict[str, dict[bytes, Row]] = {}
@@ -106,18 +106,15 @@ class Copier:
             log.warning("request for a table that is not captured", table=table, target=request.target)
 
     def step(self) -> None:
-        """Begin the next chunk if none waits for its mark. Raises OperatorError and Unavailable."""
+        """Begin the next chunk if none waits for its mark. Raises OperatorError, and psycopg.OperationalError."""
         if self._work is not None or time.monotonic() < self._not_before:
             return
-        try:
-            if self._again is not None:
-                self._read_again(*self._again)
-            elif self._requests:
-                self._begin_requested()
-            elif self._todo:
-                self._begin_chunk()
-        except psycopg.OperationalError as error:
-            raise Unavailable(f"source {self._source} does not answer") from error
+        if self._again is not None:
+            self._read_again(*self._again)
+        elif self._requests:
+            self._begin_requested()
+        elif self._todo:
+            self._begin_chunk()
 
     def at_mark(self, number: int) -> Publish | None:
         """What to publish where the stream shows mark `number`; None when the mark is of no use any more."""

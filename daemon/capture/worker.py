@@ -5,11 +5,15 @@ from __future__ import annotations
 import threading
 from contextlib import ExitStack
 
+import psycopg
+
 from daemon.capture import slot
 from daemon.capture.capture import Capture
 from daemon.capture.reader import Reader
 from daemon.capture.stream import ReplicationStream, Server, SlotInUse
 from daemon.config import Settings
+from daemon.database import reason
+from daemon.errors import Unavailable
 from daemon.state.capture import CaptureState
 from daemon.state.engine import connect
 from daemon.supervisor import Report
@@ -31,6 +35,12 @@ class CaptureWorker:
 
     def run(self, stop: threading.Event, report: Report) -> None:
         """See `daemon.supervisor.Worker.run`."""
+        try:
+            self._run(stop, report)
+        except psycopg.OperationalError as error:
+            raise Unavailable(f"source {self._source} does not answer: {reason(error)}") from error
+
+    def _run(self, stop: threading.Event, report: Report) -> None:
         with ExitStack() as stack:
             reader = Reader(self._settings.sources[self._source].url.get_secret_value(), self._source)
             stack.callback(reader.close)
