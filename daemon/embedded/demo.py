@@ -84,7 +84,8 @@ class Outcome:
             [
                 "",
                 (
-                    f"Captured {found['captured']:,} events; Empathy Ledger made {found['applied'][TARGET]:,} changes of rows"
+                    f"Captured {found['captured']:,} events;"
+                    f" Empathy Ledger made {found['applied'][TARGET]:,} changes of rows"
                     " (several changes of a row that wait together are applied as one)."
                 ),
                 (

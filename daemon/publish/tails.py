@@ -92,7 +92,7 @@ def read_tails(
         logger=broker.SILENT,
     )
     try:
-        ends = {slot: _end(consumer, source, slot, acked.get(slot)) for slot in slots}
+        ends = {slot: _end(consumer, slot, acked.get(slot)) for slot in slots}
         last = _last_records(consumer, {slot: end - 1 for slot, (start, end) in ends.items() if end > start})
     except KafkaException as error:
         raise Unavailable(f"Kafka does not answer: {error.args[0]}") from error
@@ -107,7 +107,7 @@ def read_tails(
     }
 
 
-def _end(consumer: Consumer, source: str, slot: Slot, acked: Acked | None) -> tuple[int, int]:
+def _end(consumer: Consumer, slot: Slot, acked: Acked | None) -> tuple[int, int]:
     topic, partition = slot
     marks = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=READ_SECONDS)
     if marks is None:

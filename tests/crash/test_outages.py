@@ -74,6 +74,17 @@ def test_kafka_stopped_past_the_time_outs_costs_no_connection_and_no_event(runni
     assert walsender(running)[0] == before
 
 
+def test_a_capture_killed_while_kafka_is_down_loses_nothing(running: Stage) -> None:
+    with running.load(6, rate=500, largest=50):
+        running.servers.embedded[0].stop()
+        until(lambda: running.in_flight() > 100)
+        past_the_time_outs(running)
+        running.kill(CAPTURE)
+        running.servers.embedded[0].start()
+        running.start(CAPTURE)
+    check(running)
+
+
 def test_a_stopped_target_costs_nothing_but_its_own_lag(running: Stage) -> None:
     before, _ = walsender(running)
     ledger = running.servers.embedded[1]
