@@ -56,6 +56,10 @@ class Outcome:
     def clean(self) -> bool:
         return self.witness.ok and self.verified.clean
 
+    @property
+    def exit_status(self) -> int:
+        return 0 if self.clean else DIFFERENCES_FOUND
+
     def to_json(self) -> dict[str, Any]:
         """`daemon/cli/README.md` documents it."""
         return {
@@ -128,7 +132,7 @@ def run_demo(*, once: bool, data: Path | None, json: bool) -> int:
             say(outcome.render())
         if not once:
             demo.go_on()
-        return 0 if outcome.clean else DIFFERENCES_FOUND
+        return outcome.exit_status
 
 
 class _Demo:

@@ -1,0 +1,44 @@
+"""What the demo's exit status says."""
+
+from __future__ import annotations
+
+import pytest
+
+from daemon.embedded.demo import Outcome
+from daemon.embedded.witness import WitnessReport
+from daemon.reconcile.report import VerifyReport
+
+COUNTERS = ("lost", "duplicated", "out_of_order", "damaged")
+
+
+def outcome(**counts: int) -> Outcome:
+    counters = dict.fromkeys(
+        (
+            "journal_entries",
+            "topic_records",
+            "snapshot_records",
+            "target_changes",
+            "late_of_replaced_capture",
+            *COUNTERS,
+        ),
+        0,
+    )
+    witness = WitnessReport(**{**counters, **counts}, damaged_fields={}, findings=())
+    return Outcome(witness, VerifyReport((), None, 0.0), None, 1.0, 0)
+
+
+def test_a_demo_without_a_fault_ends_with_0() -> None:
+    assert outcome(late_of_replaced_capture=1).exit_status == 0
+
+
+@pytest.mark.parametrize("counter", COUNTERS)
+def test_each_counter_of_the_witness_ends_the_demo_with_3(counter: str) -> None:
+    found = outcome(**{counter: 1})
+    assert found.exit_status == 3
+    assert "NOT everything is equal" in found.render()
+
+
+def test_the_json_names_what_it_promises() -> None:
+    found = outcome(lost=2, duplicated=1).to_json()
+    assert (found["lost"], found["duplicates"], found["mismatches"]) == (2, 1, 0)
+    assert {"captured", "applied", "seconds", "latency_ms"} <= set(found)
