@@ -31,16 +31,21 @@ def main(arguments: Sequence[str]) -> int:
     if unknown := [part for part in given.parts if part not in PARTS]:
         parser.error(f"there is no part {unknown[0]}: name some of {', '.join(PARTS)}")
     try:
+        before = _load()
         figures = _measure(given.parts or list(PARTS), given.size or FULL)
     except OperatorError as error:
         complain(error)
         return error.exit_code
-    _write(figures, as_json=given.json)
+    if given.json:
+        written = [figure.as_json() for figure in figures]
+        write_json({"cores": os.cpu_count(), "load_before": round(before, 1), "figures": written})
+    else:
+        write_figures(figures)
     return 0
 
 
 def _measure(parts: Sequence[str], size: Size) -> list[Figure]:
-    say(f"{size.rounds} rounds on {os.cpu_count()} cores, {_load()} processes busy before it began.")
+    say(f"{size.rounds} rounds on {os.cpu_count()} cores; load of the machine before it began: {_load():.1f}")
     figures: list[Figure] = []
     for part in parts:
         say(f"{part}: servers start")
@@ -48,16 +53,9 @@ def _measure(parts: Sequence[str], size: Size) -> list[Figure]:
     return figures
 
 
-def _load() -> str:
-    """The machine's own, over the last minute: what else ran shows in the figures."""
-    return f"{os.getloadavg()[0]:.1f}"
-
-
-def _write(figures: Sequence[Figure], *, as_json: bool) -> None:
-    if as_json:
-        write_json({"cores": os.cpu_count(), "figures": [figure.as_json() for figure in figures]})
-    else:
-        write_figures(figures)
+def _load() -> float:
+    """Processes that were running or waited to, over the last minute: what else goes on shows in every figure."""
+    return os.getloadavg()[0]
 
 
 if __name__ == "__main__":

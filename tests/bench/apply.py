@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import psycopg
 from psycopg import sql
 
 from daemon.cli.output import say
-from tests.bench.figures import Figure, Size
+from tests.bench.figures import Figure, Size, Speed
 from tests.bench.rows import CREATE_TABLE, PUBLICATION, update
-from tests.bench.site import APPLY, CAPTURE, Site, checkpoint, site
+from tests.bench.site import APPLY, CAPTURE, Site, checkpoint, cpu_seconds, site
 
 DATABASE = SUBSCRIPTION = "bench_native"
 PER_TRANSACTION = 100
@@ -20,21 +18,30 @@ _WORKER = "SELECT 1 FROM pg_stat_subscription WHERE subname = %s AND pid IS NOT 
 
 
 def run(size: Size) -> list[Figure]:
-    """Events a second, each from the moment its worker is there to the last row in its target."""
+    """Events a second, each from the moment its worker is there to the last row in its target; what of a core it takes.
+
+    Both start with all of it waiting: ours in the topics, PostgreSQL's in the primary's WAL, which it decodes as it goes.
+    """
     rounds: list[tuple[float, float | None]] = []
+    costs: list[tuple[float, float | None]] = []
     with site() as here:
         _subscribe(here)
         for number in range(size.rounds):
             last = _backlog(here, size.apply_events)
             checkpoint(here.primary, here.ledger)
-            seconds: dict[Callable[[Site, int], float], float] = {}
-            for measured in (_applied, _replicated)[:: 1 if number % 2 == 0 else -1]:
-                seconds[measured] = measured(here, last)
-            ours, theirs = (size.apply_events / seconds[one] for one in (_applied, _replicated))
-            rounds.append((ours, theirs))
-            say(f"apply, round {number + 1}: {ours:,.0f} events/s beside {theirs:,.0f}")
-    what = f"backlog of inserts, then updates, transactions of {PER_TRANSACTION}"
-    return [Figure("apply", what, "events/s", rounds, "logical replication", "ratio >= 1.2")]
+            if number % 2 == 0:
+                ours, seconds = _applied(here, last, size.apply_events), _replicated(here, last)
+            else:
+                seconds, ours = _replicated(here, last), _applied(here, last, size.apply_events)
+            theirs = size.apply_events / seconds
+            rounds.append((ours.rate, theirs))
+            costs.append((ours.cpu_us, None))
+            say(f"apply, round {number + 1}: {ours.rate:,.0f} events/s beside {theirs:,.0f}")
+    what = f"inserts, then updates, transactions of {PER_TRANSACTION}"
+    return [
+        Figure("apply", what, "events/s", rounds, "logical replication", "ratio >= 1.2"),
+        Figure("apply", "processor time of its process", "us/event", costs),
+    ]
 
 
 def _backlog(here: Site, events: int) -> int:
@@ -46,19 +53,21 @@ def _backlog(here: Site, events: int) -> int:
     update(here.primary, first, here.rows, PER_TRANSACTION)
     last = here.write_one()
     here.start(CAPTURE)
-    here.when(lambda: here.published() >= base + 2 * half + 1, "the backlog in the topics")
+    here.when_published(base + 2 * half + 1)
     here.stop(CAPTURE)
     return last
 
 
-def _applied(here: Site, last: int) -> float:
+def _applied(here: Site, last: int, events: int) -> Speed:
     with psycopg.connect(here.ledger, autocommit=True) as connection:
         before = connection.execute(_EPOCH).fetchone()
-        here.start(APPLY)
+        process = here.start(APPLY)
         began = here.when(lambda: connection.execute(_EPOCH).fetchone() != before, "apply at work")
+    used = cpu_seconds(process)
     ended = here.when_arrived(here.ledger, last)
+    used = cpu_seconds(process) - used
     here.stop(APPLY)
-    return ended - began
+    return Speed(events, ended - began, used)
 
 
 def _replicated(here: Site, last: int) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
@@ -12,9 +11,9 @@ import psycopg
 from daemon.cli.output import say
 from daemon.embedded.postgres_install import binaries
 from tests.bench.clock import when
-from tests.bench.figures import Figure, Size
+from tests.bench.figures import Figure, Size, Speed
 from tests.bench.rows import PUBLICATION
-from tests.bench.site import CAPTURE, Site, checkpoint, site
+from tests.bench.site import CAPTURE, Site, checkpoint, cpu_seconds, site
 
 SLOT = "bench_recv"
 PER_TRANSACTION = 100
@@ -22,8 +21,9 @@ FINE_SECONDS = 0.002
 
 
 def run(size: Size) -> list[Figure]:
-    """Rows a second, each from the first row that came out to the last."""
+    """Rows a second, each from the first row that came out to the last, and what of a core a row takes."""
     rounds: list[tuple[float, float | None]] = []
+    costs: list[tuple[float, float | None]] = []
     with site() as here:
         _create_slot(here)
         for number in range(size.rounds):
@@ -31,24 +31,31 @@ def run(size: Size) -> list[Figure]:
             end = _flushed(here)
             here.write_one()  # something behind the end, so that the receiver sees that it is there
             checkpoint(here.primary)
-            rates: dict[Callable[[Site, int, str], float], float] = {}
-            for measured in (_captured, _received)[:: 1 if number % 2 == 0 else -1]:
-                rates[measured] = measured(here, size.capture_rows, end)
-            rounds.append((rates[_captured], rates[_received]))
-            say(f"capture, round {number + 1}: {rates[_captured]:,.0f} rows/s beside {rates[_received]:,.0f}")
+            if number % 2 == 0:
+                ours, theirs = _captured(here, size.capture_rows), _received(here, size.capture_rows, end)
+            else:
+                theirs, ours = _received(here, size.capture_rows, end), _captured(here, size.capture_rows)
+            rounds.append((ours.rate, theirs))
+            costs.append((ours.cpu_us, None))
+            say(f"capture, round {number + 1}: {ours.rate:,.0f} rows/s beside {theirs:,.0f}")
     what = f"rows of 650 bytes, transactions of {PER_TRANSACTION}"
-    return [Figure("capture", what, "rows/s", rounds, "pg_recvlogical", "ratio >= 0.9")]
+    return [
+        Figure("capture", what, "rows/s", rounds, "pg_recvlogical", "ratio >= 0.9"),
+        Figure("capture", "processor time of its process", "us/row", costs),
+    ]
 
 
-def _captured(here: Site, rows: int, _end: str) -> float:
+def _captured(here: Site, rows: int) -> Speed:
     """By the topic's end offsets, which count what Kafka has acknowledged."""
     base = here.published()
-    here.start(CAPTURE)
-    first = here.when(lambda: here.published() > base, "the first record")
-    last = here.when(lambda: here.published() >= base + rows, "the last record")
-    here.when(lambda: here.published() > base + rows, "the row behind the end")
+    process = here.start(CAPTURE)
+    first = here.when_published(base + 1)
+    used = cpu_seconds(process)
+    last = here.when_published(base + rows)
+    used = cpu_seconds(process) - used
+    here.when_published(base + rows + 1)  # the row behind the end is nobody's work later
     here.stop(CAPTURE)
-    return rows / (last - first)
+    return Speed(rows, last - first, used)
 
 
 def _received(here: Site, rows: int, end: str) -> float:

@@ -27,6 +27,25 @@ LONG = Size(5, 200_000, 200_000, 60, (500_000, 5_000_000), 1_000_000)
 
 
 @dataclass(frozen=True, slots=True)
+class Speed:
+    """How one stretch of work went. `cpu_seconds` is processor time, which other programs on the machine leave alone."""
+
+    count: int
+    seconds: float
+    cpu_seconds: float
+
+    @property
+    def rate(self) -> float:
+        """A second."""
+        return self.count / self.seconds
+
+    @property
+    def cpu_us(self) -> float:
+        """Microseconds for each."""
+        return self.cpu_seconds / self.count * 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
 class Figure:
     """One line of the table. `rounds` holds what was measured each time, ours first, then what stood beside it."""
 

@@ -7,6 +7,7 @@ last change: that is the one whose transaction `xmin` names on either side.
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import threading
 import time
@@ -32,6 +33,7 @@ WARM_UP = timedelta(seconds=3)
 ROWS_BEFORE = 50_000
 POLL_SECONDS = 0.1
 
+_RATE_REACHED = re.compile(r"^tps = ([0-9.]+)", re.MULTILINE)
 _COMMITTED = f"""
 SELECT id::text, extract(epoch FROM pg_xact_commit_timestamp(xmin))::float8 * 1000 FROM {TABLE}
 WHERE at >= %s AND at < %s
@@ -48,13 +50,13 @@ def run(size: Size) -> list[Figure]:
         here.settle()
         with _listening(here) as received:
             since = datetime.now(UTC) + WARM_UP
-            _write_paced(here, WARM_UP + lasting)
+            rate = _write_paced(here, WARM_UP + lasting)
             here.settle()
         committed = _committed(here.primary, since, since + lasting)
         arrived = _committed(here.ledger, since, since + lasting)
     say(f"latency: {len(committed):,} rows measured")
     return [
-        single("latency", "load, single-row transactions", "rows/s", len(committed) / size.latency_seconds),
+        single("latency", "load: transactions of one row", "1/s", rate, f"{RATE:,}"),
         *_percentiles("commit to record in topic", committed, received, ("<= 5", "<= 25")),
         *_percentiles("commit to commit in target", committed, arrived, ("<= 25", "<= 100")),
     ]
@@ -72,8 +74,8 @@ def _percentiles(
     ]
 
 
-def _write_paced(here: Site, lasting: timedelta) -> None:
-    """Transactions of one row, inserts and updates in turn by chance, at moments by chance around an even rate."""
+def _write_paced(here: Site, lasting: timedelta) -> float:
+    """Transactions of one row, inserts or updates, at moments by chance around an even rate; how many a second."""
     scripts = {"insert.sql": PACED_INSERT, "update.sql": PACED_UPDATE}
     for name, script in scripts.items():
         (here.directory / name).write_text(script)
@@ -84,8 +86,10 @@ def _write_paced(here: Site, lasting: timedelta) -> None:
         here.primary,
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
+    found = _RATE_REACHED.search(done.stdout)
+    if done.returncode or found is None:
         raise RuntimeError(f"pgbench ended with {done.returncode}: {done.stderr}")
+    return float(found[1])
 
 
 @contextmanager

@@ -60,7 +60,7 @@ def _through_backlog(here: Site, rows: int) -> Peaks:
     here.write(rows, PER_TRANSACTION)
     peaks: Peaks = {}
     with _watched({CAPTURE: here.start(CAPTURE)}) as seen:
-        here.when(lambda: here.published() >= base + rows, "the backlog in the topics")
+        here.when_published(base + rows)
     peaks |= seen
     with _watched({APPLY: here.start(APPLY)}) as seen:
         here.settle()

@@ -21,7 +21,7 @@ from daemon.config import Settings, load
 from daemon.embedded.servers import Servers
 from schemas import domain
 from schemas.topics import table_topic
-from tests.bench.clock import when
+from tests.bench.clock import PAUSE_SECONDS, when
 from tests.bench.rows import GRANTS_PRIMARY, GRANTS_TARGET, TABLE, insert
 from tests.command import REPOSITORY
 
@@ -29,6 +29,7 @@ CAPTURE, APPLY = "capture:primary", "apply:empathy_ledger"
 TOPIC = table_topic("primary", *TABLE.split(".", 1))
 SETTINGS = {"track_commit_timestamp": "on"}
 STOP_SECONDS = 20.0
+ASK_KAFKA_SECONDS = 0.04
 
 _COPYING = "SELECT 1 FROM placemat.snapshots WHERE done_at IS NULL"
 _ARRIVED = f"SELECT 1 FROM {TABLE} WHERE id = md5(%s::text)::uuid"
@@ -85,9 +86,15 @@ class Site:
         for worker in list(self.processes):
             self.stop(worker)
 
-    def when(self, condition: Callable[[], object], what: str) -> float:
+    def when(self, condition: Callable[[], object], what: str, *, pause_seconds: float = PAUSE_SECONDS) -> float:
         """See `clock.when`; raises WorkerEnded, with the end of its log, when a worker is gone."""
-        return when(condition, what, alive=self._check_workers)
+        return when(condition, what, alive=self._check_workers, pause_seconds=pause_seconds)
+
+    def when_published(self, count: int) -> float:
+        """The moment at which the table's topic had so many records; seldom asked, because the broker has to answer."""
+        return self.when(
+            lambda: self.published() >= count, f"{count} records in the topic", pause_seconds=ASK_KAFKA_SECONDS
+        )
 
     def write_one(self) -> int:
         """One more row, in a transaction of its own, flushed with all before it; its number."""
@@ -154,6 +161,12 @@ def checkpoint(*dsns: str) -> None:
     for dsn in dsns:
         with psycopg.connect(dsn, autocommit=True) as connection:
             connection.execute("CHECKPOINT")
+
+
+def cpu_seconds(process: psutil.Process) -> float:
+    """Processor time that it has used so far."""
+    times = process.cpu_times()
+    return float(times.user + times.system)
 
 
 def _init(config: Path) -> None:
