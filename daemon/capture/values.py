@@ -147,7 +147,7 @@ def as_text(type_oid: int, value: object) -> str:
     """
     if isinstance(value, list) and type_oid in _ARRAYS:
         return _array_text(_ARRAYS[type_oid], value)
-    if type_oid in (114, 3802):
+    if type_oid in JSON_TYPES:
         return json.dumps(value, ensure_ascii=False)
     if value is None or isinstance(value, list | dict):
         raise ValueError("not a value of that type")
