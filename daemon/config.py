@@ -78,6 +78,9 @@ class Source(Section):
     tables: tuple[TableName, ...] = Field(min_length=1, description="Tables to capture, as schema.table.")
     snapshot: Snapshot = Snapshot()
     flush_interval_seconds: float = Field(0.5, gt=0, description="Longest time before progress is stored and told.")
+    idle_flush_interval_seconds: float = Field(
+        10, gt=0, description="The same where nothing is captured: storing may itself write to the captured server."
+    )
     queue_bytes: int = Field(16 * 1024 * 1024, ge=1_048_576, description="Most bytes on their way to Kafka.")
 
 

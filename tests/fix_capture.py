@@ -335,6 +335,7 @@ def capture_factory(
                         "slot": f"placemat_{uid}",
                         "tables": [f"public.{table}" for table in tables],
                         "flush_interval_seconds": 0.05,
+                        "idle_flush_interval_seconds": 0.1,
                         "snapshot": {"chunk_rows": chunk_rows},
                         **source,
                     }

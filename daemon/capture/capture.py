@@ -32,8 +32,6 @@ from schemas.topics import table_topic, transactions_topic
 READ_SECONDS = 0.05
 BUSY_READ_SECONDS = 0.002
 FRAMES = 500
-IDLE_FLUSH_SECONDS = 10.0
-"""How often an idle position is stored: the state may live on the captured server, and storing it writes WAL there."""
 FORGET_SECONDS = 1.0
 BEAT_SECONDS = 20.0
 
@@ -100,7 +98,7 @@ class Capture:
         )
         self._assembler = Assembler(facts, self._publisher, self._progress, self._visibility)
         self._stored = claim.flush_lsn
-        self._next_idle_store = time.monotonic() + IDLE_FLUSH_SECONDS
+        self._next_idle_store = time.monotonic() + self._config.idle_flush_interval_seconds
         self._confirmed_metric = metrics.CAPTURE_CONFIRMED_LSN.labels(source)
         self._started(claim)
 
@@ -159,7 +157,7 @@ class Capture:
         idle = not acked
         if idle and (flush <= self._stored or now < self._next_idle_store):
             return
-        self._next_idle_store = now + IDLE_FLUSH_SECONDS
+        self._next_idle_store = now + self._config.idle_flush_interval_seconds
         self._state.store(flush, {place: (one.offset, one.position) for place, one in acked.items()})
         self._stored = max(self._stored, flush)
         seams.seam(seams.BEFORE_CONFIRM)

@@ -29,6 +29,7 @@ QUICK: Mapping[str, str] = {
     "PLACEMAT_TARGETS__EMPATHY_LEDGER__SESSION_TIMEOUT_SECONDS": "2",
     "PLACEMAT_SOURCES__PRIMARY__SNAPSHOT__CHUNK_ROWS": "50",
     "PLACEMAT_SOURCES__PRIMARY__FLUSH_INTERVAL_SECONDS": "0.1",
+    "PLACEMAT_SOURCES__PRIMARY__IDLE_FLUSH_INTERVAL_SECONDS": "0.1",
 }
 """Limits shortened, so that nothing has to be waited for."""
 SERVER_SETTINGS: Mapping[str, str] = {"wal_sender_timeout": "3s", "fsync": "off"}

@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 import pytest
 
 from daemon import seams
-from daemon.capture import capture as capture_module
 from daemon.embedded.kafka import KafkaServer
 from daemon.embedded.postgres import PostgresServer
 from daemon.errors import Fenced, Unavailable
@@ -198,10 +197,7 @@ def test_the_flush_position_is_stored_before_it_is_told_and_never_falls(capture:
     assert told[-1] > told[0]
 
 
-def test_an_idle_source_is_confirmed_while_only_unpublished_tables_change(
-    capture: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(capture_module, "IDLE_FLUSH_SECONDS", 0.1)
+def test_an_idle_source_is_confirmed_while_only_unpublished_tables_change(capture: Rig) -> None:
     capture.sql("CREATE TABLE unpublished (id bigint)")
     with capture.start():
         capture.copied()
