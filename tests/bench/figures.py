@@ -28,7 +28,7 @@ LONG = Size(5, 200_000, 200_000, 60, (500_000, 5_000_000), 1_000_000)
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """How one stretch of work went. `cpu_seconds` is processor time, which other programs on the machine leave alone."""
+    """How one stretch of work went. Processor time suffers less than time from other programs on the machine."""
 
     count: int
     seconds: float
