@@ -175,9 +175,10 @@ def test_status_goes_out_while_kafka_stands_still_longer_than_the_servers_time_o
         connected = rig.sql(sender)
         kafka.pause()
         rig.sql("INSERT INTO items SELECT i, 0, repeat(md5(i::text), 30) FROM generate_series(1, 20000) i")
-        [[before]] = rig.sql(reply)
+        [[before, written]] = rig.sql("SELECT reply_time, pg_current_wal_lsn() - '0/0' FROM pg_stat_replication")
         until(lambda: (rig.sql(reply)[0][0] - before).total_seconds() > 4.5, what="replies for twice the time-out")
         assert rig.sql(sender) == connected
+        assert rig.confirmed < written, "confirmed before Kafka has it"
         kafka.resume()
         rig.caught_up()
         assert rig.sql(sender) == connected
