@@ -243,9 +243,7 @@ def test_a_slot_that_the_state_does_not_know_is_not_taken(site: Site) -> None:
 def test_a_slot_that_is_gone_is_not_made_again(site: Site) -> None:
     site.placemat("init")
     site.run_sql(site.primary, f"SELECT pg_drop_replication_slot('{site.slot}')")
-    assert_fault(
-        site.placemat("init"), f"Slot {site.slot} of source {site.source} is missing", "A gap"
-    )
+    assert_fault(site.placemat("init"), f"Slot {site.slot} of source {site.source} is missing", "A gap")
     assert slots(site.primary) == []
 
 
