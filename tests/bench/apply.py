@@ -18,7 +18,7 @@ _WORKER = "SELECT 1 FROM pg_stat_subscription WHERE subname = %s AND pid IS NOT 
 
 
 def run(size: Size) -> list[Figure]:
-    """Events a second, each from the moment its worker is there to the last row in its target, and what of a core it takes.
+    """Events a second, each from the moment its worker is there to its last row; what of a core an event takes.
 
     All of it waits when they start: ours in the topics, PostgreSQL's in the primary's WAL, decoded as it is read.
     """
