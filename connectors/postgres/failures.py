@@ -22,7 +22,7 @@ SUPPRESSED = "02000"
 
 _PASSING = {"40001", "40P01", "55P03", "57014"}
 _GONE = ("08", "53", "57P", "58", "25P03", "25006")
-_REFUSING = ("22", "23", "44", "P0", "428C9")
+_REFUSING = ("21", "22", "23", "44", "54", "P0", "428C9")
 _WHAT = {
     "23502": "a column that must not be null is null",
     "23503": "the row that a foreign key names is missing, or still referred to",

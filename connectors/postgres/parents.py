@@ -20,7 +20,7 @@ SELECT conname, conrelid, confrelid,
        (SELECT array_agg(attname::text ORDER BY place) FROM unnest(confkey) WITH ORDINALITY AS k (number, place)
         JOIN pg_attribute ON attrelid = confrelid AND attnum = number)
 FROM pg_constraint
-WHERE contype = 'f' AND conrelid = ANY (%(oids)s) AND confrelid = ANY (%(oids)s) AND conrelid <> confrelid
+WHERE contype = 'f' AND conrelid = ANY (%(oids)s) AND confrelid = ANY (%(oids)s)
 ORDER BY conname
 """
 
@@ -50,7 +50,7 @@ class ForeignKey:
 
 
 def read_foreign_keys(connection: psycopg.Connection[Any], oids: Mapping[str, int]) -> dict[str, list[ForeignKey]]:
-    """Foreign keys from one routed table to another, by the table that has them."""
+    """Foreign keys between routed tables, those of a table to itself among them, by the table that has them."""
     names = {oid: name for name, oid in oids.items()}
     found: dict[str, list[ForeignKey]] = {name: [] for name in oids}
     for name, child, parent, columns, referenced in connection.execute(_FOREIGN_KEYS, {"oids": list(names)}):

@@ -89,6 +89,11 @@ class Parked:
         values = {"id": entry.id, "event": record.value.decode(), "topic": record.topic}
         self._connection.execute(_QUEUE, {**values, "partition": record.partition, "offset": record.offset})
 
+    def replace(self, entry: Entry, record: Record) -> None:
+        """Let an event wait behind its key, and nothing before it: it says all that there is to say of the row."""
+        self._connection.execute("DELETE FROM placemat.parked_events WHERE parked_id = %s", [entry.id])
+        self.queue(entry, record)
+
     def unpark(self, *keys: Key) -> None:
         """These keys wait no more; their queues go with them."""
         ids = [self.entries.pop(key).id for key in keys]
@@ -120,8 +125,10 @@ class Parked:
         """An operator wants the row to be asked for, now."""
         entry = self.entries[key]
         self._connection.execute(
-            "UPDATE placemat.parked SET attempts = attempts + 1, request = NULL WHERE id = %s", [entry.id]
+            "UPDATE placemat.parked SET attempts = attempts + 1, request = NULL, sqlstate = NULL WHERE id = %s",
+            [entry.id],
         )
+        self.entries[key] = Entry(entry.id, entry.kind, None)
 
     def asked(self) -> list[tuple[Key, Request]]:
         """What operators have asked for."""

@@ -121,7 +121,7 @@ class PostgresSink:
             return
         with self._translated():
             asked = parked.asked()
-            if not asked:
+            if not asked and not writer.due:
                 connection.rollback()
                 return
             self._begin(connection, anew=True)

@@ -192,7 +192,7 @@ def _columns(connection: psycopg.Connection[Any], oid: int) -> dict[str, TargetC
 
 def _order(foreign_keys: Mapping[str, Sequence[ForeignKey]]) -> dict[str, int]:
     """Parents first; where tables refer to each other in a circle there is no order, and events come one by one."""
-    parents = {name: {key.parent for key in keys} for name, keys in foreign_keys.items()}
+    parents = {name: {key.parent for key in keys} - {name} for name, keys in foreign_keys.items()}
     try:
         return {name: at for at, name in enumerate(TopologicalSorter(parents).static_order())}
     except CycleError:

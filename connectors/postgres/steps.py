@@ -9,8 +9,14 @@ from dataclasses import dataclass
 from psycopg.adapt import Dumper
 
 from connectors.postgres import literals
-from connectors.postgres.rows import Net, decode_key
+from connectors.postgres.rows import CannotFold, Net, decode_key
 from connectors.postgres.statements import Catalogue, Statement, TargetTable
+
+TOLD_BY_TEXT = frozenset(
+    {"uuid", "smallint", "integer", "bigint", "text", "character varying", "date", "boolean", "bytea", "oid",
+     "timestamp with time zone", "timestamp without time zone"}
+)  # fmt: skip
+"""Types of which two values are equal only if their texts are."""
 
 GONE = Net("delete", {})
 """Stands for a row of which only the key matters."""
@@ -53,12 +59,21 @@ def groups(catalogue: Catalogue, tables: Mapping[str, Mapping[bytes, Net]]) -> l
     deletes: list[Group] = []
     for name in sorted(tables, key=lambda name: catalogue.tables[name].rank):
         table = catalogue.tables[name]
+        _refuse_look_alikes(table, tables[name])
         groups: defaultdict[tuple[str, tuple[str, ...]], list[tuple[bytes, Net]]] = defaultdict(list)
         for key, net in tables[name].items():
             groups[net.kind, tuple(net.columns)].append((key, net))
         for (kind, sent), rows in groups.items():
             (deletes if kind == "delete" else steps).append((table, kind, sent, rows))
     return steps + deletes[::-1]
+
+
+def _refuse_look_alikes(table: TargetTable, nets: Mapping[bytes, Net]) -> None:
+    """Raises CannotFold where a deleted and a written key may be one to PostgreSQL and not to us, as 1.0 and 1.00."""
+    if len({net.kind == "delete" for net in nets.values()}) == 2 and any(
+        table.columns[name].type not in TOLD_BY_TEXT for name in decode_key(next(iter(nets))) if name in table.columns
+    ):
+        raise CannotFold
 
 
 def step_of(table: TargetTable, kind: str, sent: tuple[str, ...], rows: Sequence[tuple[bytes, Net]]) -> Step:

@@ -6,6 +6,7 @@ refuses a set, the run is halved until the event that is refused stands alone; t
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -22,6 +23,8 @@ from connectors.postgres.statements import Catalogue, TargetTable
 from connectors.postgres.steps import GONE, ArrayLiteral, ArrayLiteralDumper, Step, groups, key_step, step_of
 
 SAVEPOINT = "placemat"
+RETRY_SECONDS = 1.0
+"""How often parked children are tried again while rows of their parents come in."""
 _SUPPRESSED = Refused(SUPPRESSED, "a trigger or rule of the target suppressed the write")
 _PARTIAL = "the target has no such row, and the event holds only a part of it"
 
@@ -41,6 +44,9 @@ class Writer:
         self._parked = parked
         self._held: list[Event] = []
         self._refused: list[Key] = []
+        self._arrived: set[str] = set(catalogue.tables)
+        """Tables of which rows were written since parked children were last tried again; at first, all may have."""
+        self._tried_at = 0.0
 
     def write(self, records: Sequence[Record]) -> None:
         """Write records in order; what needs its successor to be understood is held until the next call."""
@@ -56,10 +62,22 @@ class Writer:
         held, self._held = self._held, []
         self._process(held)
         fresh, self._refused = self._refused, []
-        self._retry([key for key in dict.fromkeys(fresh) if key in self._parked.entries])
+        entries = self._parked.entries
+        self._retry([key for key in dict.fromkeys(fresh) if key in entries and entries[key].kind == "refused"])
+        if self.due:
+            self._parked.unparked |= self._arrived
+            self._arrived = set()
+            self._tried_at = time.monotonic()
         while tables := self._parked.unparked:
             self._parked.unparked = set()
             self._retry(self._children(tables))
+
+    @property
+    def due(self) -> bool:
+        """Whether parked children are to be tried again, because rows of a parent table have come."""
+        if time.monotonic() - self._tried_at < RETRY_SECONDS or not self._parked.entries:
+            return False
+        return bool(self._children(self._arrived))
 
     def forget(self) -> None:
         """The transaction was rolled back."""
@@ -73,6 +91,9 @@ class Writer:
         except Refused as error:
             self._parked.failed(key, error.sqlstate, error.reason)
             return False
+        except CannotFold:
+            self._parked.need(key, _PARTIAL)
+            return True
         if missing:
             self._parked.need(key, _PARTIAL)
         else:
@@ -156,7 +177,10 @@ class Writer:
         change = event.change
         if entry.kind == "refused" and change.op != "r":
             # What is queued is tried again as a whole: this event may be the correction, or the row's end.
-            self._parked.queue(entry, event.record)
+            if change.after is None or change.complete:
+                self._parked.replace(entry, event.record)
+            else:
+                self._parked.queue(entry, event.record)
             self._refused.append(key)
         elif change.after is None or change.complete:
             try:
@@ -315,8 +339,8 @@ class Writer:
         """Keys of the rows whose parent is not there, and the sentence for each."""
         found: dict[bytes, str] = {}
         for foreign_key in table.foreign_keys:
-            if not set(foreign_key.columns) <= set(sent):
-                continue
+            if foreign_key.parent == table.name or not set(foreign_key.columns) <= set(sent):
+                continue  # a parent in the same statement is as good as one that is there
             columns = [table.columns[name] for name in foreign_key.columns]
             values = [
                 ArrayLiteral(literals.column(column.element, [net.columns[name] for _, net in rows]))
@@ -331,6 +355,7 @@ class Writer:
 
     def _missing(self, step: Step, cursor: psycopg.Cursor[Any]) -> list[Key]:
         """Check what a statement did; the keys of which a part came and no row was there."""
+        self._arrived.add(step.table.name)
         if step.kind == "update":
             found = {row[0] for row in cursor.fetchall()}
             return [(step.table.name, key) for at, key in enumerate(step.keys, 1) if at not in found]

@@ -200,7 +200,7 @@ class _Lane:
                 self._stream_part()
                 if not batch.records:
                     return
-            elif batch.records:
+            elif batch.records or batch.ends:
                 self._commit()
             else:
                 self._rest()

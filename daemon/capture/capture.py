@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
+import psycopg
 import structlog
 
 from daemon import seams
@@ -71,7 +72,7 @@ class Capture:
         acked = {place: Acked(*one) for place, one in claim.acked.items()}
         tails = read_tails(settings.kafka, source, published, acked)
         self._progress = Progress()
-        self._visibility = Visibility(reader.snapshot().in_progress)
+        self._visibility = Visibility(reader.unfinished())
         self._publisher = Publisher(
             settings.kafka,
             source,
@@ -98,6 +99,8 @@ class Capture:
         )
         self._assembler = Assembler(facts, self._publisher, self._progress, self._visibility)
         self._stored = claim.flush_lsn
+        self._next_beat = 0.0
+        self._report: Report = lambda _state, _detail: None
         self._next_idle_store = time.monotonic() + self._config.idle_flush_interval_seconds
         self._confirmed_metric = metrics.CAPTURE_CONFIRMED_LSN.labels(source)
         self._started(claim)
@@ -105,7 +108,8 @@ class Capture:
     def run(self, stop: threading.Event, report: Report) -> None:
         """Capture until `stop` is set; then wait a little for Kafka, and confirm what it has."""
         self._stop = stop
-        next_store = next_forget = next_beat = 0.0
+        self._report = report
+        next_store = next_forget = 0.0
         try:
             while not stop.is_set():
                 self._read()
@@ -119,8 +123,8 @@ class Capture:
                     self._forget()
                     for request in self._requests.poll():
                         self._copier.request(request)
-                if now >= next_beat:
-                    next_beat = now + BEAT_SECONDS
+                if now >= self._next_beat:
+                    self._next_beat = now + BEAT_SECONDS
                     self._check_publication()
                     report("running", self._doing())
                 if self._assembler.between_transactions:
@@ -166,16 +170,21 @@ class Capture:
         seams.seam(seams.AFTER_CONFIRM)
 
     def _forget(self) -> None:
-        """Let go of transactions that every later snapshot sees; not while an earlier snapshot is still in use."""
-        if self._visibility.remembered and not self._copier.pending:
-            self._visibility.forget(self._reader.snapshot())
+        """Let go of transactions that every snapshot in use and every later one sees."""
+        if self._visibility.remembered:
+            self._visibility.forget(self._copier.snapshot or self._reader.snapshot())
 
     def _check_publication(self) -> None:
-        slot.check_publication(self._reader, self._source, self._config.publication, self._config.tables)
+        """Not while somebody changes a published table: that is asked again later."""
+        with suppress(psycopg.errors.LockNotAvailable):
+            slot.check_publication(self._reader, self._source, self._config.publication, self._config.tables)
 
     def _while_full(self) -> None:
         if self._stop.is_set():
             raise _AskedToEnd
+        if (now := time.monotonic()) >= self._next_beat:
+            self._next_beat = now + BEAT_SECONDS
+            self._report("waiting", "Kafka does not take records.")
 
     def _key_columns(self, relation: Relation) -> tuple[str, ...]:
         return key_columns(relation, self._reader.table(relation.name).key)

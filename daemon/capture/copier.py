@@ -22,13 +22,14 @@ from daemon.capture.codec import Codec
 from daemon.capture.pgoutput import Cell
 from daemon.capture.reader import Reader, Rows
 from daemon.capture.values import as_text
-from daemon.capture.visibility import Visibility
+from daemon.capture.visibility import Snapshot, Visibility
 from daemon.config import Source
 from daemon.observe import metrics
 from daemon.state.capture import CaptureState
 from schemas.envelope import Row, RowRequest
 
 RETRY_SECONDS = 0.1
+LOCKED_RETRY_SECONDS = 2.0
 TELL_AFTER_SECONDS = 5.0
 MOST_REQUESTS = 100
 """Rows of one table that are read together."""
@@ -84,6 +85,11 @@ class Copier:
         self._copied = metrics.SNAPSHOT_ROWS.labels(source)
 
     @property
+    def snapshot(self) -> Snapshot | None:
+        """The snapshot of the chunk that waits for its mark."""
+        return self._work.rows.snapshot if self._work is not None else None
+
+    @property
     def pending(self) -> bool:
         """A mark is on its way."""
         return self._work is not None
@@ -109,12 +115,16 @@ class Copier:
         """Begin the next chunk if none waits for its mark. Raises OperatorError, and psycopg.OperationalError."""
         if self._work is not None or time.monotonic() < self._not_before:
             return
-        if self._again is not None:
-            self._read_again(*self._again)
-        elif self._requests:
-            self._begin_requested()
-        elif self._todo:
-            self._begin_chunk()
+        try:
+            if self._again is not None:
+                self._read_again(*self._again)
+            elif self._requests:
+                self._begin_requested()
+            elif self._todo:
+                self._begin_chunk()
+        except psycopg.errors.LockNotAvailable:
+            self._not_before = time.monotonic() + LOCKED_RETRY_SECONDS
+            log.info("copy waits for a lock on a table", source=self._source)
 
     def at_mark(self, number: int) -> Publish | None:
         """What to publish where the stream shows mark `number`; None when the mark is of no use any more."""

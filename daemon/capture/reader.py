@@ -47,6 +47,10 @@ class Reader:
                 autocommit=True,
                 connect_timeout=CONNECT_TIMEOUT_SECONDS,
                 application_name=f"placemat copy {source}",
+                keepalives_idle=10,
+                keepalives_interval=5,
+                keepalives_count=3,
+                tcp_user_timeout=30_000,
                 options=SESSION,
             )
         except psycopg.Error as error:
@@ -54,6 +58,8 @@ class Reader:
         self.database = self._connection.info.dbname
         # A mark is waited for in the stream: it need not be on a standby first, and must not wait for one.
         self._connection.execute("SET synchronous_commit = local")
+        # Whoever changes a table may hold it for long; the stream must not wait for that.
+        self._connection.execute("SET lock_timeout = '1s'")
 
     def close(self) -> None:
         self._connection.close()
@@ -76,6 +82,14 @@ class Reader:
         row = self._connection.execute("SELECT pg_current_snapshot()::text").fetchone()
         assert row is not None
         return Snapshot.parse(row[0])
+
+    def unfinished(self) -> frozenset[int]:
+        """Transactions that may be committed in the log and are not visible yet, the newest among them.
+
+        A snapshot lists none above the newest that has ended: so one is ended first.
+        """
+        self._connection.execute("SELECT pg_current_xact_id()")
+        return self.snapshot().in_progress
 
     def chunk(self, table: Table, after: Sequence[str] | None, limit: int) -> Rows:
         """The next rows in key order."""
@@ -114,6 +128,8 @@ class Reader:
         rows: list[list[Cell]] = []
         with self._connection.transaction():
             self._connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            # Before the snapshot: a table that is rewritten meanwhile would look empty to it.
+            self._connection.execute(sql.SQL("LOCK TABLE ONLY {} IN ACCESS SHARE MODE").format(_table(table)))
             snapshot = self.snapshot()
             for statement, values in questions:
                 result = self._connection.pgconn.exec_params(

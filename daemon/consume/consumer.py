@@ -97,6 +97,8 @@ class LaneConsumer:
                 if not bounds[0] <= offset <= bounds[1]:
                     raise self._gap(key, offset)
             self._consumer.assign([TopicPartition(*key, offset) for key, offset in offsets.items()])
+            # librdkafka keeps a partition paused over a new assignment, and whoever paused it is gone.
+            self._consumer.resume([TopicPartition(*key) for key in offsets])
         except KafkaException as error:
             raise self._failed(error.args[0]) from error
 

@@ -129,6 +129,7 @@ class Publisher:
         """Throw away what is still queued."""
         self._producer.purge()
         self._producer.poll(0)
+        self._producer.close()
 
     def _release(self) -> None:
         while self._ends:

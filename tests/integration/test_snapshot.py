@@ -324,3 +324,29 @@ def test_more_keys_than_one_statement_takes_are_read_in_one_snapshot(capture_fac
         assert len(found.rows) == 10_000
     finally:
         reader.close()
+
+
+def test_the_newest_commit_that_nobody_sees_yet_is_known_as_unfinished(standby_less: Rig) -> None:
+    hold(standby_less)
+    thread = update_that_nobody_sees(standby_less)
+    reader = Reader(standby_less.url, "test")
+    try:
+        assert len(reader.unfinished()) == 1
+        release(standby_less)
+        thread.join(20)
+        assert reader.unfinished() == frozenset()
+    finally:
+        reader.close()
+
+
+def test_a_table_that_is_rewritten_while_a_chunk_is_read_does_not_look_empty(capture: Rig) -> None:
+    capture.sql("INSERT INTO items SELECT i FROM generate_series(1, 100) i")
+    reader = Reader(capture.url, "test")
+    table = reader.table("public.items")
+    with psycopg.connect(capture.url) as writer:
+        writer.execute("LOCK TABLE items IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            reader.chunk(table, None, 1_000)
+        writer.execute("ALTER TABLE items ALTER version TYPE numeric")
+    assert len(reader.chunk(table, None, 1_000).rows) == 100
+    reader.close()
