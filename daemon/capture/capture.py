@@ -64,6 +64,8 @@ class Capture:
         self._stop = threading.Event()
         claim = state.claim()
         slot.check(reader, source, self._config.slot, claim, server.system_identifier)
+        timeline_of = slot.timeline_of(server.timeline, server.history)
+        slot.check_history(source, claim, timeline_of)
         self._check_publication()
         topics = {name: Pinned(*pin) for name, pin in claim.topics.items()}
         check_topics(settings.kafka, source, claim.cluster_id, topics)
@@ -90,7 +92,7 @@ class Capture:
             source=source,
             database=reader.database,
             epoch=claim.epoch,
-            timeline_of=slot.timeline_of(server.timeline, server.history),
+            timeline_of=timeline_of,
             partitions={name: pin.partitions for name, pin in published.items()},
             max_record_bytes=settings.kafka.max_record_bytes,
             key_columns=self._key_columns,

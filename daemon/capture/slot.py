@@ -66,6 +66,17 @@ def check(reader: Reader, source: str, slot: str, claim: Claim, system_identifie
         )
 
 
+def check_history(source: str, claim: Claim, timeline_of: Callable[[int], int]) -> None:
+    """Raises OperatorError when something was published that this server never had: it was promoted without it."""
+    for position in sorted(position for _, position in claim.acked.values()):
+        if timeline_of(position.commit_lsn) != position.timeline:
+            raise OperatorError(
+                f"Source {source} was promoted and has no commit {format_lsn(position.commit_lsn)} of timeline"
+                f" {position.timeline}, which was published: targets hold what it lost.",
+                GAP_ADVICE,
+            )
+
+
 def check_publication(reader: Reader, source: str, publication: str, tables: Sequence[str]) -> None:
     """Raises OperatorError when the publication is gone or leaves out a table.
 
