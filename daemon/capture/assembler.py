@@ -10,7 +10,7 @@ import structlog
 
 from daemon import seams
 from daemon.capture import pgoutput
-from daemon.capture.codec import Codec, Head, Record
+from daemon.capture.codec import Codec, Head, Record, without_before
 from daemon.capture.copier import Publish
 from daemon.capture.pgoutput import Relation
 from daemon.capture.reader import MARK_PREFIX
@@ -186,12 +186,17 @@ class Assembler:
     def _place_row(
         self, transaction: _Transaction, codec: Codec, record: Record, head: Head, lsn: int, now_ms: int
     ) -> None:
-        if len(record.key) + len(record.value) > self._stream.max_record_bytes:
+        if self._too_large(record):
+            record = without_before(record)
+        if self._too_large(record):
             self._oversize.inc()
             log.warning("row too large to publish", table=codec.relation.name, bytes=len(record.value))
             record = codec.oversize(record, head, lsn, transaction.ordinal, now_ms)
         partition = partition_of(record.key, self._stream.partitions[codec.topic])
         self._place(transaction, codec.topic, partition, record)
+
+    def _too_large(self, record: Record) -> bool:
+        return len(record.key) + len(record.value) > self._stream.max_record_bytes
 
     def _place(self, transaction: _Transaction, topic: str, partition: int, record: Record) -> None:
         """Count the record, whether it is sent now or was sent before."""

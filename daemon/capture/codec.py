@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+import msgspec
 import orjson
 
 from daemon.capture.pgoutput import UNCHANGED, Cell, Relation
@@ -20,6 +21,18 @@ class Record(NamedTuple):
 
     key: bytes
     value: bytes
+
+
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def without_before(record: Record) -> Record:
+    """The same event with no more of the old row than the key of a deleted one: enough to apply it."""
+    fields = _fields(record.value)
+    deleted = bytes(fields["op"]) == b'"d"'
+    return Record(
+        record.key, msgspec.json.encode({**fields, "before": msgspec.Raw(record.key if deleted else b"null")})
+    )
 
 
 @dataclass(slots=True)
