@@ -44,7 +44,6 @@ def _worker(settings: Settings, kind: str, name: str) -> Worker:
 
         return CaptureWorker(settings, name)
     from connectors.postgres.sink import PostgresSink
-
     from daemon.apply.worker import ApplyWorker
 
     return ApplyWorker(settings, name, PostgresSink)
