@@ -207,7 +207,7 @@ class PostgresSink:
                     "Run: placemat init",
                 ) from error
             raise translated from error
-        except BaseException:
+        except BaseException:  # raised again, once the connection is closed
             self._abandon()
             raise
 

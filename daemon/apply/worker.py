@@ -88,7 +88,7 @@ class ApplyWorker:
                     self._own(consumer, requests, stop, report)
         except Unavailable:
             raise
-        except Exception as error:
+        except Exception as error:  # raised again, as the sentence that it deserves
             stopped = ending(error, self._target_name)
             if stopped is not error:
                 log.error("apply failed", target=self._target_name, error=type(error).__name__)  # noqa: TRY400 the message may hold row values

@@ -97,7 +97,7 @@ def provision(
         }
         try:
             _remember(engine, name, row, topics, ordered)
-        except BaseException:
+        except BaseException:  # raised again: a slot that the state does not know would hold WAL for ever
             connection.execute("SELECT pg_drop_replication_slot(%s)", [source.slot])
             raise
     return Provisioned(True, start, list(wanted))

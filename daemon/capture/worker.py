@@ -72,7 +72,7 @@ class CaptureWorker:
                 slot.refuse_strangers(reader, self._source, config.slot)
                 report("standby", "Another capture reads the slot.")
                 stop.wait(STANDBY_RETRY_SECONDS)
-            except BaseException:
+            except BaseException:  # raised again, once the stream is closed
                 stream.close()
                 raise
             else:

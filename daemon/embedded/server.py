@@ -127,7 +127,7 @@ class Server(ABC):
     def __enter__(self) -> Self:
         try:
             self.start()
-        except BaseException:
+        except BaseException:  # raised again, once nothing is left behind
             self.close()
             raise
         return self

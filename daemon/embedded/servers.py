@@ -70,7 +70,7 @@ class Servers:
             _side_by_side(lambda server: server.start(), self.embedded)
             _create_databases(self.hub, HUB_DATABASES)
             _create_databases(self.ledger, LEDGER_DATABASES)
-        except BaseException:
+        except BaseException:  # raised again, once all are stopped
             self.close()
             raise
 
