@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Annotated
 
@@ -79,34 +79,27 @@ def show(
         typer.echo(f"  {told['op']}  {told['topic']}[{told['partition']}]@{told['offset']}{whole}")
 
 
-@app.command()
-def redrive(
-    ctx: typer.Context,
-    ids: Ids = None,
-    every: Every = False,
-    target: Target = None,
-    dry_run: DryRun = False,
-    wait: Wait = 30,
-    as_json: AsJson = False,
-) -> None:
-    """Ask the worker to apply the events of parked keys again, in order."""
-    with _opened(ctx, target) as letters:
-        _ask(letters, ids, every, "redrive", dry_run, wait, as_json)
+def _verb(request: Request) -> Callable[..., None]:
+    def ask(
+        ctx: typer.Context,
+        ids: Ids = None,
+        every: Every = False,
+        target: Target = None,
+        dry_run: DryRun = False,
+        wait: Wait = 30,
+        as_json: AsJson = False,
+    ) -> None:
+        with _opened(ctx, target) as letters:
+            _ask(letters, ids, every, request, dry_run, wait, as_json)
+
+    return ask
 
 
-@app.command()
-def discard(
-    ctx: typer.Context,
-    ids: Ids = None,
-    every: Every = False,
-    target: Target = None,
-    dry_run: DryRun = False,
-    wait: Wait = 30,
-    as_json: AsJson = False,
-) -> None:
-    """Ask the worker to forget the events of parked keys; the target then differs until the key changes again."""
-    with _opened(ctx, target) as letters:
-        _ask(letters, ids, every, "discard", dry_run, wait, as_json)
+app.command("redrive", help="Ask the worker to apply the events of parked keys again, in order.")(_verb("redrive"))
+app.command(
+    "discard",
+    help="Ask the worker to forget the events of parked keys; the target then differs until the key changes again.",
+)(_verb("discard"))
 
 
 def _opened(ctx: typer.Context, target: str | None) -> AbstractContextManager[DeadLetters]:
