@@ -52,6 +52,7 @@ class Oracle:
 
 def as_input(type_: str, encoded: bytes) -> str:
     """PostgreSQL's input from our JSON, by somebody who knows the type of the column and JSON."""
+    # Not `daemon.capture.values.as_text`: what wrote a value wrongly might read it back just as wrongly.
     value = json.loads(encoded)
     if type_ in ("json", "jsonb"):
         return encoded.decode()
