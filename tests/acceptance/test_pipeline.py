@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from tests.command import REPOSITORY
-from tests.crash.stage import APPLY, CAPTURE, Stage, stage
+from tests.crash.stage import Stage, stage_at_work
 
 LARGE_TRANSACTION = 50_000
 VERY_LARGE_TRANSACTION = 500_000
@@ -23,11 +23,7 @@ VERY_LARGE_TRANSACTION = 500_000
 @pytest.fixture(scope="module")
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """Servers, sample data, and both workers, caught up."""
-    with stage(tmp_path_factory.mktemp("pipeline")) as found:
-        found.init()
-        found.start(CAPTURE)
-        found.start(APPLY)
-        found.settle()
+    with stage_at_work(tmp_path_factory.mktemp("pipeline")) as found:
         yield found
 
 

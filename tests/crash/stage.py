@@ -178,3 +178,14 @@ def stage(directory: Path, settings: Mapping[str, str] | None = None) -> Iterato
             yield found
         finally:
             found.stop()
+
+
+@contextmanager
+def stage_at_work(directory: Path) -> Iterator[Stage]:
+    """A stage with both workers, caught up."""
+    with stage(directory) as found:
+        found.init()
+        found.start(CAPTURE)
+        found.start(APPLY)
+        found.settle()
+        yield found

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.crash.stage import APPLY, CAPTURE, SERVER_SETTINGS, Stage, stage
+from tests.crash.stage import APPLY, CAPTURE, SERVER_SETTINGS, Stage, stage_at_work
 from tests.fix_proxy import Proxy
 from tests.waiting import until
 
@@ -26,11 +26,7 @@ WHERE application_name LIKE 'placemat capture%' AND state = 'streaming'
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """Both workers, caught up; each test leaves it so."""
-    with stage(tmp_path_factory.mktemp("outages")) as found:
-        found.init()
-        found.start(CAPTURE)
-        found.start(APPLY)
-        found.settle()
+    with stage_at_work(tmp_path_factory.mktemp("outages")) as found:
         yield found
 
 
