@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 from psycopg import sql
 
-from daemon.cli.output import say
+from tests.bench.comparison import Comparison
 from tests.bench.figures import Figure, Size, Speed
 from tests.bench.rows import CREATE_TABLE, PUBLICATION, update
 from tests.bench.site import APPLY, CAPTURE, Site, checkpoint, cpu_seconds, site
@@ -22,26 +22,16 @@ def run(size: Size) -> list[Figure]:
 
     All of it waits when they start: ours in the topics, PostgreSQL's in the primary's WAL, decoded as it is read.
     """
-    rounds: list[tuple[float, float | None]] = []
-    costs: list[tuple[float, float | None]] = []
+    what = f"inserts, then updates, transactions of {PER_TRANSACTION}"
+    comparison = Comparison("apply", what, "event", "logical replication", "ratio >= 1.2")
     with site() as here:
         _subscribe(here)
-        for number in range(size.rounds):
-            last = _backlog(here, size.apply_events)
-            checkpoint(here.primary, here.ledger)
-            if number % 2 == 0:
-                ours, seconds = _applied(here, last, size.apply_events), _replicated(here, last)
-            else:
-                seconds, ours = _replicated(here, last), _applied(here, last, size.apply_events)
-            theirs = size.apply_events / seconds
-            rounds.append((ours.rate, theirs))
-            costs.append((ours.cpu_us, None))
-            say(f"apply, round {number + 1}: {ours.rate:,.0f} events/s beside {theirs:,.0f}")
-    what = f"inserts, then updates, transactions of {PER_TRANSACTION}"
-    return [
-        Figure("apply", what, "events/s", rounds, "logical replication", "ratio >= 1.2"),
-        Figure("apply", "processor time of its process", "us/event", costs),
-    ]
+        return comparison.run(
+            size.rounds,
+            lambda: _backlog(here, size.apply_events),
+            lambda last: _applied(here, last, size.apply_events),
+            lambda last: size.apply_events / _replicated(here, last),
+        )
 
 
 def _backlog(here: Site, events: int) -> int:
@@ -55,6 +45,7 @@ def _backlog(here: Site, events: int) -> int:
     here.start(CAPTURE)
     here.when_published(base + 2 * half + 1)
     here.stop(CAPTURE)
+    checkpoint(here.primary, here.ledger)
     return last
 
 

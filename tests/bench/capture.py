@@ -8,9 +8,9 @@ from pathlib import Path
 
 import psycopg
 
-from daemon.cli.output import say
 from daemon.embedded.postgres_install import binaries
 from tests.bench.clock import when
+from tests.bench.comparison import Comparison
 from tests.bench.figures import Figure, Size, Speed
 from tests.bench.rows import PUBLICATION
 from tests.bench.site import CAPTURE, Site, checkpoint, cpu_seconds, site
@@ -22,27 +22,25 @@ FINE_SECONDS = 0.002
 
 def run(size: Size) -> list[Figure]:
     """Rows a second, each from the first row that came out to the last, and what of a core a row takes."""
-    rounds: list[tuple[float, float | None]] = []
-    costs: list[tuple[float, float | None]] = []
+    what = f"rows of 650 bytes, transactions of {PER_TRANSACTION}"
+    comparison = Comparison("capture", what, "row", "pg_recvlogical", "ratio >= 0.9")
     with site() as here:
         _create_slot(here)
-        for number in range(size.rounds):
-            here.write(size.capture_rows, PER_TRANSACTION)
-            end = _flushed(here)
-            here.write_one()  # something behind the end, so that the receiver sees that it is there
-            checkpoint(here.primary)
-            if number % 2 == 0:
-                ours, theirs = _captured(here, size.capture_rows), _received(here, size.capture_rows, end)
-            else:
-                theirs, ours = _received(here, size.capture_rows, end), _captured(here, size.capture_rows)
-            rounds.append((ours.rate, theirs))
-            costs.append((ours.cpu_us, None))
-            say(f"capture, round {number + 1}: {ours.rate:,.0f} rows/s beside {theirs:,.0f}")
-    what = f"rows of 650 bytes, transactions of {PER_TRANSACTION}"
-    return [
-        Figure("capture", what, "rows/s", rounds, "pg_recvlogical", "ratio >= 0.9"),
-        Figure("capture", "processor time of its process", "us/row", costs),
-    ]
+        return comparison.run(
+            size.rounds,
+            lambda: _written(here, size.capture_rows),
+            lambda _: _captured(here, size.capture_rows),
+            lambda end: _received(here, size.capture_rows, end),
+        )
+
+
+def _written(here: Site, rows: int) -> str:
+    """New rows in the primary's WAL; the LSN of their end."""
+    here.write(rows, PER_TRANSACTION)
+    end = _flushed(here)
+    here.write_one()  # something behind the end, so that the receiver sees that it is there
+    checkpoint(here.primary)
+    return end
 
 
 def _captured(here: Site, rows: int) -> Speed:
