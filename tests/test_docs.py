@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from prometheus_client.metrics import MetricWrapperBase
@@ -16,10 +15,12 @@ from typer.main import get_command
 from daemon.cli import app
 from daemon.config import Section
 from daemon.observe import metrics
+from tests.command import REPOSITORY
+from tests.documents import read
 
-ROOT = Path(__file__).parent.parent
+PACKAGES = ("connectors", "daemon", "deploy", "schemas", "tests")
 README, RUNBOOK, CLI, TEMPLATE, COMPOSE, MAKEFILE, CHANGELOG = (
-    (ROOT / name).read_text(encoding="utf-8")
+    read(name)
     for name in (
         "README.md",
         "deploy/runbook.md",
@@ -138,8 +139,25 @@ def test_the_readme_names_every_target_of_the_makefile() -> None:
 
 
 def test_no_lock_file_names_where_packages_come_from() -> None:
-    for lock in ROOT.glob("requirements*.lock"):
+    for lock in REPOSITORY.glob("requirements*.lock"):
         text = lock.read_text(encoding="utf-8")
         assert "://" not in text
         assert "--index" not in text
         assert "--find-links" not in text
+
+
+def test_every_document_that_is_pointed_to_exists() -> None:
+    files = [REPOSITORY / "README.md", *(file for package in PACKAGES for file in (REPOSITORY / package).rglob("*.*"))]
+    pointers = [
+        (file.relative_to(REPOSITORY), name)
+        for file in files
+        if file.suffix in {".md", ".py", ".sql", ".toml"}
+        for name in re.findall(r"[\w./-]*\w\.md\b", file.read_text(encoding="utf-8"))
+    ]
+    assert pointers
+    gone = [
+        (str(file), name)
+        for file, name in pointers
+        if not (REPOSITORY / name).is_file() and not (REPOSITORY / file.parent / name).is_file()
+    ]
+    assert gone == []

@@ -1,4 +1,4 @@
-"""What a verification found, as JSON and as text. `README.md` documents the JSON."""
+"""What a verification found, as JSON and as text. `daemon/cli/README.md` documents the JSON."""
 
 from __future__ import annotations
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from daemon.embedded.demo import Outcome
+from daemon.embedded.latency import Latency
 from daemon.embedded.witness import WitnessReport
 from daemon.reconcile.report import VerifyReport
+from tests.documents import documented_words
 
 COUNTERS = ("lost", "duplicated", "out_of_order", "damaged")
 
@@ -42,3 +46,9 @@ def test_the_json_names_what_it_promises() -> None:
     found = outcome(lost=2, duplicated=1).to_json()
     assert (found["lost"], found["duplicates"], found["mismatches"]) == (2, 1, 0)
     assert {"captured", "applied", "seconds", "latency_ms"} <= set(found)
+
+
+def test_every_field_of_the_json_is_documented() -> None:
+    found = replace(outcome(), latency=Latency(9, 1.0, 2.0)).to_json()
+    for part in (found, found["latency_ms"]):
+        assert part.keys() <= documented_words("demo")

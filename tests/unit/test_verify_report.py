@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
-from importlib import resources
 
 from daemon.reconcile.report import Difference, TableReport, TargetReport, Values, VerifyReport
 from schemas.position import Lsn
+from tests.documents import documented_words
 
 
 def report_of(*tables: TableReport, applying: bool | None = None) -> VerifyReport:
@@ -55,8 +54,7 @@ def test_rows_still_changing_leave_a_report_clean() -> None:
 
 
 def test_every_field_of_the_json_is_documented() -> None:
-    documented = resources.files("daemon.reconcile").joinpath("README.md").read_text().partition("## The JSON")[2]
-    words = set(re.findall(r"\w+", documented))
+    words = documented_words("verify")
     found = report_of(damaged()).to_json()
     (target,) = found["targets"]
     (table,) = target["tables"]
