@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import get_args
 
 from daemon.observe import metrics
@@ -17,10 +18,15 @@ HUNG_AFTER_SECONDS = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where one worker stands. `told_at` is the time of its latest report, in seconds of the monotonic clock."""
+    """Where one worker stands.
+
+    `started_at` is when its present run began. `told_at` is the time of its latest report, in seconds of the
+    monotonic clock.
+    """
 
     state: WorkerState
     detail: str | None
+    started_at: datetime
     told_at: float
     thread: threading.Thread | None = None
 
@@ -37,14 +43,20 @@ class Board:
     def enter(self, name: str, thread: threading.Thread | None) -> None:
         """Note the thread that carries a worker."""
         with self._lock:
-            self._standings[name] = Standing("starting", None, self._clock(), thread)
+            self._standings[name] = Standing("starting", None, datetime.now(UTC), self._clock(), thread)
         self._announce(name, "starting")
 
     def report(self, name: str, state: WorkerState, detail: str | None = None) -> bool:
-        """Note what a worker says of itself, and tell whether it is new; the same again counts as a sign of life."""
+        """Note what a worker says of itself, and tell whether it is new; the same again counts as a sign of life.
+
+        `starting` begins a run.
+        """
         with self._lock:
             before = self._standings[name]
-            self._standings[name] = replace(before, state=state, detail=detail, told_at=self._clock())
+            started_at = datetime.now(UTC) if state == "starting" else before.started_at
+            self._standings[name] = replace(
+                before, state=state, detail=detail, started_at=started_at, told_at=self._clock()
+            )
         is_new = (state, detail) != (before.state, before.detail)
         if is_new:
             self._announce(name, state)

@@ -60,9 +60,10 @@ class Recorder:
         return True
 
     def _write(self) -> None:
-        states = {name: (one.state, one.detail) for name, one in self._board.standings().items()}
+        standings = self._board.standings().items()
+        told = {name: workers.Told(one.state, one.detail, one.started_at) for name, one in standings}
         try:
-            workers.tell(self._engine, self._instance, states)
+            workers.tell(self._engine, self._instance, told)
             self._failing = False
         except SQLAlchemyError as error:
             if not self._failing:

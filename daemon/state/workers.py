@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Literal
 
@@ -32,18 +33,26 @@ class WorkerRow:
     alive: bool
 
 
-def tell(engine: sqlalchemy.Engine, instance: str, states: dict[str, tuple[WorkerState, str | None]]) -> None:
-    """Write the states of a process's workers, and that the process is there."""
-    if not states:
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a worker says of itself. `started_at` is when its present run began, by its own host's clock."""
+
+    state: WorkerState
+    detail: str | None
+    started_at: datetime
+
+
+def tell(engine: sqlalchemy.Engine, instance: str, told: Mapping[str, Told]) -> None:
+    """Write what a process's workers say, by name, and that the process is there."""
+    if not told:
         return
-    rows = [
-        {"name": name, "instance": instance, "state": state, "detail": detail}
-        for name, (state, detail) in states.items()
-    ]
+    rows = [{"name": name, "instance": instance, **asdict(one)} for name, one in told.items()]
     statement = insert(workers)
+    new = statement.excluded
+    # A container that is started again has its host name and process number again: its row is there already.
     statement = statement.on_conflict_do_update(
         index_elements=[workers.c.name, workers.c.instance],
-        set_={"state": statement.excluded.state, "detail": statement.excluded.detail, "seen_at": func.now()},
+        set_={"state": new.state, "detail": new.detail, "started_at": new.started_at, "seen_at": func.now()},
     )
     with engine.begin() as connection:
         connection.execute(statement, rows)

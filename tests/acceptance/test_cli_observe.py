@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -13,8 +14,11 @@ import pytest
 from confluent_kafka import Producer
 
 from daemon import broker
+from daemon.observe.board import Board
+from daemon.observe.recorder import Recorder
 from daemon.state import engine as state
 from daemon.state import workers
+from daemon.state.workers import Told, WorkerState
 from schemas.position import Position
 from schemas.topics import POSITION_HEADER, transactions_topic
 from tests.fix_site import Site
@@ -33,6 +37,10 @@ def producer(ready: Site) -> Iterator[Producer]:
     made = Producer(broker.options(ready.settings.kafka))
     yield made
     assert made.flush(10) == 0
+
+
+def told(state_: WorkerState, detail: str | None = None) -> Told:
+    return Told(state_, detail, datetime.now(UTC))
 
 
 def publish(
@@ -64,9 +72,9 @@ def test_status_shows_what_never_ran_and_what_is_still_to_be_copied(ready: Site)
 
 def test_status_tells_a_worker_that_runs_from_one_whose_process_is_gone(ready: Site) -> None:
     with state.opened(ready.state) as engine:
-        workers.tell(engine, "here:1", {"apply:empathy_ledger": ("running", None)})
-        workers.tell(engine, "there:2", {f"capture:{ready.source}": ("running", None)})
-        workers.tell(engine, "there:3", {f"capture:{ready.source}": ("failed", "The slot is gone.")})
+        workers.tell(engine, "here:1", {"apply:empathy_ledger": told("running")})
+        workers.tell(engine, "there:2", {f"capture:{ready.source}": told("running")})
+        workers.tell(engine, "there:3", {f"capture:{ready.source}": told("failed", "The slot is gone.")})
     ready.run_sql(
         ready.state, "UPDATE placemat.workers SET seen_at = now() - interval '1 minute' WHERE instance = 'there:2'"
     )
@@ -77,11 +85,30 @@ def test_status_tells_a_worker_that_runs_from_one_whose_process_is_gone(ready: S
 
 def test_a_new_process_forgets_what_gone_ones_left_and_keeps_what_others_do(ready: Site) -> None:
     with state.opened(ready.state) as engine:
-        for instance, told in (("a:1", "failed"), ("b:2", "stopped"), ("c:3", "standby"), ("d:4", "running")):
-            workers.tell(engine, instance, {"apply:empathy_ledger": (told, None)})  # type: ignore[dict-item]
+        states: dict[str, WorkerState] = {"a:1": "failed", "b:2": "stopped", "c:3": "standby", "d:4": "running"}
+        for instance, one in states.items():
+            workers.tell(engine, instance, {"apply:empathy_ledger": told(one)})
         ready.run_sql(ready.state, "UPDATE placemat.workers SET seen_at = '-infinity' WHERE instance = 'd:4'")
         workers.forget_gone(engine, ["apply:empathy_ledger"])
         assert [row.instance for row in workers.read(engine)] == ["c:3"]
+
+
+def test_a_process_started_again_under_its_old_name_shows_its_new_start(ready: Site) -> None:
+    """As a container is, which keeps host name and process number."""
+    worker = "apply:empathy_ledger"
+
+    def started_at() -> datetime:
+        [row] = [row for row in ready.placemat("status", "--json").json["workers"] if row["name"] == worker]
+        return datetime.fromisoformat(row["started_at"])
+
+    with state.opened(ready.state) as engine:
+        for _ in range(2):
+            before = datetime.now(UTC)
+            board = Board()
+            board.enter(worker, None)
+            with Recorder(engine, board, [worker]):
+                board.report(worker, "running")
+            assert before <= started_at() <= datetime.now(UTC)
 
 
 def test_status_needs_a_prepared_state(site: Site) -> None:

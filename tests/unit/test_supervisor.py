@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 
@@ -181,6 +182,17 @@ def test_a_dead_thread_and_a_silent_one_are_not_healthy() -> None:
     board.report("apply:silent", "running")
     board.report("apply:dead", "failed", "It said why.")
     assert board.ailing() == []
+
+
+def test_a_worker_that_starts_again_has_a_new_start() -> None:
+    board = Board()
+    board.enter("apply:target", None)
+    first = board.standings()["apply:target"].started_at
+    wait_for(lambda: datetime.now(UTC) > first)
+    board.report("apply:target", "waiting", "the target does not answer")
+    assert board.standings()["apply:target"].started_at == first
+    board.report("apply:target", "starting")
+    assert board.standings()["apply:target"].started_at > first
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
