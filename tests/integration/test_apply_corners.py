@@ -9,7 +9,7 @@ import pytest
 from connectors.contract import Destination, Progress, Routing
 from connectors.postgres.sink import PostgresSink
 from tests.fix_servers import Kafka
-from tests.integration.apply_stream import Change, World, delete, insert, move, oversize, read, running, update
+from tests.integration.apply_stream import Change, World, delete, insert, oversize, read, running, update
 from tests.waiting import until
 
 DDL = """
@@ -56,13 +56,6 @@ def node(id_: int, parent: int | None = None, amount: int = 1) -> dict[str, obje
 
 def waiting(world: World) -> list[tuple[str, str]]:
     return [(key.key, key.kind) for key in world.parked()]
-
-
-def test_a_key_that_was_refused_and_then_moved_in_one_transaction_waits_at_both_ends(world: World, lane: Lane) -> None:
-    lane.apply(insert(TREE, node(1)))
-    lane.apply(update(TREE, node(1, None, -5)), move(TREE, {"id": 1}, node(2, None, 7)))
-    assert waiting(world) == [('{"id":1}', "needs_full_row"), ('{"id":2}', "needs_full_row")]
-    assert {key.key for key in lane.sink.wanted()} == {b'{"id":1}', b'{"id":2}'}
 
 
 def test_a_key_that_was_refused_and_then_too_large_waits(world: World, lane: Lane) -> None:

@@ -7,15 +7,11 @@ from threading import Event, Thread
 
 import psycopg
 import pytest
-from prometheus_client import REGISTRY
 
 from connectors.contract import Destination, Progress, Routing, Taken
 from connectors.postgres import bookkeeping
 from connectors.postgres.sink import PostgresSink
-from daemon import wiring
 from daemon.errors import Fenced, OperatorError, Unavailable
-from daemon.observe.measure import TargetMeasure
-from daemon.observe.topic_log import TopicLog
 from schemas.position import Position
 from schemas.topics import table_topic
 from tests.fix_servers import Kafka
@@ -135,23 +131,6 @@ def test_a_worker_killed_before_the_target_commit_loses_nothing(world: World, mo
     with running(world):
         world.applied_through()
     assert world.rows("SELECT op, count(*) FROM log GROUP BY op") == [("INSERT", 20)]
-
-
-def test_late_records_of_a_frozen_capture_are_dropped_counted_and_taken(world: World) -> None:
-    world.stream.transaction(*[insert(ITEMS, item(n)) for n in range(20)])
-    with running(world):
-        world.applied_through()
-        again = world.stream.resend()
-        world.stream.transaction(update(ITEMS, item(1, 5)))
-        again += world.stream.resend()
-        world.applied_through()
-        with TopicLog(world.settings.kafka) as log:
-            progress = wiring.progress_reader(world.settings, world.target)
-            measure = TargetMeasure(world.settings, world.target, log, progress)
-            until(lambda: measure().records == 0, what="offsets over what was dropped")
-            progress.close()
-    assert REGISTRY.get_sample_value("placemat_late_records_total", {"target": world.target}) == again
-    assert world.rows("SELECT op, count(*) FROM log GROUP BY op ORDER BY op") == [("INSERT", 20), ("UPDATE", 1)]
 
 
 def test_a_second_worker_stands_by_and_takes_over(world: World) -> None:

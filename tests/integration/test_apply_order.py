@@ -54,18 +54,6 @@ def test_two_rows_swap_a_unique_value(world: World) -> None:
     assert world.parked() == []
 
 
-def test_a_truncate_between_writes_empties_only_what_came_before(world: World) -> None:
-    world.stream.transaction(insert(PARENTS, parent(1)), insert(CHILDREN, {"id": 1, "parent_id": 1}))
-    world.stream.transaction(
-        insert(PARENTS, parent(2)), truncate(PARENTS, CHILDREN), insert(PARENTS, parent(3)),
-        insert(CHILDREN, {"id": 3, "parent_id": 3}),
-    )  # fmt: skip
-    with running(world):
-        world.applied_through()
-    assert world.rows("SELECT id FROM parents") == [(3,)]
-    assert world.rows("SELECT id FROM children") == [(3,)]
-
-
 def test_a_truncate_of_a_table_that_others_refer_to_is_a_delete(world: World) -> None:
     world.stream.transaction(insert(PARENTS, parent(1)))
     world.stream.transaction(truncate(PARENTS))

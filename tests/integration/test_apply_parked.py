@@ -12,14 +12,11 @@ from schemas.topics import requests_topic
 from tests.fix_servers import Kafka
 from tests.integration.apply_stream import (
     World,
-    absent,
     delete,
     insert,
-    move,
     oversize,
     read,
     running,
-    truncate,
     update,
 )
 from tests.waiting import until
@@ -135,44 +132,11 @@ def test_a_part_of_a_missing_row_is_parked_asked_for_and_answered(kafka_server: 
     assert applied.rows("SELECT amount, body FROM parents") == [(5, "b")]
 
 
-def test_a_key_that_is_gone_is_answered_too(applied: World) -> None:
-    send(applied, update(PARENTS, {"id": 1, "amount": 5}, ["body"]))
-    applied.stream.transaction(absent(PARENTS, {"id": 1}), kind="snapshot")
-    applied.applied_through()
-    assert applied.parked() == []
-
-
 @pytest.mark.parametrize("later", [update(PARENTS, row(1, 9)), delete(PARENTS, {"id": 1})], ids=["whole", "delete"])
 def test_a_whole_row_or_a_delete_resolves_a_needed_row_at_once(applied: World, later: object) -> None:
     send(applied, update(PARENTS, {"id": 1, "amount": 5}, ["body"]))
     send(applied, later)
     assert applied.parked() == []
-
-
-def test_a_key_change_of_a_parked_row_needs_both_ends_whole(applied: World) -> None:
-    send(applied, insert(PARENTS, row(1, -1)))
-    send(applied, move(PARENTS, {"id": 1}, row(2, -1)))
-    assert {(key.key, key.kind, key.events) for key in applied.parked()} == {
-        ('{"id":1}', "needs_full_row", 0),
-        ('{"id":2}', "needs_full_row", 0),
-    }
-
-
-def test_a_refused_key_change_needs_both_ends_whole(applied: World) -> None:
-    send(applied, insert(PARENTS, row(1)))
-    send(applied, move(PARENTS, {"id": 1}, row(2, -1)))
-    assert {key.kind for key in applied.parked()} == {"needs_full_row"}
-    applied.stream.transaction(absent(PARENTS, {"id": 1}), read(PARENTS, row(2, 2)), kind="snapshot")
-    applied.applied_through()
-    assert applied.rows("SELECT id FROM parents") == [(2,)]
-    assert applied.parked() == []
-
-
-def test_a_truncate_clears_the_parked_keys_of_its_table(applied: World) -> None:
-    send(applied, insert(PARENTS, row(1, -1)), insert(PARENTS, row(2)))
-    send(applied, truncate(PARENTS, CHILDREN))
-    assert applied.parked() == []
-    assert applied.rows("SELECT id FROM parents") == []
 
 
 def test_a_row_too_large_to_publish_is_parked_until_it_comes_whole(applied: World) -> None:
