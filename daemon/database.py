@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import psycopg
@@ -9,6 +10,8 @@ import psycopg
 from daemon.errors import OperatorError
 
 CONNECT_TIMEOUT_SECONDS = 5
+# Where a password holds an @, its end is taken for a part of the host; with other characters for the port.
+_MISREAD = re.compile(r"""(resolve host '|server at "|on socket ")[^'"]*@|for connection option "port""")
 
 
 def connect(url: str, what: str, setting: str, *, autocommit: bool = True) -> psycopg.Connection[Any]:
@@ -27,11 +30,11 @@ def connect(url: str, what: str, setting: str, *, autocommit: bool = True) -> ps
 def unreachable(error: psycopg.Error, what: str, setting: str) -> OperatorError:
     """The sentence for a database that cannot be used."""
     variable = f"PLACEMAT_{setting.upper().replace('.', '__')}"
-    if isinstance(error, psycopg.ProgrammingError) and error.sqlstate is None:
-        # libpq repeats what it could not read, with the password in it.
+    if _is_misread(error):
         return OperatorError(
             f"{what} cannot be reached: {setting} is not a PostgreSQL URL.",
-            f"Write it as postgresql://user:password@host:5432/database (variable {variable}).",
+            f"Write it as postgresql://user:password@host:5432/database (variable {variable}), with characters such as"
+            " @ : / # % in the password percent-encoded (%40 for @).",
             exit_code=2,
         )
     return OperatorError(
@@ -41,6 +44,15 @@ def unreachable(error: psycopg.Error, what: str, setting: str) -> OperatorError:
 
 
 def reason(error: BaseException) -> str:
-    """An error's first line, as the end of a sentence."""
+    """An error's first line, as the end of a sentence, and nothing of a URL that could not be read."""
+    if _is_misread(error):
+        return "its URL is not a PostgreSQL URL"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     return lines[0].removeprefix("connection failed: ").rstrip(".:")
+
+
+def _is_misread(error: BaseException) -> bool:
+    """Whether libpq could not read a URL as it was meant: what it then repeats may hold the password, or a part."""
+    if not isinstance(error, psycopg.Error) or error.sqlstate is not None:
+        return False
+    return isinstance(error, psycopg.ProgrammingError) or _MISREAD.search(str(error)) is not None

@@ -10,6 +10,7 @@ from pathlib import Path
 import platformdirs
 import psycopg
 
+from daemon.database import reason
 from daemon.embedded import running
 from daemon.embedded.running import Running
 from daemon.embedded.servers import DATABASES, Servers
@@ -75,14 +76,20 @@ def dev_sql(name: str, statement: str) -> SqlResult:
             "Neither a demo nor the dev servers are running.", "Start one of them: placemat demo, or placemat dev up"
         )
     try:
-        with psycopg.connect(entry.dsns[name], autocommit=True, connect_timeout=10) as connection:
-            return _last_result(connection.execute(statement.encode()))
-    except psycopg.OperationalError as error:
-        raise OperatorError(
-            f"{name} does not answer: {_first_line(error)}.", "Look whether it was stopped: placemat status"
-        ) from error
+        connection = psycopg.connect(entry.dsns[name], autocommit=True, connect_timeout=10)
     except psycopg.Error as error:
-        raise OperatorError(f"{name} refuses the statement: {_first_line(error)}.", "Correct the statement.") from error
+        raise _silent(name, error) from None
+    with connection:
+        try:
+            return _last_result(connection.execute(statement.encode()))
+        except psycopg.OperationalError as error:
+            raise _silent(name, error) from error
+        except psycopg.Error as error:
+            raise OperatorError(f"{name} refuses the statement: {reason(error)}.", "Correct the statement.") from error
+
+
+def _silent(name: str, error: psycopg.Error) -> OperatorError:
+    return OperatorError(f"{name} does not answer: {reason(error)}.", "Look whether it was stopped: placemat status")
 
 
 def _last_result(cursor: psycopg.Cursor[tuple[object, ...]]) -> SqlResult:
@@ -92,7 +99,3 @@ def _last_result(cursor: psycopg.Cursor[tuple[object, ...]]) -> SqlResult:
     if cursor.description is None:
         return SqlResult((), (), status)
     return SqlResult([column.name for column in cursor.description], cursor.fetchall(), status)
-
-
-def _first_line(error: psycopg.Error) -> str:
-    return (str(error).strip().splitlines() or ["no reason given"])[0].rstrip(".")

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import psycopg
 from psycopg import sql
 
+from daemon.database import unreachable
 from daemon.errors import OperatorError
 
 CONNECT_SECONDS = 10
@@ -63,7 +64,7 @@ class Side:
 def opened(kind: Literal["source", "target"], name: str, url: str) -> Iterator[Side]:
     """Connect for the length of a comparison.
 
-    Raises OperatorError when there is no connection to be had.
+    Raises OperatorError when there is no connection to be had, with exit code 2 when the URL is none.
     """
     try:
         connection = psycopg.connect(
@@ -74,10 +75,7 @@ def opened(kind: Literal["source", "target"], name: str, url: str) -> Iterator[S
             prepare_threshold=None,
         )
     except psycopg.Error as error:
-        raise OperatorError(
-            f"The {kind} {name} cannot be connected to: {first_line(error)}.",
-            f"Check {kind}s.{name}.url in the configuration, and that the database runs.",
-        ) from error
+        raise unreachable(error, f"The {kind} {name}", f"{kind}s.{name}.url") from None
     with connection:
         connection.execute(SESSION)
         yield Side(kind, name, connection)

@@ -31,7 +31,8 @@ def verify(
     With `sample`, that many random keys of each side instead of every row. A row that differs counts only once the
     target has applied what the source had; `stall_seconds` without any progress there end that wait for good.
 
-    Raises OperatorError: exit code 2 for a table without a route, 1 for what cannot be connected to, read or matched.
+    Raises OperatorError: exit code 2 for a table without a route or a URL that is none, 1 for what cannot be reached,
+    read or matched.
     """
     started = time.monotonic()
     reports = []

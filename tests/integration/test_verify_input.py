@@ -80,7 +80,7 @@ def test_a_server_that_does_not_answer_is_named_without_its_password(pair: Pair,
         pair.target,
     )
     error = refusal(broken)
-    assert str(error).startswith(f"The {side} {'primary' if side == 'source' else 'empathy_ledger'} cannot be conn")
+    assert str(error).startswith(f"The {side} {'primary' if side == 'source' else 'empathy_ledger'} cannot be reached")
     assert "secret-word" not in str(error) + error.try_
 
 
@@ -109,5 +109,5 @@ def test_a_url_that_is_none_is_refused(pair: Pair) -> None:
     settings = pair.settings("notes")
     source = settings.sources["primary"].model_copy(update={"url": SecretStr("no url at all")})
     broken = settings.model_copy(update={"sources": {"primary": source}})
-    with pytest.raises(OperatorError, match="The source primary cannot be connected to"):
+    with pytest.raises(OperatorError, match=r"The source primary cannot be reached: sources\.primary\.url is not a"):
         verify(broken, [], sample=None)
