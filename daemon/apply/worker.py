@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections import Counter
+from typing import assert_never
 
 import msgspec
 import pybreaker
@@ -17,7 +18,7 @@ from connectors.contract import Destination, Partition, Progress, Record, Routin
 from daemon.apply.policy import Action, decide, ending
 from daemon.apply.requests import RowRequests
 from daemon.config import Settings
-from daemon.consume.consumer import LaneConsumer
+from daemon.consume.consumer import KafkaUnavailable, LaneConsumer
 from daemon.consume.merge import Batch, Limits, Merge
 from daemon.errors import GAP_ADVICE, OperatorError, Unavailable
 from daemon.observe import metrics
@@ -107,7 +108,7 @@ class ApplyWorker:
             consumer.poll(1, POLL_SECONDS)
 
     def _own(self, consumer: LaneConsumer, requests: RowRequests, stop: threading.Event, report: Report) -> None:
-        """One stretch of work, from the stored offsets until it ends or the target goes away."""
+        """One stretch of work, from the stored offsets until it ends, or the target or Kafka goes away."""
         try:
             stored = self._breaker.call(self._sink.claim)
             lane = _Lane(self, consumer, requests, stored)
@@ -118,7 +119,7 @@ class ApplyWorker:
         except pybreaker.CircuitBreakerError:
             self._wait(consumer, stop, report, "the target does not answer")
         except (Unavailable, TryAgain) as error:
-            log.warning("target is unavailable", target=self._target_name, error=str(error))
+            log.warning(_hindrance(error), target=self._target_name, error=str(error))
             self._sink.close()
             self._wait(consumer, stop, report, str(error))
         finally:
@@ -131,6 +132,18 @@ class ApplyWorker:
         until = time.monotonic() + PROBE_SECONDS
         while not stop.is_set() and time.monotonic() < until:
             consumer.poll(1, POLL_SECONDS)
+
+
+def _hindrance(error: Unavailable | TryAgain) -> str:
+    match error:
+        case KafkaUnavailable():
+            return "kafka is unavailable"
+        case Unavailable():
+            return "target is unavailable"
+        case TryAgain():
+            return "target is busy"
+        case _:
+            assert_never(error)
 
 
 class _Lane:

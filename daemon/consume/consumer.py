@@ -28,14 +28,18 @@ _UNKNOWN = frozenset({KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION, 
 _REFUSED = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED})
 
 
+class KafkaUnavailable(Unavailable):
+    """Kafka does not answer now, whatever the target does."""
+
+
 def group_of(target: str) -> str:
     """Name of a target's consumer group."""
     return f"placemat.{target}"
 
 
 class LaneConsumer:
-    """A member of the target's group. Every method raises Unavailable when Kafka fails, and Fenced when another
-    member with the same instance name has come.
+    """A member of the target's group. Every method raises KafkaUnavailable when Kafka fails, and Fenced when
+    another member with the same instance name has come.
 
     `buffer_bytes` bounds what librdkafka reads ahead; `instance` names this worker among those of its target and is
     the same after a restart, so that it gets its place back at once.
@@ -78,7 +82,7 @@ class LaneConsumer:
         try:
             known = self._consumer.list_topics(timeout=REQUEST_SECONDS).topics
         except KafkaException as error:
-            raise Unavailable("kafka does not answer") from error
+            raise KafkaUnavailable("kafka does not answer") from error
         for topic in topics:
             if topic not in known or known[topic].error is not None:
                 raise OperatorError(f"Kafka has no topic {topic}.", "Run: placemat init")
@@ -93,7 +97,7 @@ class LaneConsumer:
             for key, offset in offsets.items():
                 bounds = self._consumer.get_watermark_offsets(TopicPartition(*key), timeout=REQUEST_SECONDS)
                 if bounds is None:
-                    raise Unavailable("kafka does not answer")
+                    raise KafkaUnavailable("kafka does not answer")
                 if not bounds[0] <= offset <= bounds[1]:
                     raise self._gap(key, offset)
             self._consumer.assign([TopicPartition(*key, offset) for key, offset in offsets.items()])
@@ -161,7 +165,7 @@ class LaneConsumer:
                 f"Kafka does not let target {self._target} read its topics.",
                 f"Allow it to read the topics and to use group {group_of(self._target)}.",
             )
-        return Unavailable(f"kafka failed ({error.name()})")
+        return KafkaUnavailable(f"kafka failed ({error.name()})")
 
     def _gap(self, key: Partition, offset: int | None) -> OperatorError:
         return OperatorError(

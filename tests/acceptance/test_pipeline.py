@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -14,7 +15,8 @@ import psycopg
 import pytest
 
 from tests.command import REPOSITORY
-from tests.crash.stage import Stage, stage_at_work
+from tests.crash.stage import APPLY, Stage, stage_at_work
+from tests.waiting import until
 
 LARGE_TRANSACTION = 50_000
 VERY_LARGE_TRANSACTION = 500_000
@@ -208,3 +210,32 @@ def test_after_all_this_nothing_is_lost_repeated_or_out_of_order(pipeline: Stage
     pipeline.settle()
     assert pipeline.parked() == []
     assert pipeline.count().ok
+
+
+def test_the_log_names_what_is_away(
+    pipeline: Stage, primary: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kafka, ledger, _ = pipeline.servers.embedded
+    # So long that the worker keeps its place in the group while Kafka is away.
+    monkeypatch.setitem(pipeline.environment, "PLACEMAT_TARGETS__EMPATHY_LEDGER__SESSION_TIMEOUT_SECONDS", "60")
+    pipeline.kill(APPLY)
+    log = pipeline.log(APPLY)
+    old = log.stat().st_size
+
+    def away() -> list[str]:
+        return re.findall(r'"event": ?"(\w+ is unavailable)"', log.read_bytes()[old:].decode())
+
+    pipeline.start(APPLY)
+    pipeline.settle()
+    assert away() == []
+    ledger.stop()
+    primary.execute("UPDATE projects SET name = name")
+    until(away, what="a word about the target")
+    kafka.stop()
+    assert set(away()) == {"target is unavailable"}
+    ledger.start()
+    until(lambda: away()[-1] == "kafka is unavailable", 30, what="a word about Kafka")
+    pipeline.kill(APPLY)
+    kafka.start()
+    pipeline.start(APPLY)
+    pipeline.settle()

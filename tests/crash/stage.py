@@ -69,13 +69,17 @@ class Stage:
     def start(self, worker: str, *, seam: str | None = None) -> subprocess.Popen[bytes]:
         """Run one worker in a process of its own; it kills itself at `seam` if one is given."""
         extra = {"PLACEMAT_SEAM": seam} if seam else {}
-        with (self.logs / f"{worker.replace(':', '-')}.log").open("ab") as log:
+        with self.log(worker).open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "daemon", "--config", self.config, "run", worker],
                 cwd=REPOSITORY, env={**os.environ, **self.environment, **extra}, stdout=log, stderr=log,
             )  # fmt: skip
         self.processes[worker] = process
         return process
+
+    def log(self, worker: str) -> Path:
+        """What all processes of a worker have written, one JSON object a line."""
+        return self.logs / f"{worker.replace(':', '-')}.log"
 
     def kill(self, worker: str) -> None:
         """SIGKILL, also when it is frozen or dead already."""
