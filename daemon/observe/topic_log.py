@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 import orjson
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from daemon import broker
 from daemon.config import Kafka
@@ -25,6 +25,7 @@ class TopicLog:
 
     def __init__(self, kafka: Kafka) -> None:
         """Raises OperatorError when Kafka cannot be reached."""
+        self._kafka = kafka
         self._admin = broker.reach(kafka)
         self._consumer = Consumer(
             {
@@ -73,12 +74,15 @@ class TopicLog:
 
     def committed(self, group: str, partitions: Collection[Partition]) -> dict[Partition, int]:
         """What a group has committed, for the partitions where it has."""
-        asked = ConsumerGroupTopicPartitions(group, [TopicPartition(*partition) for partition in partitions])
+        # Not by the admin client: librdkafka 2.16 aborts the process when Kafka comes back while that is being asked.
+        consumer = Consumer({**broker.options(self._kafka), "group.id": group}, logger=broker.SILENT)
         try:
-            futures = self._admin.list_consumer_group_offsets([asked], request_timeout=REQUEST_SECONDS)
-            found = futures[group].result().topic_partitions
+            places = [TopicPartition(*partition) for partition in partitions]
+            found = consumer.committed(places, timeout=REQUEST_SECONDS)
         except KafkaException as error:
             raise unavailable(error) from error
+        finally:
+            consumer.close()
         return {(one.topic, one.partition): one.offset for one in found if one.offset >= 0}
 
     def transaction_ends(self, topic: str, start: int, stop: int) -> Iterator[tuple[int, TransactionEnd]]:

@@ -235,7 +235,6 @@ def test_the_log_names_what_is_away(
     assert set(away()) == {"target is unavailable"}
     ledger.start()
     until(lambda: away()[-1] == "kafka is unavailable", 30, what="a word about Kafka")
-    pipeline.kill(APPLY)
     kafka.start()
-    pipeline.start(APPLY)
     pipeline.settle()
+    assert pipeline.processes[APPLY].poll() is None
