@@ -23,6 +23,7 @@ from tests.fix_site import PASSWORD, Site
 from tests.waiting import until
 
 WRITTEN = 5_000
+IDLE_SECONDS = 60
 
 
 class Daemon:
@@ -215,6 +216,24 @@ def test_lag_says_exactly_what_waits_for_a_target_that_is_away(stoppable: tuple[
         assert _lag(site) == {"records": 0, "seconds": 0.0, "bytes": 0, "parked": 0, "known_from": "target"}
     until(lambda: daemon.metric("placemat_lag_records", target="empathy_ledger") == 0, what="no lag in the metrics")
     assert daemon.metric("placemat_lag_seconds", target="empathy_ledger") == 0
+    daemon.terminate()
+
+
+@pytest.mark.long
+def test_lag_stays_at_nothing_while_nothing_happens(ready: Site) -> None:
+    daemon = Daemon(ready)
+    daemon.wait_ready()
+    ready.run_sql(ready.primary, "INSERT INTO workspaces (name, slug) VALUES ('First', 'first')")
+    until(lambda: _count(ready.ledger) == 1, 30, what="the first row in the target")
+    until(lambda: _lag(ready)["records"] == 0, what="no lag")
+    until(lambda: daemon.metric("placemat_lag_records", target="empathy_ledger") == 0, what="no lag in the metrics")
+    follow = ready.spawn("lag", "--follow", "--interval", "1", "--json")
+    assert follow.stdout is not None
+    started = time.monotonic()
+    nothing = {"records": 0, "seconds": 0.0, "bytes": 0, "parked": 0, "known_from": "target"}
+    while time.monotonic() - started < IDLE_SECONDS:
+        assert json.loads(follow.stdout.readline())["targets"]["empathy_ledger"] == nothing
+        assert daemon.metric("placemat_lag_records", target="empathy_ledger") == 0
     daemon.terminate()
 
 
