@@ -81,6 +81,12 @@ class Stage:
         """What all processes of a worker have written, one JSON object a line."""
         return self.logs / f"{worker.replace(':', '-')}.log"
 
+    def start_dead(self) -> None:
+        """Start those of the two workers that do not run."""
+        for worker in (CAPTURE, APPLY):
+            if worker not in self.processes:
+                self.start(worker)
+
     def kill(self, worker: str) -> None:
         """SIGKILL, also when it is frozen or dead already."""
         process = self.processes.pop(worker)
@@ -115,12 +121,17 @@ class Stage:
         assert row is not None
         return int(row[0])
 
-    def settle(self, seconds: float = SETTLE_SECONDS) -> None:
-        """Wait until all that is committed now has been applied, and the initial copy is done."""
+    def mark(self) -> int:
+        """Commit something in the primary that every target passes; its place in the log."""
         with psycopg.connect(self.primary, autocommit=True) as primary:
             row = primary.execute(_MARK).fetchone()
         assert row is not None
-        until(lambda: self.copied() and self.applied() >= row[0], seconds, what="all changes applied")
+        return int(row[0])
+
+    def settle(self, seconds: float = SETTLE_SECONDS) -> None:
+        """Wait until all that is committed now has been applied, and the initial copy is done."""
+        place = self.mark()
+        until(lambda: self.copied() and self.applied() >= place, seconds, what="all changes applied")
 
     def applied(self) -> int:
         """Commit LSN through which the target is applied."""
@@ -172,11 +183,11 @@ class Stage:
 
 
 @contextmanager
-def stage(directory: Path, settings: Mapping[str, str] | None = None) -> Iterator[Stage]:
-    """Servers with the domain's sample data and the witness; `init` has not been run."""
+def stage(directory: Path, settings: Mapping[str, str] | None = None, *, sample: bool = True) -> Iterator[Stage]:
+    """Servers with the domain's tables, sample data in them, and the witness; `init` has not been run."""
     with Servers(settings={**SERVER_SETTINGS, **(settings or {})}) as servers:
         config = directory / "placemat.toml"
-        demo_site.install(servers, config, sample=True)
+        demo_site.install(servers, config, sample=sample)
         found = Stage(servers, config, directory)
         try:
             yield found
