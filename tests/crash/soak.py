@@ -50,6 +50,8 @@ def main(arguments: Sequence[str]) -> int:
             with psycopg.connect(found.primary) as primary:
                 load_tate(primary, given.data)
         found.init()
+        found.start_dead()
+        found.settle(SETTLE_SECONDS)
         kills = soak(found, given.seed, given.minutes * 60)
         say("The load has ended; the target catches up.")
         found.settle(SETTLE_SECONDS)
@@ -67,7 +69,6 @@ def soak(found: Stage, seed: int, seconds: float) -> list[Kill]:
     end = time.monotonic() + seconds
     told = time.monotonic()
     with found.load(seed, rate=RATE):
-        found.start_dead()
         while time.monotonic() < end:
             copy_again(found)
             with suppress(NothingInFlight):
