@@ -28,7 +28,8 @@ def produce(server: KafkaServer, topic: str, values: list[bytes]) -> None:
     admin = AdminClient({"bootstrap.servers": server.bootstrap_servers})
     config = {"max.message.bytes": str(16 * MIB + 65_536)}
     admin.create_topics([NewTopic(topic, 1, 1, config=config)])[topic].result(10)
-    producer = Producer({"bootstrap.servers": server.bootstrap_servers, "message.max.bytes": 17 * MIB, "acks": "all"})
+    options = {"bootstrap.servers": server.bootstrap_servers, "enable.idempotence": True}
+    producer = Producer({**options, "message.max.bytes": 17 * MIB})
     for value in values:
         producer.produce(topic, value)
     assert producer.flush(20) == 0
