@@ -112,3 +112,73 @@ class SinkType(Protocol):
     """What makes a sink. Nothing is connected before `claim`."""
 
     def __call__(self, destination: Destination) -> Sink: ...
+
+
+class Expected(NamedTuple):
+    """What a source's topics say of one key: an envelope with the columns that are known; None: there is no row."""
+
+    key: bytes
+    content: bytes | None
+
+
+FindingKind = Literal["missing", "differs", "extra", "incomplete", "too_large", "parked"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A key whose row is not as expected.
+
+    `missing`: there is no row; `differs`: in `fields`; `extra`: there should be none; `incomplete`: there is no row,
+    and only a part of it is known; `too_large`: it was never published; `parked`: it waits, and is none of ours.
+    """
+
+    key: bytes
+    kind: FindingKind
+    fields: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A row that the target does not take, and why."""
+
+    key: bytes
+    reason: str
+
+
+class ReplayTarget(Protocol):
+    """A target beside its live worker. All calls come from one thread.
+
+    Every method but `close` raises Unavailable, TryAgain and OperatorError as `Sink` does; the open transaction is gone
+    then.
+    """
+
+    def open(self) -> list[str]:
+        """Connect; the routed tables, parents first."""
+
+    def taken(self) -> dict[Partition, int]:
+        """The first record of each partition that the target has not taken."""
+
+    def begin(self) -> dict[Partition, int]:
+        """Open a transaction during which the live worker has none, and tell as `taken` does.
+
+        Raises TryAgain when the live worker's transaction has not ended after a while. The live worker waits from now
+        on: end the transaction soon.
+        """
+
+    def compare(self, table: str, rows: Sequence[Expected]) -> list[Finding]:
+        """What of these rows is not as expected, field by field as the target compares values; in no order.
+
+        Within `begin`, or without a transaction, and then the live worker may be ahead of what is expected.
+        """
+
+    def write(self, table: str, rows: Sequence[Expected]) -> list[Refusal]:
+        """Write rows as they are expected to be. Needs `begin`."""
+
+    def commit(self) -> None:
+        """Make it visible, and let the live worker go on."""
+
+    def rollback(self) -> None:
+        """Forget the open transaction, if there is one."""
+
+    def close(self) -> None:
+        """Leave; safe to repeat."""

@@ -11,6 +11,7 @@ from daemon.database import connect
 from daemon.errors import OperatorError
 
 if TYPE_CHECKING:
+    from connectors.contract import ReplayTarget
     from connectors.postgres.dead_letters import DeadLetters
     from daemon.observe.measure import ReadProgress
     from daemon.supervisor import Worker
@@ -87,3 +88,13 @@ def dead_letters(settings: Settings, name: str) -> Iterator[DeadLetters]:
     target = settings.targets[name]
     with connect(target.url.get_secret_value(), f"Target {name}", f"targets.{name}.url") as connection:
         yield DeadLetters(connection, name, target.source)
+
+
+def replay_target(settings: Settings, name: str) -> ReplayTarget:
+    """A target as `placemat replay` writes it. Nothing is connected before `open`."""
+    from connectors.contract import Destination, Routing
+    from connectors.postgres.replay import PostgresReplay
+
+    target = settings.targets[name]
+    routes = {table: Routing(frozenset(route.local), route.truncate) for table, route in target.tables.items()}
+    return PostgresReplay(Destination(name, target.url.get_secret_value(), target.source, routes))

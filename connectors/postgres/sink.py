@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -11,29 +10,15 @@ import psycopg
 
 from connectors.contract import Destination, Progress, Record, Taken, Wanted
 from connectors.errors import Fenced, OperatorError, Unavailable
-from connectors.postgres import bookkeeping
+from connectors.postgres import bookkeeping, turns
 from connectors.postgres.bookkeeping import MAIN_LANE
 from connectors.postgres.failures import Refused, translate
 from connectors.postgres.parked import Parked
+from connectors.postgres.session import open_session
 from connectors.postgres.statements import read_catalogue
 from connectors.postgres.writer import Writer
 from schemas.topics import table_topic
 
-ORIGIN_PREFIX = "placemat.origin"
-CONNECT_TIMEOUT_SECONDS = 5
-_SESSION = {
-    "timezone": "UTC",
-    "datestyle": "ISO,YMD",
-    "intervalstyle": "iso_8601",
-    "extra_float_digits": "3",
-    "row_security": "off",
-    "search_path": "",
-    "lc_monetary": "C",
-    "standard_conforming_strings": "on",
-    "client_encoding": "UTF8",
-    "lock_timeout": "5s",
-    "idle_in_transaction_session_timeout": "60s",
-}
 _END_PREDECESSORS = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()
@@ -63,7 +48,7 @@ class PostgresSink:
     def __init__(self, destination: Destination) -> None:
         self._destination = destination
         self._topics = {table_topic(destination.source, *table.split(".", 1)): table for table in destination.routes}
-        self._origin = json.dumps({"origin": destination.source, "target": destination.name})
+        self._origin = turns.origin(destination)
         self._connection: psycopg.Connection[Any] | None = None
         self._parked: Parked | None = None
         self._writer: Writer | None = None
@@ -73,7 +58,9 @@ class PostgresSink:
     def claim(self) -> Progress:
         self.close()
         with self._translated():
-            connection = self._connection = self._connect()
+            connection = self._connection = open_session(
+                self._destination.url, f"placemat apply {self._destination.name}"
+            )
             # A frozen predecessor holds locks until its session ends; it could not commit any more.
             connection.execute(_END_PREDECESSORS)
             connection.commit()
@@ -151,26 +138,11 @@ class PostgresSink:
         if connection is not None:
             connection.close()
 
-    def _connect(self) -> psycopg.Connection[Any]:
-        connection = psycopg.connect(
-            self._destination.url,
-            connect_timeout=CONNECT_TIMEOUT_SECONDS,
-            application_name=f"placemat apply {self._destination.name}",
-            keepalives_idle=10,
-            keepalives_interval=5,
-            keepalives_count=3,
-            tcp_user_timeout=20_000,
-        )
-        settings = ", ".join(["set_config(%s, %s, false)"] * len(_SESSION))
-        values = [part for setting in _SESSION.items() for part in setting]
-        connection.execute(f"SELECT {settings}".encode(), values)
-        connection.commit()
-        return connection
-
     def _begin(self, connection: psycopg.Connection[Any], *, anew: bool = False) -> None:
-        """Mark the transaction as ours before its first row, so that no capture takes it for anybody else's."""
+        """Mark the transaction as ours before its first row, so that no capture takes it for anybody else's, and wait
+        for a replay that is writing."""
         if anew or connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE:
-            connection.execute("SELECT pg_logical_emit_message(true, %s, %s)", [ORIGIN_PREFIX, self._origin])
+            turns.begin_live(connection, self._destination.source, self._origin)
 
     def _store(self, connection: psycopg.Connection[Any], progress: Progress) -> None:
         source = self._destination.source

@@ -309,7 +309,14 @@ class Writer:
 
     def _write_set(self, events: Sequence[Event]) -> list[Key]:
         """Write the net effect of events; returns keys of which a part came and no row was there."""
-        steps = [step_of(*group) for group in groups(self._catalogue, fold(events))]
+        return self.write_nets(fold(events))
+
+    def write_nets(self, tables: Mapping[str, Mapping[bytes, Net]]) -> list[Key]:
+        """Write one effect per key, by table; returns keys of which a part is known and no row was there.
+
+        Nothing is written, and Refused or CannotFold raised, where one of the rows is not welcome.
+        """
+        steps = [step_of(*group) for group in groups(self._catalogue, tables)]
         missing: list[Key] = []
         with self._savepoint():
             with self._connection.pipeline():

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from daemon.reconcile.lane import Lane
 from daemon.reconcile.parked import parked_ids
 from daemon.reconcile.progress import Tracker
-from daemon.reconcile.report import TableReport
+from daemon.reconcile.report import Difference, TableReport
 from daemon.reconcile.rows import CHUNK_ROWS, Key, Rows
 from daemon.reconcile.settle import Settler
 from daemon.reconcile.shape import Comparison
@@ -28,9 +28,11 @@ class TableVerification:
         self._target = Rows(target, comparison.target, comparison.key, comparison.columns)
         self._settler = Settler(comparison, self._source, self._target, lane, show_values=show_values)
         self._tracker = tracker
+        self._on_difference: Callable[[Difference], None] | None = None
 
-    def run(self, sample: int | None) -> TableReport:
-        """Compare every row, or up to `sample` random keys of each side."""
+    def run(self, sample: int | None, on_difference: Callable[[Difference], None] | None = None) -> TableReport:
+        """Compare every row, or up to `sample` random keys of each side; tells every difference, listed or not."""
+        self._on_difference = on_difference
         report = TableReport(self._comparison.table, self._source.count(), self._target.count())
         if sample is None:
             self._tracker.begin(report.table, report.rows_source + report.rows_target)
@@ -79,7 +81,10 @@ class TableVerification:
             self._target.side, self._source.side.name, report.table, key_columns, list(settled.differences)
         )
         for key, difference in settled.differences.items():
-            report.add(replace(difference, parked_id=parked.get(key)))
+            found = replace(difference, parked_id=parked.get(key))
+            report.add(found)
+            if self._on_difference is not None:
+                self._on_difference(found)
         for key in settled.changing:
             report.add_changing(dict(zip(self._comparison.key, key, strict=True)))
 

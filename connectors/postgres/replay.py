@@ -1,0 +1,206 @@
+"""A PostgreSQL target beside its live worker: compares rows with what they should be, and writes those that differ.
+
+The position that each partition is taken through moves in the transaction of its rows. A transaction in which the live
+worker has none therefore knows exactly which records the rows must be equal to: no version is needed in any row.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+
+from connectors.contract import Destination, Expected, Finding, Partition, Refusal
+from connectors.errors import OperatorError, Unavailable
+from connectors.postgres import bookkeeping, comparing, turns
+from connectors.postgres.failures import Refused, translate
+from connectors.postgres.parked import Parked
+from connectors.postgres.rows import CannotFold, Change, Columns, Net, decode_change, decode_key
+from connectors.postgres.session import open_session
+from connectors.postgres.statements import Catalogue, TargetTable, read_catalogue
+from connectors.postgres.steps import key_step, step_of
+from connectors.postgres.writer import Writer
+from schemas.topics import table_topic
+
+TURN_SECONDS = 2
+FROZEN_SECONDS = 5
+"""A replay that hangs within a transaction loses its session after so long, and the live worker goes on."""
+_PARKED = "SELECT key FROM placemat.parked WHERE source = %s AND table_name = %s AND key = ANY (%s)"
+
+Row = tuple[bytes, Net]
+
+
+class PostgresReplay:
+    """See `connectors.contract.ReplayTarget`."""
+
+    def __init__(self, destination: Destination) -> None:
+        self._destination = destination
+        self._origin = turns.origin(destination)
+        self._topics = {table_topic(destination.source, *table.split(".", 1)): table for table in destination.routes}
+        self._connection: psycopg.Connection[Any] | None = None
+        self._catalogue = Catalogue({}, deferrable=False)
+        self._valued: dict[str, frozenset[str]] = {}
+        self._writer: Writer | None = None
+
+    def open(self) -> list[str]:
+        target = self._destination
+        with self._translated():
+            self._connection = connection = open_session(
+                target.url,
+                f"placemat replay {target.name}",
+                lock_timeout=f"{TURN_SECONDS}s",
+                idle_in_transaction_session_timeout=f"{FROZEN_SECONDS}s",
+            )
+            self._catalogue = read_catalogue(connection, target.name, target.routes)
+            self._valued = {name: comparing.valued(connection, table) for name, table in self._catalogue.tables.items()}
+            connection.commit()
+        parked = Parked(connection, target.source)
+        self._writer = Writer(connection, target.name, self._topics, self._catalogue, parked)
+        return sorted(self._catalogue.tables, key=lambda name: self._catalogue.tables[name].rank)
+
+    def taken(self) -> dict[Partition, int]:
+        connection = self._session()
+        with self._translated():
+            offsets = bookkeeping.read_offsets(connection, self._destination.source)
+            connection.commit()
+        return {(one.topic, one.partition): one.next_offset for one in offsets}
+
+    def begin(self) -> dict[Partition, int]:
+        connection = self._session()
+        with self._translated():
+            turns.begin_alone(connection, self._destination.source, self._origin)
+            offsets = bookkeeping.read_offsets(connection, self._destination.source)
+        return {(one.topic, one.partition): one.next_offset for one in offsets}
+
+    def compare(self, table: str, rows: Sequence[Expected]) -> list[Finding]:
+        connection = self._session()
+        alone = connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+        with self._translated():
+            found = list(self._compare(connection, self._catalogue.tables[table], rows))
+            if alone:
+                connection.commit()
+        return found
+
+    def write(self, table: str, rows: Sequence[Expected]) -> list[Refusal]:
+        assert self._writer is not None, "it was opened"
+        nets = [(row.key, self._net(self._catalogue.tables[table], row)) for row in rows]
+        with self._translated():
+            return list(self._write(self._writer, table, nets))
+
+    def commit(self) -> None:
+        with self._translated():
+            self._session().commit()
+
+    def rollback(self) -> None:
+        if self._connection is not None:
+            with self._translated():
+                self._connection.rollback()
+
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    def _compare(
+        self, connection: psycopg.Connection[Any], table: TargetTable, rows: Sequence[Expected]
+    ) -> Iterator[Finding]:
+        parked = self._parked(connection, table.name, [row.key for row in rows])
+        sets: defaultdict[tuple[str, tuple[str, ...], tuple[str, ...]], list[Row]] = defaultdict(list)
+        for row in rows:
+            if row.key in parked:
+                yield Finding(row.key, "parked")
+            elif row.content is not None and decode_change(row.content).oversize is not None:
+                yield Finding(row.key, "too_large")
+            else:
+                net = self._net(table, row)
+                sets[net.kind, tuple(decode_key(row.key)), tuple(net.columns)].append((row.key, net))
+        for (kind, key, sent), some in sets.items():
+            if kind == "delete":
+                yield from self._extra(connection, table, key, some)
+            else:
+                yield from self._unlike(connection, table, key, sent, some)
+
+    def _extra(
+        self, connection: psycopg.Connection[Any], table: TargetTable, key: Sequence[str], rows: Sequence[Row]
+    ) -> Iterator[Finding]:
+        values = key_step("present", table, rows).values
+        for number, _ in connection.execute(comparing.present_keys(table, key).encode(), values):
+            yield Finding(rows[number - 1][0], "extra")
+
+    def _unlike(
+        self, connection: psycopg.Connection[Any], table: TargetTable, key: Sequence[str], sent: tuple[str, ...],
+        rows: Sequence[Row],
+    ) -> Iterator[Finding]:  # fmt: skip
+        step = step_of(table, "upsert", sent, rows)
+        columns = step.statement.columns
+        query = comparing.rows_beside(table, key, columns, self._valued[table.name])
+        for number, present, differ in connection.execute(query.encode(), step.values):
+            record_key, net = rows[number - 1]
+            if not present:
+                yield Finding(record_key, "missing" if net.kind == "upsert" else "incomplete")
+            elif any(differ):
+                yield Finding(record_key, "differs", tuple(n for n, one in zip(columns, differ, strict=True) if one))
+
+    def _write(self, writer: Writer, table: str, rows: Sequence[Row]) -> Iterator[Refusal]:
+        if not rows:
+            return
+        try:
+            gone = writer.write_nets({table: dict(rows)})
+        except (Refused, CannotFold) as error:
+            if len(rows) > 1:
+                half = len(rows) // 2
+                yield from self._write(writer, table, rows[:half])
+                yield from self._write(writer, table, rows[half:])
+            else:
+                yield Refusal(rows[0][0], error.reason if isinstance(error, Refused) else "it cannot be written")
+        else:
+            for _, key in gone:
+                yield Refusal(key, "somebody else deleted the row at this moment")
+
+    def _net(self, table: TargetTable, row: Expected) -> Net:
+        """What is to be done to a key; columns that the table has no more are left out."""
+        change: Change | None = decode_change(row.content) if row.content is not None else None
+        if change is None or change.after is None:
+            return Net("delete", {})
+        known: Columns = {name: raw for name, raw in change.after.items() if name in table.columns}
+        return Net("update" if change.unchanged else "upsert", known)
+
+    def _parked(self, connection: psycopg.Connection[Any], table: str, keys: Sequence[bytes]) -> set[bytes]:
+        values = [self._destination.source, table, [key.decode() for key in keys]]
+        return {key.encode() for (key,) in connection.execute(_PARKED, values)}
+
+    def _session(self) -> psycopg.Connection[Any]:
+        if self._connection is None:
+            raise Unavailable(f"target {self._destination.name} is not connected")
+        return self._connection
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Whatever goes wrong, nothing stays half done."""
+        try:
+            yield
+        except psycopg.errors.UndefinedTable as error:
+            self._abandon()
+            raise OperatorError(f"Target {self._destination.name} is not prepared.", "Run: placemat init") from error
+        except psycopg.Error as error:
+            self._abandon()
+            translated = translate(error, self._destination.name)
+            if isinstance(translated, Refused):
+                raise OperatorError(
+                    f"Target {self._destination.name} cannot compare a row: {translated.reason}.",
+                    "See with placemat init whether its columns are of the source's types.",
+                ) from error
+            raise translated from error
+        except BaseException:  # raised again, once the transaction is gone
+            self._abandon()
+            raise
+
+    def _abandon(self) -> None:
+        if self._connection is not None:
+            try:
+                self._connection.rollback()
+            except psycopg.Error:
+                self.close()

@@ -1,0 +1,120 @@
+"""`placemat replay`: write again, from the topics, what a target has lost or holds otherwise."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from daemon.cli.context import settings as read_settings
+from daemon.cli.output import say, write_json
+from daemon.errors import OperatorError, Unavailable
+
+if TYPE_CHECKING:
+    from daemon.recover.progress import Progress
+    from daemon.recover.replay import Task
+    from daemon.recover.report import ReplayReport, RowChange
+    from daemon.recover.window import Start
+
+DIFFERENCES = 3
+
+
+def replay(
+    ctx: typer.Context,
+    target: Annotated[str, typer.Option(help="The target that is written.")],
+    table: Annotated[list[str] | None, typer.Option(help="All routed tables when none; may be repeated.")] = None,
+    start: Annotated[
+        str | None,
+        typer.Option("--from", help="beginning, a time with its zone, an LSN, or offset:PARTITION:OFFSET."),
+    ] = None,
+    key: Annotated[str | None, typer.Option(help="One key, as JSON or as its plain value: its whole history.")] = None,
+    until: Annotated[str | None, typer.Option(help="Leave rows alone that changed later; forms as in --from.")] = None,
+    rate: Annotated[float | None, typer.Option(min=0.1, help="Most rows written in a second.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only name the rows and fields that would change.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object per row, and one for the whole at the end.")
+    ] = False,
+) -> None:
+    """Compare rows with what the topics say of them, beside the live flow, and write those that differ."""
+    from daemon import wiring
+    from daemon.recover.replay import Task, tables_of
+    from daemon.recover.replay import replay as run
+    from daemon.recover.window import parse_end
+
+    settings = read_settings(ctx)
+    end = parse_end(until) if until is not None else None
+    task = Task(tables_of(settings, target, table or []), _start(start, key), end, rate, dry_run)
+    with _progress_bar() as on_progress:
+        try:
+            report = run(
+                settings, target, wiring.replay_target(settings, target), task,
+                on_progress=on_progress, on_change=_teller(task, as_json=as_json),
+            )  # fmt: skip
+        except Unavailable as error:
+            raise OperatorError(
+                f"The replay has stopped: {error}.", "Run it again: what is written stays, and is not written twice."
+            ) from error
+    _tell(report, as_json=as_json)
+    if report.left:
+        raise OperatorError(
+            f"{report.left} rows are left as they are.", "The report says why; put that right, then replay them again."
+        )
+    if dry_run and report.changes:
+        raise typer.Exit(DIFFERENCES)
+
+
+def _start(start: str | None, key: str | None) -> Start:
+    from daemon.recover.window import OneKey, parse_start
+
+    if key is not None and start is None:
+        return OneKey(key)
+    if start is not None and key is None:
+        return parse_start(start)
+    raise OperatorError(
+        "Say from when, or which key.", "placemat replay --target NAME --from beginning, or --key ID", exit_code=2
+    )
+
+
+def _teller(task: Task, *, as_json: bool) -> Callable[[RowChange], None] | None:
+    """What tells of a row: a rebuild would fill the screen, a dry run is there for it."""
+    if as_json:
+        return lambda change: write_json(change.to_json())
+    return (lambda change: typer.echo(change.render())) if task.dry_run else None
+
+
+def _tell(report: ReplayReport, *, as_json: bool) -> None:
+    if as_json:
+        write_json(report.to_json())
+    else:
+        typer.echo(report.render())
+    for one in report.tables:
+        for partition, offset in one.lost.items():
+            say(
+                f"{one.table}: partition {partition} begins at offset {offset}; the source is asked for what is missing."
+            )
+
+
+@contextmanager
+def _progress_bar() -> Iterator[Callable[[Progress], None] | None]:
+    """A bar on standard error, for a person; nothing where nobody looks."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+
+        def show(progress: Progress) -> None:
+            waiting = " (waiting)" if progress.waiting else ""
+            bar.update(task, description=f"{progress.step}{waiting}", completed=progress.done, total=progress.total)
+
+        yield show

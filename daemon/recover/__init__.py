@@ -1,0 +1,1 @@
+"""Getting back what a target has lost."""

@@ -1,0 +1,122 @@
+"""What the topics cannot tell is taken from the source: a row is asked for, and comes on its ordinary way."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+
+import orjson
+
+from connectors.contract import Refusal, Wanted
+from daemon.apply.requests import RowRequests
+from daemon.config import Settings
+from daemon.reconcile.lane import Lane
+from daemon.reconcile.progress import Tracker as VerifyTracker
+from daemon.reconcile.report import Difference
+from daemon.reconcile.rows import Key, Rows
+from daemon.reconcile.settle import Settler
+from daemon.reconcile.shape import Column, Comparison, compare_shapes
+from daemon.reconcile.side import opened
+from daemon.reconcile.table import TableVerification
+
+TOGETHER = 500
+LOOK_SECONDS = 0.5
+STALL_SECONDS = 60.0
+_WHOLE_NUMBERS = ("smallint", "integer", "bigint", "oid")
+
+
+class SourceRows:
+    """One target beside its source. Raises OperatorError when one of them does not answer."""
+
+    def __init__(
+        self, settings: Settings, target: str, on_wait: Callable[[], None], stall_seconds: float = STALL_SECONDS
+    ) -> None:
+        self._settings = settings
+        self._target = target
+        self._on_wait = on_wait
+        self._stall_seconds = stall_seconds
+        self._stack = ExitStack()
+        config = settings.targets[target]
+        source = settings.sources[config.source]
+        self._ours = self._stack.enter_context(opened("source", config.source, source.url.get_secret_value()))
+        self._theirs = self._stack.enter_context(opened("target", target, config.url.get_secret_value()))
+        self._requests = RowRequests(settings.kafka, target, config.source)
+        self._stack.callback(self._requests.close)
+
+    def close(self) -> None:
+        self._stack.close()
+
+    def differing(self, table: str) -> Iterator[tuple[bytes, Difference]]:
+        """Every row of a table that is not the same on both sides, but for the parked ones."""
+        comparison = self._comparison(table)
+        found: list[Difference] = []
+        tracker = VerifyTracker(self._target, lambda _: self._on_wait())
+        lane = self._lane()
+        TableVerification(comparison, self._ours, self._theirs, lane, tracker, show_values=False).run(
+            None, found.append
+        )
+        columns = [comparison.source.columns[name] for name in comparison.key]
+        for one in found:
+            if one.parked_id is None:
+                yield _record_key(columns, one.key), one
+
+    def take(self, table: str, keys: Sequence[bytes]) -> list[Refusal]:
+        """Ask for rows until the target shows them as the source does; those that do not come are returned."""
+        comparison = self._comparison(table)
+        columns = [comparison.source.columns[name] for name in comparison.key]
+        left: list[Refusal] = []
+        for first in range(0, len(keys), TOGETHER):
+            by_texts = {_texts(columns, key): key for key in keys[first : first + TOGETHER]}
+            left += [
+                Refusal(by_texts[texts], "it did not come from the source")
+                for texts in self._take(comparison, by_texts)
+            ]
+        return left
+
+    def _take(self, comparison: Comparison, wanted: dict[Key, bytes]) -> list[Key]:
+        ours = Rows(self._ours, comparison.source, comparison.key, comparison.columns)
+        theirs = Rows(self._theirs, comparison.target, comparison.key, comparison.columns)
+        pending = list(wanted)
+        moved_at = time.monotonic()
+        while pending and time.monotonic() - moved_at < self._stall_seconds:
+            self._requests.ask([Wanted(comparison.table, wanted[key]) for key in pending])
+            self._on_wait()
+            time.sleep(LOOK_SECONDS)
+            settled = Settler(comparison, ours, theirs, self._lane(), show_values=False).settle(pending)
+            still = [key for key in pending if key in settled.differences or key in settled.changing]
+            if len(still) < len(pending):
+                moved_at = time.monotonic()
+            pending = still
+        return pending
+
+    def _comparison(self, table: str) -> Comparison:
+        local = self._settings.targets[self._target].tables[table].local
+        return compare_shapes(self._ours, self._theirs, table, local)
+
+    def _lane(self) -> Lane:
+        return Lane(self._ours, self._theirs, self._stall_seconds, self._on_wait)
+
+
+def _texts(columns: Sequence[Column], key: bytes) -> Key:
+    """PostgreSQL's texts of a record key's values."""
+    values = orjson.loads(key)
+    return tuple(_text(column, values[column.name]) for column in columns)
+
+
+def _text(column: Column, value: object) -> str:
+    return "\\x" + base64.b64decode(str(value)).hex() if column.type == "bytea" else str(value)
+
+
+def _record_key(columns: Sequence[Column], texts: Mapping[str, str]) -> bytes:
+    """The record key of a row, from PostgreSQL's texts."""
+    return orjson.dumps({column.name: _value(column, texts[column.name]) for column in columns})
+
+
+def _value(column: Column, text: str) -> object:
+    if column.type in _WHOLE_NUMBERS:
+        return int(text)
+    if column.type == "boolean":
+        return text in ("t", "true")
+    return base64.b64encode(bytes.fromhex(text[2:])).decode() if column.type == "bytea" else text
