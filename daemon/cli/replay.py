@@ -94,9 +94,7 @@ def _tell(report: ReplayReport, *, as_json: bool) -> None:
         typer.echo(report.render())
     for one in report.tables:
         for partition, offset in one.lost.items():
-            say(
-                f"{one.table}: partition {partition} begins at offset {offset}; the source is asked for what is missing."
-            )
+            say(f"{one.table}: partition {partition} begins at offset {offset}; the source is asked for the rest.")
 
 
 @contextmanager

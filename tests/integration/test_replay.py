@@ -7,15 +7,13 @@ from typing import Any
 
 import pytest
 
-from connectors.postgres.replay import PostgresReplay
 from daemon import wiring
 from daemon.recover import replay as replaying
 from daemon.recover.replay import Task
 from daemon.recover.report import ReplayReport, RowChange
-from daemon.recover.window import Beginning, OneKey, parse_end, parse_start
-from schemas.position import format_lsn
+from daemon.recover.window import Beginning
 from tests.fix_servers import Kafka
-from tests.integration.apply_stream import World, delete, insert, move, running, truncate, update
+from tests.integration.apply_stream import World, insert, running
 
 DDL = """
 CREATE TABLE parents (id int PRIMARY KEY, amount numeric CONSTRAINT positive CHECK (amount >= 0), body text, doc json);
