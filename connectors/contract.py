@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
+from connectors.route.condition import Condition
+from connectors.route.masks import Drop, Mask, Scalar
 from schemas.position import START, Position
 
 Partition = tuple[str, int]
@@ -26,11 +28,43 @@ class Record(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Parent:
+    """What a name of a condition's path stands for: a table (`schema.table`), and the column that refers to its key."""
+
+    table: str
+    column: str
+
+
+@dataclass(frozen=True, slots=True)
 class Routing:
-    """How a table's changes are applied: columns that the target keeps for itself, and what a truncate does."""
+    """How a table's changes are applied. Names of columns are the source's, but in `constants`.
+
+    `local` are columns that the target keeps for itself, `table` is the name there (None: the same), `columns` maps to
+    the target's names, and a row is there only while it passes `where`; `parents` are by their path in that condition.
+    """
 
     local: frozenset[str] = frozenset()
     truncate: Literal["apply", "stop"] = "apply"
+    table: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    exclude: frozenset[str] = frozenset()
+    constants: Mapping[str, Scalar] = field(default_factory=dict)
+    masks: Mapping[str, Mask] = field(default_factory=dict)
+    where: Condition | None = None
+    parents: Mapping[tuple[str, ...], Parent] = field(default_factory=dict)
+
+    def leaves_out(self, column: str) -> bool:
+        """Whether a column of the source is never written."""
+        return column in self.local or column in self.exclude or isinstance(self.masks.get(column), Drop)
+
+    def renamed(self, column: str) -> str:
+        """The target's name of a column."""
+        return self.columns.get(column, column)
+
+    def origin(self, column: str) -> str:
+        """The source's name of a column of the target, "" where it does not come from there."""
+        old = next((old for old, new in self.columns.items() if new == column), column)
+        return "" if column in self.constants or (old == column and old in self.columns) else old
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import tomllib
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -14,6 +24,8 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from connectors.route.condition import Column, columns, parse
+from connectors.route.masks import SHORTEST_KEY_BYTES, Scalar
 from daemon.errors import OperatorError
 
 DEFAULT_PATH = Path("placemat.toml")
@@ -63,6 +75,51 @@ class Kafka(Section):
     ssl_ca_location: Path | None = None
 
 
+class Truncated(Section):
+    """The first characters of a text."""
+
+    truncate: int = Field(ge=0)
+
+
+class Fixed(Section):
+    """The same value for every row."""
+
+    constant: Scalar
+
+
+Mask = Literal["drop", "hash"] | Truncated | Fixed
+"""`"drop"`, `"hash"`, `{ truncate = 10 }` or `{ constant = "…" }`."""
+
+
+class Masking(Section):
+    """The key of hashed columns: whoever has it can tell which value a hash stands for."""
+
+    key: SecretStr | None = Field(None, description="The key itself, 16 bytes or more; better from the environment.")
+    key_file: Path | None = Field(None, description="A file that holds the key, instead.")
+
+    def secret(self) -> bytes:
+        """Raises OperatorError (exit code 2) when there is no key, or too short a one."""
+        try:
+            found = (
+                self.key.get_secret_value().encode()
+                if self.key is not None
+                else self.key_file.read_bytes().strip()
+                if self.key_file is not None
+                else b""
+            )
+        except OSError as error:
+            raise OperatorError(
+                f"The key of hashed columns cannot be read: {error.strerror}.", "Correct masking.key_file.", exit_code=2
+            ) from None
+        if len(found) < SHORTEST_KEY_BYTES:
+            raise OperatorError(
+                f"A column is masked by hash, and that needs a key of {SHORTEST_KEY_BYTES} bytes or more.",
+                "Set PLACEMAT_MASKING__KEY or masking.key_file, and keep it: another key makes other hashes.",
+                exit_code=2,
+            )
+        return found
+
+
 class Snapshot(Section):
     """The initial copy."""
 
@@ -77,6 +134,9 @@ class Source(Section):
     publication: str = Field("placemat", min_length=1, max_length=63)
     tables: tuple[TableName, ...] = Field(min_length=1, description="Tables to capture, as schema.table.")
     snapshot: Snapshot = Snapshot()
+    masks: dict[TableName, dict[str, Mask]] = Field(
+        default_factory=dict, description="By table, columns whose clear values never reach Kafka."
+    )
     flush_interval_seconds: float = Field(0.5, gt=0, description="Longest time before progress is stored and told.")
     idle_flush_interval_seconds: float = Field(
         10, gt=0, description="The same where nothing is captured: storing may itself write to the captured server."
@@ -84,11 +144,65 @@ class Source(Section):
     queue_bytes: int = Field(16 * 1024 * 1024, ge=1_048_576, description="Most bytes on their way to Kafka.")
 
 
+class ParentTable(Section):
+    """A table that a condition names, and the column that refers to it."""
+
+    table: TableName
+    column: str = Field(min_length=1)
+
+
 class Route(Section):
     """How one table reaches one target."""
 
     local: tuple[str, ...] = Field((), description="Columns that each side keeps for itself.")
     truncate: Literal["apply", "stop"] = Field("apply", description="What a TRUNCATE in the source does here.")
+    table: TableName | None = Field(None, description="The table's name at the target, where it is another.")
+    columns: dict[str, str] = Field(
+        default_factory=dict, description="Renamed columns: the source's name, the target's."
+    )
+    exclude: tuple[str, ...] = Field((), description="Columns that are not written.")
+    constants: dict[str, Scalar] = Field(default_factory=dict, description="Values for columns of the target.")
+    masks: dict[str, Mask] = Field(default_factory=dict, description="Columns whose values are not shown here.")
+    where: str | None = Field(None, description="Only rows that pass this condition are at the target.")
+    parents: dict[str, TableName | ParentTable] = Field(
+        default_factory=dict,
+        description="Tables that the condition names: story = 'public.stories', by the column story_id.",
+    )
+
+    def referred(self) -> dict[str, ParentTable]:
+        """The tables that the condition names, by path; a name stands for the table that `<name>_id` refers to."""
+        return {
+            path: ParentTable(table=table, column=f"{path.rpartition('.')[2]}_id") if isinstance(table, str) else table
+            for path, table in self.parents.items()
+        }
+
+    @field_validator("where")
+    @classmethod
+    def _is_a_condition(cls, text: str | None) -> str | None:
+        if text is not None:
+            parse(text)
+        return text
+
+    @model_validator(mode="after")
+    def _says_one_thing_of_each_column(self) -> Route:
+        for first, second in combinations(("local", "exclude", "masks"), 2):
+            for name in set(getattr(self, first)) & set(getattr(self, second)):
+                raise ValueError(f"column {name} stands under {first} and under {second}")
+        written = [*self.columns.values(), *self.constants]
+        for name in written:
+            if written.count(name) > 1:
+                raise ValueError(f"column {name} of the target is written twice")
+        return self
+
+    @model_validator(mode="after")
+    def _declares_the_parents_it_names(self) -> Route:
+        paths = [column.path for column in columns(parse(self.where))] if self.where else []
+        wanted = {".".join(path[:length]) for path in paths for length in range(1, len(path) + 1)}
+        for name in sorted(wanted - self.parents.keys()):
+            raise ValueError(f"where names {name}, which stands for no table: add parents.{name!r}")
+        for name in sorted(self.parents.keys() - wanted):
+            raise ValueError(f"parents.{name!r} is not named by where")
+        return self
 
 
 class Target(Section):
@@ -100,6 +214,12 @@ class Target(Section):
     session_timeout_seconds: float = Field(6, ge=1, description="After this silence another worker takes over.")
     batch_rows: int = Field(5_000, ge=1, description="Most rows of one write; transactions are never split by it.")
     buffer_bytes: int = Field(16 * 1024 * 1024, ge=1_048_576, description="Most bytes read ahead of the merge.")
+
+    @property
+    def needed(self) -> list[str]:
+        """Every table whose changes are read: those that are routed, and those that their conditions name."""
+        named = (parent.table for route in self.tables.values() for parent in route.referred().values())
+        return list(dict.fromkeys((*self.tables, *named)))
 
 
 class Http(Section):
@@ -129,6 +249,7 @@ class Settings(BaseSettings):
     kafka: Kafka
     sources: dict[InstanceName, Source] = Field(min_length=1)
     targets: dict[InstanceName, Target] = Field(default_factory=dict)
+    masking: Masking = Masking()
     http: Http = Http()
     log: Log = Log()
 
@@ -143,6 +264,21 @@ class Settings(BaseSettings):
                     raise ValueError(f"targets.{name}.tables: sources.{target.source} does not capture {table}")
         return self
 
+    @model_validator(mode="after")
+    def _routes_fit_their_source(self) -> Settings:
+        for name, target in self.targets.items():
+            names = [route.table or table for table, route in target.tables.items()]
+            for table, route in target.tables.items():
+                place = f"targets.{name}.tables.{table}"
+                if names.count(route.table or table) > 1:
+                    raise ValueError(f"{place}: another table is routed to {route.table or table} too")
+                _check_route(place, target.source, self.sources[target.source], table, route)
+        for name, source in self.sources.items():
+            for table in source.masks:
+                if table not in source.tables:
+                    raise ValueError(f"sources.{name}.masks: {table} is not captured")
+        return self
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -155,6 +291,23 @@ class Settings(BaseSettings):
         """Variables of the environment come before the file, which `load` hands in as arguments."""
         assert isinstance(init_settings, InitSettingsSource)
         return env_settings, init_settings
+
+
+def _check_route(place: str, name: str, source: Source, table: str, route: Route) -> None:
+    """Raises ValueError where a route names what its source does not capture, or does not show."""
+    masked = source.masks.get(table, {})
+    for column in route.masks:
+        if column in masked:
+            raise ValueError(f"{place}.masks: column {column} is masked at the source already")
+    tables = {(): table, **{tuple(path.split(".")): parent.table for path, parent in route.referred().items()}}
+    for path, parent in tables.items():
+        if parent not in source.tables:
+            raise ValueError(f"{place}.parents.{'.'.join(path)}: sources.{name} does not capture {parent}")
+    needed = columns(parse(route.where)) if route.where else []
+    needed += [Column(tuple(path.split("."))[:-1], parent.column) for path, parent in route.referred().items()]
+    for asked in needed:
+        if asked.name in source.masks.get(tables[asked.path], {}):
+            raise ValueError(f"{place}.where: {asked} is masked at the source, and cannot be asked")
 
 
 def load(path: Path = DEFAULT_PATH) -> Settings:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from daemon.config import Settings
 from daemon.database import connect
 from daemon.errors import OperatorError
+from daemon.routes import routings, source_masks
 
 if TYPE_CHECKING:
     from connectors.contract import ReplayTarget
@@ -55,10 +56,10 @@ def prepare_target(settings: Settings, name: str) -> list[OperatorError]:
 
     Raises OperatorError when one of the two databases cannot be reached, or the sink's tables cannot be made.
     """
-    from connectors.postgres import bookkeeping, preflight
+    from connectors.postgres import bookkeeping, conditions, preflight
 
     target = settings.targets[name]
-    routes = [preflight.Routed(table, route.local, route.truncate == "apply") for table, route in target.tables.items()]
+    routes, masks = routings(settings, name), source_masks(settings, target.source)
     with (
         connect(target.url.get_secret_value(), f"Target {name}", f"targets.{name}.url") as ours,
         connect(
@@ -69,7 +70,8 @@ def prepare_target(settings: Settings, name: str) -> list[OperatorError]:
     ):
         with ours.transaction():
             bookkeeping.install(ours)
-        return list(preflight.check(theirs, ours, name, routes))
+            conditions.remember(theirs, ours, target.source, routes)
+        return list(preflight.check(theirs, ours, name, routes, masks))
 
 
 def progress_reader(settings: Settings, name: str) -> ReadProgress:

@@ -11,6 +11,7 @@ import psycopg
 from psycopg.rows import class_row
 
 from connectors.errors import OperatorError
+from connectors.postgres import related
 from schemas.position import Position
 
 MAIN_LANE = "main"
@@ -76,6 +77,7 @@ def install(connection: psycopg.Connection[Any]) -> None:
             connection.execute("CREATE SCHEMA placemat")
         sql = resources.files(__package__).joinpath("bookkeeping.sql").read_text()
         connection.execute(sql.encode())
+        related.install(connection)
     except psycopg.errors.InsufficientPrivilege:
         role = connection.info.user
         raise OperatorError(

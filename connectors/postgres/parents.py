@@ -13,6 +13,8 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from connectors.contract import Routing
+
 _FOREIGN_KEYS = """
 SELECT conname, conrelid, confrelid,
        (SELECT array_agg(attname::text ORDER BY place) FROM unnest(conkey) WITH ORDINALITY AS k (number, place)
@@ -27,11 +29,15 @@ ORDER BY conname
 
 @dataclass(frozen=True, slots=True)
 class ForeignKey:
-    """A constraint of a routed table; `parent` is `schema.table`, and `referenced` matches `columns` in order."""
+    """A constraint of a routed table. `columns` and `parent` are named as in the source, the rest as in the target.
+
+    `referenced` matches `columns` in order; a column that does not come from the source has the name "".
+    """
 
     name: str
     columns: tuple[str, ...]
     parent: str
+    relation: str
     referenced: tuple[str, ...]
 
     def orphans(self, types: Sequence[str]) -> str:
@@ -45,16 +51,20 @@ class ForeignKey:
         )
         return (
             f"SELECT v.n FROM unnest({arrays}) WITH ORDINALITY AS v ({names}, n)"
-            f" WHERE {known} AND NOT EXISTS (SELECT FROM {_quoted(*self.parent.split('.', 1))} p WHERE {same})"
+            f" WHERE {known} AND NOT EXISTS (SELECT FROM {_quoted(*self.relation.split('.', 1))} p WHERE {same})"
         )
 
 
-def read_foreign_keys(connection: psycopg.Connection[Any], oids: Mapping[str, int]) -> dict[str, list[ForeignKey]]:
+def read_foreign_keys(
+    connection: psycopg.Connection[Any], oids: Mapping[str, int], routes: Mapping[str, Routing]
+) -> dict[str, list[ForeignKey]]:
     """Foreign keys between routed tables, those of a table to itself among them, by the table that has them."""
     names = {oid: name for name, oid in oids.items()}
     found: dict[str, list[ForeignKey]] = {name: [] for name in oids}
     for name, child, parent, columns, referenced in connection.execute(_FOREIGN_KEYS, {"oids": list(names)}):
-        found[names[child]].append(ForeignKey(name, tuple(columns), names[parent], tuple(referenced)))
+        routing, relation = routes[names[child]], routes[names[parent]].table or names[parent]
+        sent = tuple(routing.origin(column) for column in columns)
+        found[names[child]].append(ForeignKey(name, sent, names[parent], relation, tuple(referenced)))
     return found
 
 

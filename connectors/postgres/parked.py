@@ -10,6 +10,7 @@ import psycopg
 
 from connectors.contract import Record
 from connectors.postgres.bookkeeping import Request
+from connectors.postgres.router import Router
 from connectors.postgres.rows import Event, decode_change
 from schemas.position import START
 
@@ -63,9 +64,10 @@ Key = tuple[str, bytes]
 class Parked:
     """What stands in `placemat.parked` for one source; `load` again after a transaction was rolled back."""
 
-    def __init__(self, connection: psycopg.Connection[Any], source: str) -> None:
+    def __init__(self, connection: psycopg.Connection[Any], source: str, router: Router | None = None) -> None:
         self._connection = connection
         self._source = source
+        self._router = router
         self.entries: dict[Key, Entry] = {}
         self.unparked: set[str] = set()
         """Tables of which a key was unparked since this was last emptied: their children may be welcome now."""
@@ -112,7 +114,8 @@ class Parked:
         found = []
         for id_, topic, partition, offset, text in self._connection.execute(_EVENTS, [list(by_id)]).fetchall():
             (table, key), value = by_id[id_], text.encode()
-            found.append(Event(table, Record(topic, partition, offset, START, key, value), decode_change(value)))
+            event = Event(table, Record(topic, partition, offset, START, key, value), decode_change(value))
+            found.append(event if self._router is None else self._router.again(event))
         return found
 
     def failed(self, key: Key, sqlstate: str, reason: str) -> None:

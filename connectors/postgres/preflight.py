@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 from psycopg import sql
 
+from connectors.contract import Routing
 from connectors.errors import OperatorError
-from connectors.postgres.shape import Check, Column, Table, holds, read_table
+from connectors.postgres import columns, conditions
+from connectors.postgres.shape import Check, Column, Table, holds, read_table, read_types
+from connectors.route.masks import Mask
 
 SCAN_SECONDS = 120
 
@@ -23,37 +26,52 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = %s A
 
 @dataclass(frozen=True, slots=True)
 class Routed:
-    """One table as it is routed: columns that each side keeps for itself, and whether truncates are applied."""
+    """One table as it is routed, and the names that it has on both sides."""
 
     table: str
-    local: Sequence[str]
-    truncates: bool
+    routing: Routing
+
+    @property
+    def ours(self) -> str:
+        return self.routing.table or self.table
 
 
 def check(
-    source: psycopg.Connection[Any], target: psycopg.Connection[Any], name: str, routes: Sequence[Routed]
+    source: psycopg.Connection[Any],
+    target: psycopg.Connection[Any],
+    name: str,
+    routes: Mapping[str, Routing],
+    masks: Mapping[str, Mapping[str, Mask]],
 ) -> Iterator[OperatorError]:
-    """Compare every routed table on both sides; tables that the source lacks are the source's own fault."""
-    for route in routes:
-        theirs = read_table(source, route.table)
-        ours = read_table(target, route.table)
+    """Compare every routed table on both sides; tables that the source lacks are the source's own fault.
+
+    `masks` are the source's own, by table and column.
+    """
+    for table, routing in routes.items():
+        route = Routed(table, routing)
+        theirs = read_table(source, table)
+        ours = read_table(target, route.ours)
         if theirs is None:
             continue
         if ours is None:
             yield OperatorError(
-                f"Target {name} has no table {route.table}.",
+                f"Target {name} has no table {route.ours}.",
                 f"Create it there, or take it out of targets.{name}.tables.",
             )
             continue
+        sent = {**routing.masks, **masks.get(table, {})}
         yield from _rights(target, name, route)
-        yield from _key(name, theirs, ours)
-        yield from _columns(name, route, theirs.columns, ours.columns)
-        yield from _checks(source, name, route, theirs, ours)
+        yield from _key(name, route, theirs, ours)
+        yield from columns.check(target, name, route.table, routing, theirs, ours)
+        seen = columns.arriving(theirs, read_types(source, table), routing, sent)
+        yield from _columns(name, route, seen, ours.columns)
+        yield from _checks(source, name, route, theirs, ours, sent)
+    yield from conditions.check(source, target, name, routes)
 
 
 def _rights(target: psycopg.Connection[Any], name: str, route: Routed) -> Iterator[OperatorError]:
-    needed = ["SELECT", "INSERT", "UPDATE", "DELETE", *(["TRUNCATE"] if route.truncates else [])]
-    schema, bare = route.table.split(".", 1)
+    needed = ["SELECT", "INSERT", "UPDATE", "DELETE", *(["TRUNCATE"] if route.routing.truncate == "apply" else [])]
+    schema, bare = route.ours.split(".", 1)
     row = target.execute(_RIGHTS, [needed, schema, bare]).fetchone()
     assert row is not None, "the table was found a moment ago"
     may_enter, hides_rows, missing = row
@@ -67,55 +85,58 @@ def _rights(target: psycopg.Connection[Any], name: str, route: Routed) -> Iterat
         )
     if missing:
         yield OperatorError(
-            f"Role {role} lacks {', '.join(missing)} on {route.table} of target {name}.",
+            f"Role {role} lacks {', '.join(missing)} on {route.ours} of target {name}.",
             f"As its owner run: GRANT {', '.join(missing)} ON {table} TO {quoted}",
         )
     if hides_rows:
         yield OperatorError(
-            f"Row-level security hides rows of {route.table} in target {name} from role {role}.",
+            f"Row-level security hides rows of {route.ours} in target {name} from role {role}.",
             f"As a superuser run: ALTER ROLE {quoted} BYPASSRLS",
         )
 
 
-def _key(name: str, theirs: Table, ours: Table) -> Iterator[OperatorError]:
-    if theirs.primary_key and theirs.primary_key not in ours.keys:
-        columns = ", ".join(sorted(theirs.primary_key))
+def _key(name: str, route: Routed, theirs: Table, ours: Table) -> Iterator[OperatorError]:
+    routing = route.routing
+    key = frozenset(map(routing.renamed, theirs.primary_key))
+    if key and key not in ours.keys:
+        listed = ", ".join(sorted(key))
         yield OperatorError(
-            f"{ours.name} of target {name} has no unique key on ({columns}), the source's primary key.",
-            f"Add it there: ALTER TABLE {_quoted(ours.name)} ADD PRIMARY KEY ({columns})",
+            f"{ours.name} of target {name} has no unique key on ({listed}), the source's primary key.",
+            f"Add it there: ALTER TABLE {_quoted(ours.name)} ADD PRIMARY KEY ({listed})",
         )
-
-
-def _columns(
-    name: str, route: Routed, theirs: Mapping[str, Column], ours: Mapping[str, Column]
-) -> Iterator[OperatorError]:
-    for column in theirs.values():
-        if column.name not in route.local and not column.generated:
-            fault = _column_fault(name, route.table, column, ours.get(column.name))
-            if fault is not None:
-                yield fault
-    sent = {column.name for column in theirs.values() if column.name not in route.local and not column.generated}
-    for column in ours.values():
-        if column.name not in sent and column.not_null and not column.filled:
+    for column in sorted(theirs.primary_key):
+        if column in routing.masks or column in routing.exclude:
             yield OperatorError(
-                f"Column {column.name} of {route.table} in target {name} must not be null, has no default,"
-                " and the source does not send it.",
-                f"There run: ALTER TABLE {_quoted(route.table)} ALTER {_quoted(column.name)} DROP NOT NULL;"
-                " or give it a default.",
-            )
-    for local in route.local:
-        if local not in theirs and local not in ours:
-            yield OperatorError(
-                f"targets.{name}.tables.{route.table}.local names column {local}, which neither side has.",
-                "Correct the name in the configuration.",
+                f"Column {column} of {route.table} is in its primary key, and cannot be masked or left out.",
+                f"Correct targets.{name}.tables.{route.table}.",
                 exit_code=2,
             )
 
 
-def _column_fault(name: str, table: str, source: Column, target: Column | None) -> OperatorError | None:
+def _columns(
+    name: str, route: Routed, arriving: Mapping[str, Column], ours: Mapping[str, Column]
+) -> Iterator[OperatorError]:
+    for column in arriving.values():
+        fault = _column_fault(name, route, column, ours.get(column.name))
+        if fault is not None:
+            yield fault
+    for column in ours.values():
+        if column.name in arriving or column.name in route.routing.constants:
+            continue
+        if column.not_null and not column.filled:
+            yield OperatorError(
+                f"Column {column.name} of {route.ours} in target {name} must not be null, has no default,"
+                " and the source does not send it.",
+                f"There run: ALTER TABLE {_quoted(route.ours)} ALTER {_quoted(column.name)} DROP NOT NULL;"
+                " or give it a default.",
+            )
+
+
+def _column_fault(name: str, route: Routed, source: Column, target: Column | None) -> OperatorError | None:
     """The first thing that keeps a column from being written as it comes."""
+    table = route.ours
     alter = f"There run: ALTER TABLE {_quoted(table)}"
-    or_local = f"or name it under targets.{name}.tables.{table}.local, to leave it out."
+    or_local = f"or name it under targets.{name}.tables.{route.table}.local, to leave it out."
     column = _quoted(source.name)
     if target is None:
         return OperatorError(
@@ -160,19 +181,30 @@ def _missing_labels(target: Column, source: Column) -> list[str]:
 
 
 def _checks(
-    source: psycopg.Connection[Any], name: str, route: Routed, theirs: Table, ours: Table
+    source: psycopg.Connection[Any],
+    name: str,
+    route: Routed,
+    theirs: Table,
+    ours: Table,
+    masks: Mapping[str, Mask],
 ) -> Iterator[OperatorError]:
-    """A CHECK that only the target has is tried on the rows that the source holds now."""
+    """A CHECK that only the target has is tried on the rows that the source holds now, if they arrive as they are."""
+    routing = route.routing
     known = {check.expression for check in theirs.checks}
+    same = {
+        column
+        for column in theirs.columns
+        if not routing.leaves_out(column) and column not in masks and routing.origin(column) == column
+    }
     for constraint in ours.checks:
-        comparable = set(constraint.columns) <= set(theirs.columns) - set(route.local)
+        comparable = set(constraint.columns) <= same and routing.where is None
         if constraint.expression in known or not constraint.portable or not comparable:
             continue
         if refused := _count_refused(source, route.table, constraint):
             yield OperatorError(
-                f"Constraint {constraint.name} on {route.table} of target {name}"
+                f"Constraint {constraint.name} on {route.ours} of target {name}"
                 f" refuses {refused} row{'s' if refused > 1 else ''} that the source holds.",
-                f"There run: ALTER TABLE {_quoted(route.table)} DROP CONSTRAINT {_quoted(constraint.name)};"
+                f"There run: ALTER TABLE {_quoted(route.ours)} DROP CONSTRAINT {_quoted(constraint.name)};"
                 " or correct those rows in the source.",
             )
 

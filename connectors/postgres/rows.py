@@ -25,6 +25,8 @@ class Change(msgspec.Struct):
     moved_from: msgspec.Raw = msgspec.Raw()
     moved_to: msgspec.Raw = msgspec.Raw()
     oversize: int | None = None
+    untold: bool = False
+    """Whether its row passes the route's condition is not told by what it holds; no envelope says so."""
 
     @property
     def complete(self) -> bool:
@@ -72,7 +74,7 @@ def decode_change(value: bytes) -> Change:
 def fold(events: Iterable[Event]) -> dict[str, dict[bytes, Net]]:
     """The net effect by table and key, of inserts, updates, deletes and snapshot rows in order.
 
-    Raises CannotFold for a part of a row that follows its deletion.
+    Raises CannotFold for a part of a row that follows its deletion, or whose place is not told.
     """
     tables: dict[str, dict[bytes, Net]] = {}
     for table, record, change in events:
@@ -86,6 +88,8 @@ def fold(events: Iterable[Event]) -> dict[str, dict[bytes, Net]]:
             nets[record.key] = Net("upsert", after)
         else:
             known = nets.get(record.key)
+            if change.untold:
+                raise CannotFold
             if known is None:
                 nets[record.key] = Net("update", after)
             elif known.kind == "delete":

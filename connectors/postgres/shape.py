@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
+from psycopg import sql
 from psycopg.rows import class_row
 
 
@@ -71,6 +72,45 @@ _FIND = """
 SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
 WHERE nspname = %s AND relname = %s AND relkind IN ('r', 'p')
 """
+
+_TYPES = """
+SELECT a.attname::text, format_type(base.oid, -1),
+       (SELECT array_agg(enumlabel::text ORDER BY enumsortorder) FROM pg_enum WHERE enumtypid = base.oid)
+FROM pg_attribute a, LATERAL (
+    WITH RECURSIVE below (oid) AS (
+        SELECT a.atttypid UNION ALL SELECT typbasetype FROM below JOIN pg_type USING (oid) WHERE typtype = 'd')
+    SELECT oid FROM below JOIN pg_type USING (oid) WHERE typtype <> 'd') base
+WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped
+"""
+_REFERENCES = """
+SELECT k.attname::text, nspname || '.' || relname, r.attname::text
+FROM pg_constraint c
+JOIN pg_attribute k ON k.attrelid = conrelid AND k.attnum = conkey[1]
+JOIN pg_attribute r ON r.attrelid = confrelid AND r.attnum = confkey[1]
+JOIN pg_class p ON p.oid = confrelid
+JOIN pg_namespace n ON n.oid = p.relnamespace
+WHERE contype = 'f' AND conrelid = to_regclass(%s) AND cardinality(conkey) = 1
+"""
+
+Type = tuple[str, list[str] | None]
+"""A type without its length, under a domain the type below, and an enum's labels."""
+
+
+def read_types(connection: psycopg.Connection[Any], name: str) -> dict[str, Type]:
+    """The types of a table's columns; none where there is no such table. Leaves an empty search path."""
+    connection.execute("SET search_path = ''")
+    rows = connection.execute(_TYPES, [_quoted(name)]).fetchall()
+    return {column: (type_, labels) for column, type_, labels in rows}
+
+
+def read_references(connection: psycopg.Connection[Any], name: str) -> dict[tuple[str, str], str]:
+    """Foreign keys of one column: (column, table that it refers to) to the column there."""
+    rows = connection.execute(_REFERENCES, [_quoted(name)]).fetchall()
+    return {(column, table): key for column, table, key in rows}
+
+
+def _quoted(name: str) -> str:
+    return sql.Identifier(*name.split(".", 1)).as_string()
 
 
 def read_table(connection: psycopg.Connection[Any], name: str) -> Table | None:

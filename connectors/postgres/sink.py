@@ -10,10 +10,11 @@ import psycopg
 
 from connectors.contract import Destination, Progress, Record, Taken, Wanted
 from connectors.errors import Fenced, OperatorError, Unavailable
-from connectors.postgres import bookkeeping, turns
+from connectors.postgres import bookkeeping, plan, turns
 from connectors.postgres.bookkeeping import MAIN_LANE
 from connectors.postgres.failures import Refused, translate
 from connectors.postgres.parked import Parked
+from connectors.postgres.router import Router, open_router
 from connectors.postgres.session import open_session
 from connectors.postgres.statements import read_catalogue
 from connectors.postgres.writer import Writer
@@ -47,11 +48,12 @@ class PostgresSink:
 
     def __init__(self, destination: Destination) -> None:
         self._destination = destination
-        self._topics = {table_topic(destination.source, *table.split(".", 1)): table for table in destination.routes}
+        self._topics = {table_topic(destination.source, *table.split(".", 1)): table for table in plan.tables(destination.routes)}
         self._origin = turns.origin(destination)
         self._connection: psycopg.Connection[Any] | None = None
         self._parked: Parked | None = None
         self._writer: Writer | None = None
+        self._router: Router | None = None
         self._epoch = 0
         self._transactions_offset = 0
 
@@ -70,10 +72,11 @@ class PostgresSink:
             self._epoch, self._transactions_offset, timeline, commit_lsn = lane
             offsets = bookkeeping.read_offsets(connection, self._destination.source)
             catalogue = read_catalogue(connection, self._destination.name, self._destination.routes)
-            self._parked = Parked(connection, self._destination.source)
+            router = self._router = open_router(connection, self._destination)
+            self._parked = Parked(connection, self._destination.source, router)
             self._parked.load()
             connection.commit()
-        self._writer = Writer(connection, self._destination.name, self._topics, catalogue, self._parked)
+        self._writer = Writer(connection, self._destination.name, self._topics, catalogue, self._parked, router)
         taken = {(one.topic, one.partition): Taken(one.next_offset, one.position) for one in offsets}
         return Progress(self._transactions_offset, (timeline, commit_lsn), taken)
 
@@ -126,8 +129,13 @@ class PostgresSink:
             connection.commit()
 
     def wanted(self) -> list[Wanted]:
-        _, _, parked = self._session()
-        return [Wanted(*key) for key, entry in parked.entries.items() if entry.asks]
+        connection, _, parked = self._session()
+        found = [Wanted(*key) for key, entry in parked.entries.items() if entry.asks]
+        if self._router is not None:
+            with self._translated():
+                found += [Wanted(*key) for key in self._router.wanted()]
+                connection.rollback()
+        return found
 
     def parked(self) -> int:
         return len(self._parked.entries) if self._parked is not None else 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
@@ -16,6 +16,7 @@ from connectors.errors import OperatorError
 from connectors.postgres import literals
 from connectors.postgres.literals import Element
 from connectors.postgres.parents import ForeignKey, read_foreign_keys
+from connectors.route.masks import Drop, Masking, constant_text, masking
 
 _COLUMNS = """
 SELECT attname::text, format_type(atttypid, -1), atttypid::bigint,
@@ -33,8 +34,12 @@ _SCALARS: Mapping[int, Element] = {17: literals.bytea, 114: literals.json, 3802:
 
 @dataclass(frozen=True, slots=True)
 class TargetColumn:
-    """`type` is for a cast: with its schema, without length or precision, which a cast would cut to in silence."""
+    """`type` is for a cast: with its schema, without length or precision, which a cast would cut to in silence.
 
+    `name` is the target's; `element` masks the value where the route says so.
+    """
+
+    name: str
     type: str
     element: Element
     generated: bool
@@ -52,19 +57,21 @@ class Statement:
 
 @dataclass
 class TargetTable:
-    """One routed table. `rank` puts parents before children."""
+    """One routed table. `name` and the names of `columns` are the source's; `rank` puts parents before children."""
 
     name: str
     target: str
     routing: Routing
     columns: Mapping[str, TargetColumn]
     rank: int
+    constants: Sequence[tuple[str, str]] = ()
+    """What else is written into a row: the target's column and its value, quoted both."""
     foreign_keys: Sequence[ForeignKey] = ()
     _statements: dict[tuple[str, tuple[str, ...], tuple[str, ...]], Statement] = field(default_factory=dict)
 
     @cached_property
     def quoted(self) -> str:
-        return _quoted(*self.name.split(".", 1))
+        return _quoted(*(self.routing.table or self.name).split(".", 1))
 
     def upsert(self, key: tuple[str, ...], sent: tuple[str, ...]) -> Statement:
         """Insert whole rows, or write over those that are there. Parameters: the columns that are written."""
@@ -97,7 +104,7 @@ class TargetTable:
         if kind == "upsert":
             return self._upsert(key, written)
         parameters = [*key, *([] if kind in ("delete", "present") else written)]
-        matched = " AND ".join(f"t.{_quoted(name)} = {self._cast(name, at)}" for at, name in enumerate(key))
+        matched = " AND ".join(f"t.{self._name(name)} = {self._cast(name, at)}" for at, name in enumerate(key))
         if kind in ("delete", "present"):
             verb = (
                 f"DELETE FROM {self.quoted} AS t USING"
@@ -106,10 +113,10 @@ class TargetTable:
             )
             return self._statement(f"{verb} {_rows(len(parameters))} WHERE {matched}", parameters)
         assigned = [
-            f"{_quoted(name)} = {self._cast(name, at)}"
+            f"{self._name(name)} = {self._cast(name, at)}"
             for at, name in enumerate(written, len(key))
             if kind == "move" or name not in key
-        ] or [f"{_quoted(key[0])} = t.{_quoted(key[0])}"]
+        ] or [f"{self._name(key[0])} = t.{self._name(key[0])}"]
         text = (
             f"UPDATE {self.quoted} AS t SET {', '.join(assigned)} FROM {_rows(len(parameters))}"
             f" WHERE {matched} RETURNING v.n"
@@ -117,37 +124,41 @@ class TargetTable:
         return self._statement(text, parameters)
 
     def _upsert(self, key: tuple[str, ...], written: Sequence[str]) -> Statement:
-        names = ", ".join(_quoted(name) for name in written)
-        values = ", ".join(self._cast(name, at) for at, name in enumerate(written))
-        kept = ", ".join(
-            f"{_quoted(name)} = EXCLUDED.{_quoted(name)}" for name in ([n for n in written if n not in key] or key[:1])
-        )
+        fixed = dict(self.constants)
+        names = ", ".join([*map(self._name, written), *fixed])
+        values = ", ".join([*(self._cast(name, at) for at, name in enumerate(written)), *fixed.values()])
+        kept = [self._name(name) for name in written if name not in key] + list(fixed) or [self._name(key[0])]
         text = (
             f"INSERT INTO {self.quoted} ({names}) OVERRIDING SYSTEM VALUE SELECT {values} FROM {_rows(len(written))}"
-            f" ON CONFLICT ({', '.join(_quoted(name) for name in key)}) DO UPDATE SET {kept}"
+            f" ON CONFLICT ({', '.join(map(self._name, key))})"
+            f" DO UPDATE SET {', '.join(f'{name} = EXCLUDED.{name}' for name in kept)}"
         )
         return self._statement(text, written)
 
     def _statement(self, text: str, parameters: Sequence[str]) -> Statement:
         return Statement(text, tuple(parameters), tuple(self.columns[name].element for name in parameters))
 
+    def _name(self, name: str) -> str:
+        return _quoted(self.columns[name].name)
+
     def _cast(self, name: str, at: int) -> str:
         return f"v.c{at}::{self.columns[name].type.replace('%', '%%')}"
 
     def _is_written(self, name: str, in_key: bool) -> bool:
-        if name in self.routing.local and not in_key:
+        if (self.routing.leaves_out(name) and not in_key) or self.routing.renamed(name) in self.routing.constants:
             return False
         column = self.columns.get(name)
         setting = f"targets.{self.target}.tables.{self.name}.local"
         if column is None:
             raise OperatorError(
-                f"{self.name} of target {self.target} has no column {name}, which the source sends.",
+                f"{self.name} of target {self.target} has no column {self.routing.renamed(name)},"
+                " which the source sends.",
                 f"Add it there as placemat init says, or name it under {setting}.",
             )
         if column.always and not in_key:
             raise OperatorError(
                 f"Column {name} of {self.name} in target {self.target} is GENERATED ALWAYS and cannot be set.",
-                f"There run: ALTER TABLE {self.quoted} ALTER {_quoted(name)} SET GENERATED BY DEFAULT;"
+                f"There run: ALTER TABLE {self.quoted} ALTER {self._name(name)} SET GENERATED BY DEFAULT;"
                 f" or name it under {setting}.",
             )
         return not column.generated
@@ -164,21 +175,25 @@ class Catalogue:
 def read_catalogue(connection: psycopg.Connection[Any], target: str, routes: Mapping[str, Routing]) -> Catalogue:
     """Read what the routed tables look like. Raises OperatorError for one that is missing."""
     oids: dict[str, int] = {}
-    for name in routes:
-        found = connection.execute(_FIND, name.split(".", 1)).fetchone()
+    for name, routing in routes.items():
+        relation = routing.table or name
+        found = connection.execute(_FIND, relation.split(".", 1)).fetchone()
         if found is None:
             raise OperatorError(
-                f"Target {target} has no table {name}.",
+                f"Target {target} has no table {relation}.",
                 f"Create it there, or take it out of targets.{target}.tables.",
             )
         oids[name] = found[0]
-    foreign_keys = read_foreign_keys(connection, oids)
+    foreign_keys = read_foreign_keys(connection, oids, routes)
     order = _order(foreign_keys)
     deferrable = connection.execute(_DEFERRABLE, [list(oids.values())]).fetchone()
-    tables = {
-        name: TargetTable(name, target, routing, _columns(connection, oids[name]), order[name], foreign_keys[name])
-        for name, routing in routes.items()
-    }
+    tables = {}
+    for name, routing in routes.items():
+        columns = _columns(connection, oids[name])
+        tables[name] = TargetTable(
+            name, target, routing, _routed(columns, routing), order[name],
+            _constants(columns, routing, name, target), foreign_keys[name],
+        )  # fmt: skip
     return Catalogue(tables, bool(deferrable and deferrable[0]))
 
 
@@ -186,8 +201,38 @@ def _columns(connection: psycopg.Connection[Any], oid: int) -> dict[str, TargetC
     columns = {}
     for name, type_, type_oid, element_oid, generated, always in connection.execute(_COLUMNS, [oid]):
         element = _SCALARS.get(element_oid or type_oid, literals.plain)
-        columns[name] = TargetColumn(type_, literals.array_of(element) if element_oid else element, generated, always)
+        element = literals.array_of(element) if element_oid else element
+        columns[name] = TargetColumn(name, type_, element, generated, always)
     return columns
+
+
+def _routed(columns: Mapping[str, TargetColumn], routing: Routing) -> dict[str, TargetColumn]:
+    """Columns by the source's names."""
+    routed = {}
+    for column in columns.values():
+        name = routing.origin(column.name)
+        mask = routing.masks.get(name)
+        if mask is not None and not isinstance(mask, Drop):
+            column = replace(column, element=_masked(column.element, masking(mask)))
+        routed[name] = column
+    return routed
+
+
+def _masked(element: Element, mask: Masking) -> Element:
+    return lambda raw: element(mask(raw))
+
+
+def _constants(columns: Mapping[str, TargetColumn], routing: Routing, name: str, target: str) -> list[tuple[str, str]]:
+    found = []
+    for column, value in routing.constants.items():
+        if column not in columns:
+            raise OperatorError(
+                f"{routing.table or name} of target {target} has no column {column}.",
+                f"Correct targets.{target}.tables.{name}.constants, or add the column there.",
+            )
+        text = sql.Literal(constant_text(value)).as_string().replace("%", "%%")
+        found.append((_quoted(column), f"{text}::{columns[column].type.replace('%', '%%')}"))
+    return found
 
 
 def _order(foreign_keys: Mapping[str, Sequence[ForeignKey]]) -> dict[str, int]:

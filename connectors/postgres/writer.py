@@ -18,6 +18,7 @@ from connectors.errors import OperatorError
 from connectors.postgres import literals
 from connectors.postgres.failures import SUPPRESSED, Refused, translate
 from connectors.postgres.parked import FOREIGN_KEY, OVERSIZE, Entry, Key, Parked
+from connectors.postgres.router import Router
 from connectors.postgres.rows import CannotFold, Event, Net, decode_change, decode_key, fold
 from connectors.postgres.statements import Catalogue, TargetTable
 from connectors.postgres.steps import GONE, ArrayLiteral, ArrayLiteralDumper, Step, groups, key_step, step_of
@@ -28,13 +29,15 @@ RETRY_SECONDS = 1.0
 _SUPPRESSED = Refused(SUPPRESSED, "a trigger or rule of the target suppressed the write")
 _PARTIAL = "the target has no such row, and the event holds only a part of it"
 
+_UNTOLD = "the route's condition asks for a column that the event does not hold"
+
 
 class Writer:
     """One per session. Every method needs an open transaction, and raises what `translate` makes of an error."""
 
     def __init__(
         self, connection: psycopg.Connection[Any], target: str, topics: Mapping[str, str], catalogue: Catalogue,
-        parked: Parked,
+        parked: Parked, router: Router | None = None,
     ) -> None:  # fmt: skip
         connection.adapters.register_dumper(ArrayLiteral, ArrayLiteralDumper)
         self._connection = connection
@@ -42,6 +45,7 @@ class Writer:
         self._topics = topics
         self._catalogue = catalogue
         self._parked = parked
+        self._router = router
         self._held: list[Event] = []
         self._refused: list[Key] = []
         self._arrived: set[str] = set(catalogue.tables)
@@ -55,12 +59,12 @@ class Writer:
         while at and (events[at - 1].change.op == "t" or events[at - 1].change.moved_to):
             at -= 1
         self._held = events[at:]
-        self._process(events[:at])
+        self._pass(events[:at])
 
     def finish(self) -> None:
         """Write what is held, and try once more what may be welcome now that the transaction is complete."""
         held, self._held = self._held, []
-        self._process(held)
+        self._pass(held)
         fresh, self._refused = self._refused, []
         entries = self._parked.entries
         self._retry([key for key in dict.fromkeys(fresh) if key in entries and entries[key].kind == "refused"])
@@ -130,6 +134,13 @@ class Writer:
 
     # What has to be done one by one
 
+    def _pass(self, events: Sequence[Event]) -> None:
+        if self._router is None:
+            self._process(events)
+            return
+        for part in self._router.route(events):
+            self._process(part)
+
     def _process(self, events: Sequence[Event]) -> None:
         """Split events into runs that can be folded, and what stands between them."""
         run: list[Event] = []
@@ -148,7 +159,12 @@ class Writer:
                 single = self._truncation(list(dict.fromkeys(tables)))
             elif change.moved_to and at < len(events) and bytes(events[at].change.moved_from) == event.key:
                 continue  # its other half tells both keys
-            elif change.oversize is not None or change.moved_from or (entries and (event.table, event.key) in entries):
+            elif (
+                change.oversize is not None
+                or change.moved_from
+                or change.untold
+                or (entries and (event.table, event.key) in entries)
+            ):
                 single = self._alone(event)
             else:
                 run.append(event)
@@ -164,6 +180,9 @@ class Writer:
             if event.change.oversize is not None:
                 reason = f"a row of {event.table} is too large to publish ({event.change.oversize} bytes)"
                 self._parked.need(key, reason, OVERSIZE)
+            elif event.change.untold:
+                for name in [event.key, *([bytes(event.change.moved_from)] if event.change.moved_from else [])]:
+                    self._parked.need((event.table, name), _UNTOLD)
             elif event.change.moved_from:
                 self._move(event)
             elif entry := self._parked.entries.get(key):

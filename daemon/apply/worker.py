@@ -14,7 +14,7 @@ import structlog
 import tenacity
 from confluent_kafka import Message
 
-from connectors.contract import Destination, Partition, Progress, Record, Routing, Sink, SinkType, TryAgain
+from connectors.contract import Destination, Partition, Progress, Record, Sink, SinkType, TryAgain
 from daemon.apply.policy import Action, decide, ending
 from daemon.apply.requests import RowRequests
 from daemon.config import Settings
@@ -22,6 +22,7 @@ from daemon.consume.consumer import KafkaUnavailable, LaneConsumer
 from daemon.consume.merge import Batch, Limits, Merge
 from daemon.errors import GAP_ADVICE, OperatorError, Unavailable
 from daemon.observe import metrics
+from daemon.routes import routings
 from daemon.seams import AFTER_TARGET_COMMIT, BEFORE_OFFSET_COMMIT, BEFORE_TARGET_COMMIT, seam
 from daemon.supervisor import Report
 from schemas.envelope import TransactionEnd
@@ -58,9 +59,9 @@ class ApplyWorker:
         self._target = target
         self._target_name = name
         self._instance = instance or socket.gethostname()
-        self._topics = [table_topic(target.source, *table.split(".", 1)) for table in target.tables]
+        self._topics = [table_topic(target.source, *table.split(".", 1)) for table in target.needed]
         self._spine: Partition = (transactions_topic(target.source), 0)
-        routes = {table: Routing(frozenset(route.local), route.truncate) for table, route in target.tables.items()}
+        routes = routings(settings, name)
         self._sink: Sink = sink_type(Destination(name, target.url.get_secret_value(), target.source, routes))
         self._breaker = pybreaker.CircuitBreaker(
             fail_max=FAILURES_UNTIL_OPEN, reset_timeout=PROBE_SECONDS, exclude=[OperatorError]

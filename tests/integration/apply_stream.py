@@ -21,7 +21,7 @@ from connectors.postgres import bookkeeping
 from connectors.postgres.sink import PostgresSink
 from daemon import broker
 from daemon.apply.worker import ApplyWorker
-from daemon.config import Kafka, Settings, Source, State, Target
+from daemon.config import Kafka, Masking, Settings, Source, State, Target
 from daemon.state.workers import WorkerState
 from schemas.envelope import TransactionEnd
 from schemas.position import Position
@@ -178,21 +178,23 @@ class World:
     """A source of a name of its own, and a target database with tables made by `ddl`."""
 
     def __init__(
-        self, kafka: KafkaServer, target_url: str, ddl: str, tables: Mapping[str, dict[str, Any]], **options: Any
-    ) -> None:
+        self, kafka: KafkaServer, target_url: str, ddl: str, tables: Mapping[str, dict[str, Any]],
+        captured: Sequence[str] = (), masking: str | None = None, **options: Any,
+    ) -> None:  # fmt: skip
         uid = uuid.uuid4().hex[:8]
         self.source, self.target, self.url = f"s{uid}", f"t{uid}", target_url
         self.settings = Settings(
             state=State.model_validate({"url": target_url}),
             kafka=Kafka(bootstrap_servers=kafka.bootstrap_servers, partitions=PARTITIONS),
-            sources={self.source: Source.model_validate({"url": target_url, "tables": list(tables)})},
+            sources={self.source: Source.model_validate({"url": target_url, "tables": list(captured or tables)})},
+            masking=Masking.model_validate({"key": masking}),
             targets={
                 self.target: Target.model_validate(
                     {"url": target_url, "source": self.source, "tables": dict(tables), **options}
                 )
             },
         )
-        topics = {table_topic(self.source, *table.split(".")): PARTITIONS for table in tables}
+        topics = {table_topic(self.source, *table.split(".")): PARTITIONS for table in captured or tables}
         spine = {transactions_topic(self.source): 1, requests_topic(self.source): 1}
         broker.ensure(broker.reach(self.settings.kafka), self.settings.kafka, {**topics, **spine})
         self.stream = Stream(self.source, kafka.bootstrap_servers)

@@ -1,0 +1,142 @@
+"""Rows that conditions over parents rest on, kept in the target and written in its transactions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import msgspec
+import orjson
+import psycopg
+
+from connectors.postgres.rows import decode_key
+from connectors.route.kinds import Kind, kind
+from connectors.route.truth import text_of
+
+Name = tuple[str, str]
+"""Table, and name of a row."""
+PAGE_ROWS = 5_000
+
+_LOAD = """
+SELECT table_name, name, key, fields, shown, wanted FROM placemat.related
+WHERE source = %s AND (table_name, name) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
+"""
+_CHILDREN = """
+SELECT table_name, name, key, fields, shown, wanted FROM placemat.related
+WHERE source = %s AND links && %s::text[] AND (table_name, name) > (%s, %s)
+ORDER BY table_name, name LIMIT %s
+"""
+_STORE = """
+INSERT INTO placemat.related AS r (source, table_name, name, key, fields, links, shown, wanted)
+SELECT %s, v.table_name, v.name, v.key, v.fields::jsonb, ARRAY(SELECT jsonb_array_elements_text(v.links::jsonb)),
+       v.shown, v.wanted
+FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::boolean[], %s::boolean[])
+     AS v (table_name, name, key, fields, links, shown, wanted)
+ON CONFLICT (source, table_name, name) DO UPDATE
+SET fields = EXCLUDED.fields, links = EXCLUDED.links, shown = EXCLUDED.shown, wanted = EXCLUDED.wanted
+"""
+_FORGET = """
+DELETE FROM placemat.related
+WHERE source = %s AND (table_name, name) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
+"""
+_CLEAR = "DELETE FROM placemat.related WHERE source = %s AND table_name = %s"
+_WANTED = "SELECT table_name, key FROM placemat.related WHERE source = %s AND wanted ORDER BY table_name, name LIMIT %s"
+_KINDS = "SELECT table_name, column_name, type, labels FROM placemat.source_columns WHERE source = %s"
+_REMEMBER = """
+INSERT INTO placemat.source_columns (source, table_name, column_name, type, labels) VALUES (%s, %s, %s, %s, %s)
+ON CONFLICT (source, table_name, column_name) DO UPDATE SET type = EXCLUDED.type, labels = EXCLUDED.labels
+"""
+
+
+@dataclass(slots=True)
+class Row:
+    """What is known of one row. `fields` are texts, None for NULL; what is not in it is not known."""
+
+    key: str
+    fields: dict[str, str | None]
+    shown: bool = False
+    wanted: bool = False
+
+
+def install(connection: psycopg.Connection[Any]) -> None:
+    """Make the tables in schema `placemat`, which is there; safe to repeat."""
+    connection.execute(resources.files(__package__).joinpath("routes.sql").read_text().encode())
+
+
+def remember_kinds(
+    connection: psycopg.Connection[Any], source: str, found: Mapping[tuple[str, str], tuple[str, list[str] | None]]
+) -> None:
+    """Store the types (and the labels of an enum) of a source's columns, by table and column."""
+    with connection.cursor() as cursor:
+        rows = [(source, *column, type_, labels) for column, (type_, labels) in found.items()]
+        cursor.executemany(_REMEMBER, rows)
+
+
+def read_kinds(connection: psycopg.Connection[Any], source: str) -> dict[tuple[str, str], Kind]:
+    """How the columns that conditions name compare, by table and column."""
+    rows = connection.execute(_KINDS, [source]).fetchall()
+    return {(table, column): kind(type_, labels) for table, column, type_, labels in rows}
+
+
+def name_of(key: bytes) -> str:
+    """The name of a row by its record key."""
+    parts = decode_key(key)
+    return key.decode() if len(parts) > 1 else text_of(bytes(next(iter(parts.values())))) or ""
+
+
+class Related:
+    """The rows of one source. Reads and writes within the open transaction."""
+
+    def __init__(self, connection: psycopg.Connection[Any], source: str) -> None:
+        self._connection = connection
+        self._source = source
+
+    def load(self, names: Iterable[Name]) -> dict[Name, Row]:
+        """Those of the rows that are known."""
+        wanted = [list(part) for part in zip(*names, strict=True)]
+        return dict(self._rows(_LOAD, [self._source, *wanted])) if wanted else {}
+
+    def children(self, names: Iterable[Name]) -> Iterator[dict[Name, Row]]:
+        """The rows that refer to any of these, a bounded number at a time; they may be stored meanwhile."""
+        links = ["\t".join(name) for name in names]
+        last: Name = ("", "")
+        while links:
+            page = dict(self._rows(_CHILDREN, [self._source, links, *last, PAGE_ROWS]))
+            if page:
+                yield page
+                last = next(reversed(page))
+            if len(page) < PAGE_ROWS:
+                return
+
+    def store(self, rows: Mapping[Name, tuple[Row, Sequence[Name]]]) -> None:
+        """Write rows with what they refer to."""
+        values = [
+            (*name, row.key, orjson.dumps(row.fields).decode(), _links(links), row.shown, row.wanted)
+            for name, (row, links) in rows.items()
+        ]
+        if values:
+            self._connection.execute(_STORE, [self._source, *(list(part) for part in zip(*values, strict=True))])
+
+    def forget(self, names: Iterable[Name]) -> None:
+        """These rows are gone."""
+        gone = [list(part) for part in zip(*names, strict=True)]
+        if gone:
+            self._connection.execute(_FORGET, [self._source, *gone])
+
+    def clear(self, table: str) -> None:
+        """All rows of a table are gone."""
+        self._connection.execute(_CLEAR, [self._source, table])
+
+    def wanted(self, limit: int) -> list[tuple[str, bytes]]:
+        """Table and record key of rows that are asked for."""
+        return [(table, key.encode()) for table, key in self._connection.execute(_WANTED, [self._source, limit])]
+
+    def _rows(self, query: str, values: Sequence[Any]) -> Iterator[tuple[Name, Row]]:
+        for table, name, key, fields, shown, wanted in self._connection.execute(query, values).fetchall():
+            yield (table, name), Row(key, fields, shown, wanted)
+
+
+def _links(names: Sequence[Name]) -> str:
+    return msgspec.json.encode(["\t".join(name) for name in names]).decode()

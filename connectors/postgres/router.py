@@ -1,0 +1,285 @@
+"""Which events a target takes, by the conditions of its routes: a row that does not pass is deleted there.
+
+A condition over the row alone is told from its event. One over parents is told from what `placemat.related` remembers
+of them, as of the event's commit; when a parent changes, its children that pass no more leave in the same transaction,
+and those that pass again are asked for until they come whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import psycopg
+
+from connectors.contract import Destination, Record
+from connectors.errors import OperatorError
+from connectors.postgres.literals import JSON_NULL
+from connectors.postgres.plan import Plan, Rule, plans
+from connectors.postgres.related import Name, Related, Row, name_of, read_kinds
+from connectors.postgres.rows import Change, Event
+from connectors.route.condition import Column
+from connectors.route.truth import MISSING, TRUE, Lookup, Missing, Text, text_of
+from schemas.position import START
+from schemas.topics import table_topic
+
+_JSON_NULL = bytes(JSON_NULL)
+
+MOST_WANTED = 1_000
+"""Rows that are asked for together."""
+
+
+def open_router(connection: psycopg.Connection[Any], destination: Destination) -> Router | None:
+    """None where no route has a condition: then nothing is to be told of any row.
+
+    Raises OperatorError where a condition does not fit the columns that it names.
+    """
+    name, source, routes = destination.name, destination.source, destination.routes
+    if all(routing.where is None for routing in routes.values()):
+        return None
+    return Router(name, source, plans(name, routes, read_kinds(connection, source)), Related(connection, source))
+
+
+class Router:
+    """One per session. Reads and writes within the open transaction, and keeps nothing from one call to the next."""
+
+    def __init__(self, target: str, source: str, by_table: Mapping[str, Plan], related: Related) -> None:
+        self._target = target
+        self._source = source
+        self._plans = by_table
+        self._related = related
+        self._remembers = any(plan.remembered for plan in by_table.values())
+        self._rows: dict[Name, Row | None] = {}
+        self._touched: set[Name] = set()
+        self._changed: set[Name] = set()
+
+    def route(self, events: Sequence[Event]) -> Iterator[list[Event]]:
+        """What is to be written for these events, in order and in parts. Each part is written before the next."""
+        self._load(events)
+        taken: list[Event] = []
+        for event in events:
+            taken += self._route(event)
+        changed, self._changed = self._changed, set()
+        self._flush()
+        yield taken
+        yield from self._follow(changed)
+
+    def again(self, event: Event) -> Event:
+        """A parked event as it is to be written now."""
+        plan = self._plans.get(event.table)
+        if plan is None or plan.rule is None or event.change.after is None:
+            return event
+        if not plan.remembered:
+            return self._judge(event, plan.rule)[-1]
+        name = event.table, name_of(event.key)
+        row = self._related.load([name]).get(name)
+        return event if row is not None and row.shown else _gone(event)
+
+    def wanted(self) -> list[tuple[str, bytes]]:
+        """Table and record key of rows that are to be read whole, because a parent's change lets them pass again."""
+        return self._related.wanted(MOST_WANTED) if self._remembers else []
+
+    # One event
+
+    def _route(self, event: Event) -> list[Event]:
+        plan = self._plans.get(event.table)
+        if plan is None:
+            return [event]
+        if plan.remembered:
+            return self._remember(event, plan)
+        return self._judge(event, plan.rule) if plan.rule is not None and event.change.after is not None else [event]
+
+    def _judge(self, event: Event, rule: Rule) -> list[Event]:
+        """By the row alone."""
+        if event.change.oversize is not None:
+            return [_gone(event), event]
+        fields = self._fields(event, rule.own, {})
+        found = rule.test(lambda column: fields.get(column.name, MISSING))
+        if found == TRUE:
+            return [event]
+        return [_untold(event) if found & TRUE else _gone(event)]
+
+    def _remember(self, event: Event, plan: Plan) -> list[Event]:
+        """Keep what is asked for of a row, and tell from all that is kept whether it passes."""
+        change = event.change
+        if change.op == "t":
+            self._empty(plan.table)
+        elif change.moved_to:
+            pass  # its other half tells both keys
+        elif change.after is None:
+            self._forget((event.table, name_of(event.key)))
+        else:
+            return self._keep(event, plan)
+        return [event] if plan.routed else []
+
+    def _keep(self, event: Event, plan: Plan) -> list[Event]:
+        change = event.change
+        name = event.table, name_of(event.key)
+        before = self._rows.get(name)
+        if change.moved_from:
+            old = event.table, name_of(bytes(change.moved_from))
+            self._load_names([old])
+            before = self._rows.get(old)
+            self._forget(old)
+        known = before.fields if before is not None else {}
+        # Of a row that is too large nothing is known but its key: whether it may be shown cannot be told.
+        fields = {} if change.oversize is not None else self._fields(event, plan.fields, known)
+        row = Row(event.key.decode(), fields, before is not None and before.shown)
+        self._put(name, row)
+        if before is None or fields != before.fields or change.moved_from:
+            self._changed.add(name)
+        partial = change.oversize is None and len(fields) < len(plan.fields)
+        # What was passed over while the row was asked for is not made good by another part of it.
+        row.wanted = partial and (plan.children or plan.rule is None)
+        row.wanted |= before is not None and before.wanted and not change.complete
+        if not plan.routed or plan.rule is None:
+            return [event] if plan.routed else []
+        found = self._test(plan.rule, row)
+        if found == TRUE:
+            row.shown = True
+            return [event]
+        if found & TRUE and partial:
+            row.wanted = True
+            return []
+        row.shown = False
+        row.wanted &= plan.children
+        return [_gone(event), event] if change.oversize is not None else [_gone(event)]
+
+    def _fields(self, event: Event, names: Iterable[str], before: Mapping[str, str | None]) -> dict[str, str | None]:
+        """The texts of columns; one that was not sent keeps the text that it had, if that is known."""
+        after, unchanged = event.change.after or {}, event.change.unchanged or ()
+        found: dict[str, str | None] = {}
+        for name in names:
+            if name in after:
+                raw = bytes(after[name])
+                found[name] = "null" if raw == _JSON_NULL else text_of(raw)
+            elif name not in unchanged:
+                raise OperatorError(
+                    f"A condition of target {self._target} names column {name} of {event.table},"
+                    " which the source does not send.",
+                    "Correct the condition, or give the column back its name, then run: placemat init",
+                )
+            elif name in before:
+                found[name] = before[name]
+        return found
+
+    # What is remembered
+
+    def _load(self, events: Sequence[Event]) -> None:
+        """Everything that these events' conditions may ask for, level by level."""
+        self._rows = {}
+        names: set[Name] = set()
+        for event in events:
+            plan = self._plans.get(event.table)
+            if plan is None or not plan.remembered or event.change.op == "t":
+                continue
+            names.add((event.table, name_of(event.key)))
+            after = event.change.after or {}
+            for column, table in plan.refers.items():
+                if column in after and (text := text_of(bytes(after[column]))) is not None:
+                    names.add((table, text))
+        self._load_names(names)
+
+    def _load_names(self, names: Iterable[Name]) -> None:
+        """Load rows and what they refer to; None stands for a row that is not known."""
+        missing = {name for name in names if name not in self._rows}
+        while missing:
+            found = self._related.load(missing)
+            self._rows |= dict.fromkeys(missing) | found
+            missing = {link for name, row in found.items() for link in self._links(name, row)} - self._rows.keys()
+
+    def _links(self, name: Name, row: Row) -> list[Name]:
+        texts = ((table, row.fields.get(column)) for column, table in self._plans[name[0]].refers.items())
+        return [(table, text) for table, text in texts if text is not None]
+
+    def _put(self, name: Name, row: Row) -> None:
+        self._rows[name] = row
+        self._touched.add(name)
+        self._load_names(self._links(name, row))
+
+    def _forget(self, name: Name) -> None:
+        if self._rows.get(name) is not None:
+            self._rows[name] = None
+            self._touched.add(name)
+            self._changed.add(name)
+
+    def _empty(self, table: str) -> None:
+        self._flush()
+        self._related.clear(table)
+        self._rows.update({name: None for name in self._rows if name[0] == table})
+
+    def _flush(self) -> None:
+        kept: dict[Name, tuple[Row, Sequence[Name]]] = {}
+        gone: list[Name] = []
+        for name in self._touched:
+            row = self._rows[name]
+            if row is None:
+                gone.append(name)
+            else:
+                kept[name] = row, self._links(name, row)
+        self._related.forget(gone)
+        self._related.store(kept)
+        self._touched = set()
+
+    def _test(self, rule: Rule, row: Row) -> int:
+        return rule.test(self._lookup(rule, row))
+
+    def _lookup(self, rule: Rule, row: Row) -> Lookup:
+        def lookup(column: Column) -> Text:
+            holder = row
+            for depth in range(len(column.path)):
+                parent = rule.parents[column.path[: depth + 1]]
+                reference = holder.fields.get(parent.column, MISSING)
+                if reference is None or isinstance(reference, Missing):
+                    return reference
+                found = self._rows.get((parent.table, reference))
+                if found is None:
+                    return MISSING  # it has not come yet
+                holder = found
+            return holder.fields.get(column.name, MISSING)
+
+        return lookup
+
+    # Children of what has changed
+
+    def _follow(self, changed: Iterable[Name]) -> Iterator[list[Event]]:
+        """Judge again whoever refers to these rows, and whoever refers to those."""
+        parents = [name for name in changed if self._plans[name[0]].children]
+        for page in self._related.children(parents):
+            self._rows = dict(page)
+            self._load_names({link for name, row in page.items() for link in self._links(name, row)})
+            leaving = [event for name, row in page.items() if (event := self._judge_again(name, row)) is not None]
+            self._flush()
+            if leaving:
+                yield leaving
+            yield from self._follow(page)
+
+    def _judge_again(self, name: Name, row: Row) -> Event | None:
+        plan = self._plans[name[0]]
+        if plan.rule is None:
+            return None
+        found = self._test(plan.rule, row)
+        if (found == TRUE) == row.shown and not row.wanted:
+            return None
+        self._touched.add(name)
+        if found == TRUE:
+            # `shown` follows when the row has come whole: an update of a part of it has nothing to write to.
+            row.wanted |= not row.shown
+            return None
+        row.wanted = len(row.fields) < len(plan.fields) and (plan.children or bool(found & TRUE))
+        if not row.shown:
+            return None
+        row.shown = False
+        key = row.key.encode()
+        topic = table_topic(self._source, *name[0].split(".", 1))
+        value = b'{"before":%b,"after":null,"op":"d"}' % key
+        return Event(name[0], Record(topic, 0, -1, START, key, value), Change("d"))
+
+
+def _gone(event: Event) -> Event:
+    return event._replace(change=Change("d"))
+
+
+def _untold(event: Event) -> Event:
+    return event._replace(change=msgspec.structs.replace(event.change, untold=True))
