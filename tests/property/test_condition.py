@@ -134,7 +134,9 @@ def ask(
     known: dict[Column, Text] = {}
     for at, name in enumerate(TYPES):
         cell = result.get_value(0, at)
-        known[Column((), name)] = None if cell is None else text_of(encoder(result.ftype(at))(cell))
+        # JSON's own null is told beside the row, under `json_null`.
+        told = None if cell is None else text_of(encoder(result.ftype(at))(cell))
+        known[Column((), name)] = "null" if cell is not None and told is None else told
     return {b"t": TRUE, b"f": FALSE, None: NULL}[result.get_value(0, len(TYPES))], known
 
 
