@@ -94,9 +94,9 @@ def dead_letters(settings: Settings, name: str) -> Iterator[DeadLetters]:
 
 def replay_target(settings: Settings, name: str) -> ReplayTarget:
     """A target as `placemat replay` writes it. Nothing is connected before `open`."""
-    from connectors.contract import Destination, Routing
+    from connectors.contract import Destination
     from connectors.postgres.replay import PostgresReplay
 
     target = settings.targets[name]
-    routes = {table: Routing(frozenset(route.local), route.truncate) for table, route in target.tables.items()}
+    routes = routings(settings, name)
     return PostgresReplay(Destination(name, target.url.get_secret_value(), target.source, routes))

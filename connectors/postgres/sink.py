@@ -48,7 +48,8 @@ class PostgresSink:
 
     def __init__(self, destination: Destination) -> None:
         self._destination = destination
-        self._topics = {table_topic(destination.source, *table.split(".", 1)): table for table in plan.tables(destination.routes)}
+        tables = plan.tables(destination.routes)
+        self._topics = {table_topic(destination.source, *table.split(".", 1)): table for table in tables}
         self._origin = turns.origin(destination)
         self._connection: psycopg.Connection[Any] | None = None
         self._parked: Parked | None = None
