@@ -25,7 +25,13 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; all of them when none is named")
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--quick", dest="size", action="store_const", const=QUICK, help="a short run")
-    length.add_argument("--long", dest="size", action="store_const", const=LONG, help="5 million rows at a time, too")
+    length.add_argument(
+        "--long",
+        dest="size",
+        action="store_const",
+        const=LONG,
+        help="5 million rows at a time and 10 million events, too",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
     given = parser.parse_args(arguments)
     if unknown := [part for part in given.parts if part not in PARTS]:

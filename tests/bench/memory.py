@@ -1,10 +1,14 @@
-"""Resident memory of the two workers: at rest, through transactions that fit nowhere, and through a backlog."""
+"""Resident memory of the two workers: at rest, through transactions that fit nowhere, and through a backlog.
+
+Each trial is drawn too: one line for each worker, from its beginning to its end.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 
 import psutil  # type: ignore[import-untyped]
 
@@ -19,6 +23,9 @@ PER_TRANSACTION = 100
 NAMES = {CAPTURE: "capture", APPLY: "apply"}
 IDLE_GOALS = {CAPTURE: "<= 90", APPLY: ""}
 PEAK_GOALS = {CAPTURE: "idle + 50 at most", APPLY: ""}
+
+COLUMNS = 72
+LEVELS = "▁▂▃▄▅▆▇█"
 
 Peaks = dict[str, float]
 """Worker to MiB."""
@@ -73,12 +80,14 @@ def _through_backlog(here: Site, rows: int) -> Peaks:
 def _watched(processes: Mapping[str, psutil.Process]) -> Iterator[Peaks]:
     """The highest resident size of each while the block runs."""
     peaks: Peaks = dict.fromkeys(processes, 0.0)
+    samples: dict[str, list[float]] = {worker: [] for worker in processes}
     stop = threading.Event()
 
     def look() -> None:
         while not stop.wait(LOOK_SECONDS):
             for worker, process in processes.items():
-                peaks[worker] = max(peaks[worker], _resident(process))
+                samples[worker].append(resident := _resident(process))
+                peaks[worker] = max(peaks[worker], resident)
 
     thread = threading.Thread(target=look, name="bench-memory")
     thread.start()
@@ -87,6 +96,19 @@ def _watched(processes: Mapping[str, psutil.Process]) -> Iterator[Peaks]:
     finally:
         stop.set()
         thread.join()
+    for worker, seen in samples.items():
+        say(f"memory over time, {NAMES[worker]:<8} {plot(seen)} 0 to {peaks[worker]:.0f} MiB")
+
+
+def plot(samples: Sequence[float], columns: int = COLUMNS) -> str:
+    """A line of blocks: the highest sample of each stretch of time, on a scale from 0 to the highest of all."""
+    top = max(samples, default=0.0)
+    if not top:
+        return ""
+    width = min(columns, len(samples))
+    edges = [round(at * len(samples) / width) for at in range(width + 1)]
+    highest = (max(samples[start:stop]) for start, stop in pairwise(edges))
+    return "".join(LEVELS[min(len(LEVELS) - 1, int(value / top * len(LEVELS)))] for value in highest)
 
 
 def _resident(process: psutil.Process) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, closing
+
 import psycopg
 import pytest
 
@@ -39,6 +41,24 @@ def test_every_change_is_in_its_topic_once_in_order_and_counted(capture: Rig) ->
     assert (ops.count("c"), ops.count("u"), ops.count("d")) == (30 * 21, 30 * 10, 30 * 2)
     for table in ("items", "parts"):
         assert replay(records, table) == capture.rows(table)
+
+
+def test_many_transactions_that_are_open_at_once_arrive_each_whole_in_the_order_of_their_commits(capture: Rig) -> None:
+    numbers = range(40)
+    with capture.start(), ExitStack() as stack:
+        writers = [stack.enter_context(closing(psycopg.connect(capture.url))) for _ in numbers]
+        for step in range(3):
+            for number, writer in zip(numbers, writers, strict=True):
+                writer.execute("INSERT INTO items VALUES (%s, %s)", [number * 10 + step, step])
+        for writer in reversed(writers):
+            writer.commit()
+        capture.caught_up()
+    found = [one for one in capture.records("items") if one.value["op"] == "c"]
+    by_commit: dict[int, list[int]] = {}
+    for one in sorted(found, key=lambda one: one.position):
+        by_commit.setdefault(one.position.commit_lsn, []).append(one.row_key["id"])
+    assert list(by_commit.values()) == [[number * 10 + step for step in range(3)] for number in reversed(numbers)]
+    assert_whole(capture.records())
 
 
 def test_rows_of_several_tables_carry_one_order_within_their_transaction(capture: Rig) -> None:
