@@ -27,6 +27,7 @@ from pydantic_settings import (
 from connectors.route.condition import Column, columns, parse
 from connectors.route.masks import SHORTEST_KEY_BYTES, Scalar
 from daemon.errors import OperatorError
+from daemon.window import Window
 
 DEFAULT_PATH = Path("placemat.toml")
 
@@ -120,10 +121,23 @@ class Masking(Section):
         return found
 
 
-class Snapshot(Section):
-    """The initial copy."""
+def _window(text: str) -> str:
+    Window.parse(text)
+    return text
 
-    chunk_rows: int = Field(1_000, ge=1, le=100_000, description="Rows read by one SELECT.")
+
+class Snapshot(Section):
+    """Copies of tables, beside the stream."""
+
+    chunk_rows: int = Field(1_000, ge=1, le=100_000, description="Most rows read by one SELECT.")
+    chunk_bytes: int = Field(
+        8 * 1024 * 1024, ge=65_536, description="Most bytes read by one SELECT, but for its last row."
+    )
+    tables: int = Field(2, ge=1, le=16, description="Tables copied at the same time; a connection each, and one more.")
+    rows_per_second: int | None = Field(None, ge=1, description="Most rows copied in a second, all tables together.")
+    window: Annotated[str, AfterValidator(_window)] | None = Field(
+        None, description="Copy only then, such as 22:00-05:00 Australia/Brisbane. What targets wait for is not held."
+    )
 
 
 class Source(Section):

@@ -99,3 +99,24 @@ class RowRequest(Shape):
     schema_: Annotated[str, Field(alias="schema")]
     table: str
     key: Row
+
+
+class Step(Shape):
+    """From a table to the one that it refers to."""
+
+    schema_: Annotated[str, Field(alias="schema")]
+    table: str
+    columns: Annotated[dict[str, str], Field(min_length=1)]
+    """Column of the table before, to the column here that it refers to."""
+
+
+class TableRequest(Shape):
+    """A target asks for rows of one table to be read whole from the source: for all of them when nothing is said."""
+
+    target: str
+    schema_: Annotated[str, Field(alias="schema")]
+    table: str
+    path: list[Step] = []
+    """From the table over its parents to the one that `where` is about."""
+    where: list[Row] = []
+    """Rows whose parent (or who themselves, without a path) have all values of one of these."""

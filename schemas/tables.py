@@ -9,12 +9,15 @@ from sqlalchemy import (
     DateTime,
     ForeignKey,
     ForeignKeyConstraint,
+    Identity,
+    Index,
     Integer,
     MetaData,
     Numeric,
     Table,
     Text,
     func,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -44,6 +47,9 @@ sources = Table(
     Column("cluster_id", Text, nullable=False, comment="Kafka cluster that holds the topics"),
     Column("epoch", BigInteger, nullable=False, server_default="0", comment="raised by each capture that takes over"),
     Column("flush_lsn", LSN, nullable=False, comment="highest position ever reported to the slot"),
+    Column(
+        "requests_offset", BigInteger, nullable=False, server_default="0", comment="next record of the requests topic"
+    ),
     Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("updated_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     CheckConstraint("epoch >= 0", name="epoch"),
@@ -77,16 +83,28 @@ partitions = Table(
 snapshots = Table(
     "snapshots",
     metadata,
-    Column("source", Text, ForeignKey(sources.c.name, ondelete="CASCADE"), primary_key=True),
-    Column("table_name", Text, primary_key=True, comment="schema.table"),
-    Column("place", Integer, nullable=False, comment="order of the tables: parents before children"),
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("source", Text, ForeignKey(sources.c.name, ondelete="CASCADE"), nullable=False),
+    Column("table_name", Text, nullable=False, comment="schema.table"),
+    Column("kind", Text, nullable=False, server_default="initial", comment="why it is copied"),
+    Column("condition", Text, comment="SQL over the table's columns; null for every row"),
+    Column("from_key", JSONB, comment="key to begin with, as texts in key order; null for the first"),
+    Column("place", Integer, nullable=False, comment="depth below other tables: parents before children"),
     Column(
         "last_key", JSONB, comment="last key of the last finished chunk, as texts in key order; null before the first"
     ),
     Column("rows", BigInteger, nullable=False, server_default="0"),
     Column("chunks", BigInteger, nullable=False, server_default="0"),
-    Column("done_at", DateTime(timezone=True)),
-    comment="progress of the initial copy",
+    Column("estimate", BigInteger, comment="rows that the planner of the source expects"),
+    Column("requested_by", Text),
+    Column("requested_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("started_at", DateTime(timezone=True), comment="before its first SELECT"),
+    Column("waiting", Text, comment="sentence on what it waits for"),
+    Column("error", Text, comment="sentence on why it has failed; done_at says when"),
+    Column("done_at", DateTime(timezone=True), comment="its end, also when it has failed"),
+    CheckConstraint("kind IN ('initial', 'asked', 'needed', 'resync')", name="kind"),
+    Index("snapshots_open_idx", "source", postgresql_where=text("done_at IS NULL")),
+    comment="copies of tables: the initial ones, and those that were asked for",
 )
 
 relations = Table(

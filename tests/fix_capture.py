@@ -8,7 +8,7 @@ import sys
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -319,6 +319,7 @@ def capture_factory(
             kafka: Kafka | None = None,
             partitions: int = 3,
             chunk_rows: int = 1000,
+            snapshot: Mapping[str, Any] | None = None,
             **source: Any,
         ) -> Rig:
             uid = uuid.uuid4().hex[:8]
@@ -336,7 +337,7 @@ def capture_factory(
                         "tables": [f"public.{table}" for table in tables],
                         "flush_interval_seconds": 0.05,
                         "idle_flush_interval_seconds": 0.1,
-                        "snapshot": {"chunk_rows": chunk_rows},
+                        "snapshot": {"chunk_rows": chunk_rows, **(snapshot or {})},
                         **source,
                     }
                 },

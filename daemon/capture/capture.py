@@ -13,11 +13,12 @@ import psycopg
 import structlog
 
 from daemon import seams
-from daemon.capture import pgoutput, slot
+from daemon.capture import needs, pgoutput, slot
 from daemon.capture.assembler import Assembler, StreamFacts, key_columns
 from daemon.capture.copier import Copier
 from daemon.capture.pgoutput import Relation
 from daemon.capture.reader import Reader
+from daemon.capture.readers import Readers
 from daemon.capture.requests import Requests
 from daemon.capture.stream import ReplicationStream, Server
 from daemon.capture.visibility import Visibility
@@ -27,6 +28,7 @@ from daemon.publish.producer import Publisher
 from daemon.publish.progress import Progress
 from daemon.publish.tails import Acked, Pinned, check_topics, read_tails
 from daemon.state.capture import CaptureState, Claim
+from daemon.state.jobs import CopyJobs
 from daemon.supervisor import Report
 from schemas.topics import table_topic, transactions_topic
 
@@ -85,9 +87,15 @@ class Capture:
             self._while_full,
         )
         stack.callback(self._publisher.close)
-        self._requests = Requests(settings.kafka, source)
+        self._requests = Requests(settings.kafka, source, claim.requests_offset)
         stack.callback(self._requests.close)
-        self._copier = Copier(reader, state, self._visibility, source, claim.epoch, self._config)
+        captured = [name for name in self._config.tables if table_topic(source, *name.split(".", 1)) in published]
+        readers = Readers(lambda: Reader(self._config.url.get_secret_value(), source), self._config.snapshot.tables + 1)
+        stack.callback(readers.close)
+        self._jobs = CopyJobs(state, source)
+        self._copier = Copier(
+            *(reader, readers, self._jobs, self._visibility, source, claim.epoch, self._config.snapshot, captured)
+        )
         facts = StreamFacts(
             source=source,
             database=reader.database,
@@ -122,9 +130,8 @@ class Capture:
                     self._store(now)
                 if now >= next_forget:
                     next_forget = now + FORGET_SECONDS
-                    self._forget()
-                    for request in self._requests.poll():
-                        self._copier.request(request)
+                    self._copier.forget()
+                    self._take_requests()
                 if now >= self._next_beat:
                     self._next_beat = now + BEAT_SECONDS
                     self._check_publication()
@@ -171,10 +178,14 @@ class Capture:
         self._confirmed_metric.set(self._stored)
         seams.seam(seams.AFTER_CONFIRM)
 
-    def _forget(self) -> None:
-        """Let go of transactions that every snapshot in use and every later one sees."""
-        if self._visibility.remembered:
-            self._visibility.forget(self._copier.snapshot or self._reader.snapshot())
+    def _take_requests(self) -> None:
+        """Single rows are asked for again until they come; what tables are to be read is stored before it is let go."""
+        asked = self._requests.poll()
+        for row in asked.rows:
+            self._copier.request(row)
+        if asked.next_offset is not None:
+            self._jobs.needed(needs.orders(asked.tables, self._reader), asked.next_offset)
+            self._copier.look()
 
     def _check_publication(self) -> None:
         """Not while somebody changes a published table: that is asked again later."""
@@ -196,7 +207,7 @@ class Capture:
         self._state.record_relation(relation.name, commit_lsn, {"identity": relation.identity, "columns": columns})
 
     def _doing(self) -> str | None:
-        return f"Copying {table}." if (table := self._copier.table) else None
+        return self._copier.doing
 
     def _started(self, claim: Claim) -> None:
         log.info("capture started", source=self._source, epoch=claim.epoch, flush_lsn=claim.flush_lsn)

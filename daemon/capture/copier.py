@@ -1,38 +1,41 @@
-"""The initial copy and single rows on request, by watermarks, beside the stream.
+"""Copies of tables and single rows on request, by watermarks, beside the stream.
 
-A chunk is read, then a mark is written into the log; when the stream shows the mark, the chunk's rows are published at
-that place, but for those that were touched meanwhile: they are read again under a new mark. Progress is stored when
-all of a chunk is acknowledged. Source: delivery protocol, "Snapshot chunk" and "One-key snapshot".
+A chunk is read and then a mark is written into the log; when the stream shows the mark, the chunk's rows are published
+at that place, but for those that were touched meanwhile: they are read again under a new mark. Progress is stored when
+all of a chunk is acknowledged. Chunks of several tables are on their way at the same time, each with a mark of its own.
+Source: delivery protocol, "Snapshot chunk" and "One-key snapshot".
 """
 
 from __future__ import annotations
 
-import json
 import time
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 import psycopg
 import structlog
 
 from daemon import seams
-from daemon.capture.catalog import Table
+from daemon.capture import copy_faults
 from daemon.capture.codec import Codec
+from daemon.capture.pace import Pace
 from daemon.capture.pgoutput import Cell
 from daemon.capture.reader import Reader, Rows
-from daemon.capture.values import as_text
+from daemon.capture.readers import Readers
+from daemon.capture.table_copy import AskedRows, Copy, TableCopy, Texts
 from daemon.capture.visibility import Snapshot, Visibility
-from daemon.config import Source
+from daemon.config import Snapshot as Config
+from daemon.errors import OperatorError, Unavailable
 from daemon.observe import metrics
-from daemon.state.capture import CaptureState
-from schemas.envelope import Row, RowRequest
+from daemon.state.jobs import CopyJobs, Job, Kind
+from schemas.envelope import RowRequest
 
 RETRY_SECONDS = 0.1
-LOCKED_RETRY_SECONDS = 2.0
+LOCKED_RETRY_SECONDS = 1.0
 TELL_AFTER_SECONDS = 5.0
-MOST_REQUESTS = 100
-"""Rows of one table that are read together."""
+LOOK_SECONDS = 1.0
+_FIRST: dict[Kind, int] = {"needed": 0, "asked": 1, "resync": 2, "initial": 3}
 
 log = structlog.get_logger(__name__)
 
@@ -48,207 +51,224 @@ class Publish:
 
 
 @dataclass(slots=True)
-class _Work:
-    """One chunk from its first SELECT to its last mark. `requested` holds record keys by their texts."""
+class _Chunk:
+    """From its SELECT to its mark. `rows` are there before the mark is. `floor` was taken before its SELECT."""
 
-    rows: Rows
-    number: int
-    requested: dict[bytes, list[str]] | None
-    last_key: list[str] | None
-    count: int
-    final: bool
+    copy: Copy
+    floor: Snapshot
+    reading: Future[None] | None = None
+    rows: Rows | None = None
+
+    @property
+    def oldest(self) -> Snapshot:
+        return self.rows.snapshot if self.rows is not None else self.floor
 
 
 class Copier:
-    """At most one chunk at a time waits for its mark."""
+    """All calls come from the capture's thread."""
 
     def __init__(
-        self, reader: Reader, state: CaptureState, visibility: Visibility, source: str, epoch: int, config: Source
+        self,
+        reader: Reader,
+        readers: Readers,
+        jobs: CopyJobs,
+        visibility: Visibility,
+        source: str,
+        epoch: int,
+        config: Config,
+        tables: Collection[str],
     ) -> None:
         self._reader = reader
-        self._state = state
+        self._readers = readers
+        self._jobs = jobs
         self._visibility = visibility
         self._source = source
         self._epoch = epoch
-        self._chunk_rows = config.snapshot.chunk_rows
-        copies = [one for one in state.snapshots() if one.table in config.tables]
-        self._tables = {one.table for one in copies}
-        self._todo = deque((one.table, one.last_key) for one in copies if not one.done)
-        self._requests: dict[str, dict[bytes, Row]] = {}
-        self._together = MOST_REQUESTS
-        self._work: _Work | None = None
-        self._again: tuple[_Work, dict[bytes, list[str]]] | None = None
+        self._config = config
+        self._captured = frozenset(tables)
+        self._pace = Pace(config)
+        self._copies: dict[int, TableCopy] = {}
+        self._known: set[int] = set()
+        self._rows = AskedRows()
+        self._chunks: dict[int, _Chunk] = {}
         self._number = 0
-        self._not_before = 0.0
+        self._not_before = self._next_look = 0.0
         self._waiting_since: float | None = None
         self._told = False
         self._copied = metrics.SNAPSHOT_ROWS.labels(source)
 
     @property
-    def snapshot(self) -> Snapshot | None:
-        """The snapshot of the chunk that waits for its mark."""
-        return self._work.rows.snapshot if self._work is not None else None
-
-    @property
-    def pending(self) -> bool:
-        """A mark is on its way."""
-        return self._work is not None
-
-    @property
-    def idle(self) -> bool:
-        return self._work is None and self._again is None and not self._todo and not self._requests
-
-    @property
-    def table(self) -> str | None:
-        """The table that is being copied."""
-        return self._todo[0][0] if self._todo else None
+    def doing(self) -> str | None:
+        """A sentence on what is copied."""
+        tables = sorted({copy.job.table for copy in self._copies.values() if copy.started})
+        return f"Copying {', '.join(tables)}." if tables else None
 
     def request(self, request: RowRequest) -> None:
         """Read one row whole; asking twice is asking once. What cannot be answered is logged and let go."""
         table = f"{request.schema_}.{request.table}"
-        if table in self._tables:
-            self._requests.setdefault(table, {})[_name(request.key)] = request.key
+        if table in self._captured:
+            self._rows.ask(table, request.key)
         else:
             log.warning("request for a table that is not captured", table=table, target=request.target)
 
+    def look(self) -> None:
+        """Look for new jobs with the next step."""
+        self._next_look = 0.0
+
+    def forget(self) -> None:
+        """Let go of transactions that every snapshot in use and every later one sees."""
+        if self._visibility.remembered:
+            in_use = [chunk.oldest for chunk in self._chunks.values()]
+            self._visibility.forget(*(in_use or [self._reader.snapshot()]))
+
     def step(self) -> None:
-        """Begin the next chunk if none waits for its mark. Raises OperatorError, and psycopg.OperationalError."""
-        if self._work is not None or time.monotonic() < self._not_before:
+        """Begin chunks, and look after those that could not be read.
+
+        Raises Unavailable, Fenced, and psycopg.OperationalError when the source is gone.
+        """
+        now = time.monotonic()
+        for number, chunk in list(self._chunks.items()):
+            if chunk.reading is not None and chunk.reading.done() and (error := chunk.reading.exception()):
+                del self._chunks[number]
+                self._failed(chunk.copy, error, now)
+        if now >= self._next_look:
+            self._next_look = now + LOOK_SECONDS
+            self._look()
+        if now < self._not_before:
             return
-        try:
-            if self._again is not None:
-                self._read_again(*self._again)
-            elif self._requests:
-                self._begin_requested()
-            elif self._todo:
-                self._begin_chunk()
-        except psycopg.errors.LockNotAvailable:
-            self._not_before = time.monotonic() + LOCKED_RETRY_SECONDS
-            log.info("copy waits for a lock on a table", source=self._source)
+        ready = list(self._ready(now))
+        if ready:
+            floor = self._reader.snapshot()
+            if self._may_serve(floor, now):
+                for copy in ready:
+                    self._begin(copy, floor)
+        elif not (self._copies or self._rows or self._chunks):
+            self._readers.rest()
 
     def at_mark(self, number: int) -> Publish | None:
         """What to publish where the stream shows mark `number`; None when the mark is of no use any more."""
-        work = self._work
-        if work is None or work.number != number:
+        chunk = self._chunks.pop(number, None)
+        if chunk is None or chunk.rows is None:
             return None
-        self._work = None
-        table = work.rows.table
+        copy, rows = chunk.copy, chunk.rows
+        table = rows.table
         codec = Codec(self._source, self._reader.database, table.relation, table.key)
-        table_name, snapshot = table.relation.name, work.rows.snapshot
         clean: list[list[Cell]] = []
-        dirty: dict[bytes, list[str]] = {}
+        dirty: Texts = {}
         found: set[bytes] = set()
-        for row in work.rows.rows:
+        for row in rows.rows:
             key = codec.key(row)
-            name = key if work.requested is None else _name(json.loads(key))
-            found.add(name)
-            if self._visibility.dirty(table_name, key, snapshot):
-                dirty[name] = work.rows.key_of(row)
+            found.add(copy.name(key))
+            if self._visibility.dirty(table.relation.name, key, rows.snapshot):
+                dirty[copy.name(key)] = rows.key_of(row)
             else:
                 clean.append(row)
-        missing = {key: texts for key, texts in (work.requested or {}).items() if key not in found}
-        dirty |= {key: texts for key, texts in missing.items() if self._visibility.dirty(table_name, key, snapshot)}
-        absent = [key for key in missing if key not in dirty]
+        missing = {} if rows.cut else copy.missing(found)
+        gone = [key for key in missing if not self._visibility.dirty(table.relation.name, key, rows.snapshot)]
+        dirty |= {key: texts for key, texts in missing.items() if key not in gone}
+        if dirty and not clean and not gone:
+            # What touched them is still not seen: no hurry, each try is a mark in the log.
+            copy.not_before = time.monotonic() + RETRY_SECONDS
         self._copied.inc(len(clean))
-        if dirty:
-            self._again = (work, dirty)
-            if not clean and not absent:  # what touched them is still not seen: no hurry, each try is a mark in the log
-                self._not_before = time.monotonic() + RETRY_SECONDS
-            return Publish(codec, clean, absent, None)
-        return Publish(codec, clean, absent, self._when_done(work))
+        self._pace.spend(len(rows.rows))
+        done = copy.settled(rows, found - dirty.keys(), dirty)
+        if isinstance(copy, TableCopy) and copy.finished and not copy.left:
+            self._copies.pop(copy.job.id, None)
+        return Publish(codec, clean, gone, done)
 
-    def _begin_requested(self) -> None:
-        name, keys = next(iter(self._requests.items()))
-        taken = dict(list(keys.items())[: self._together])
-        table = self._reader.table(name)
-        asked = _asked(table, taken)
-        try:
-            rows = self._reader.keys(table, list(asked.values())) if asked else None
-        except psycopg.DataError:
-            if self._together > 1:
-                self._together = 1  # one of them is no key: find it
+    def _ready(self, now: float) -> Iterator[Copy]:
+        """Copies whose next chunk may be read now."""
+        reading = [chunk.copy for chunk in self._chunks.values()]
+        if self._rows and self._rows not in reading and now >= self._rows.not_before:
+            yield self._rows
+        closed = self._pace.closed is not None
+        places = sum(isinstance(copy, TableCopy) for copy in reading)
+        for copy in sorted(self._copies.values(), key=lambda one: (_FIRST[one.job.kind], one.job.place, one.job.id)):
+            if places >= self._config.tables or not self._pace.free:
                 return
-            rows = None
-        if rows is not None and not self._may_serve(rows):
+            held = closed and copy.job.kind != "needed"
+            if copy not in reading and now >= copy.not_before and not held and not self._behind_parents(copy.job):
+                places += 1
+                yield copy
+
+    def _behind_parents(self, job: Job) -> bool:
+        """Parents come before children, among what was asked for together."""
+        return any(
+            other.job.place < job.place and _together(other.job) == _together(job) for other in self._copies.values()
+        )
+
+    def _begin(self, copy: Copy, floor: Snapshot) -> None:
+        if isinstance(copy, TableCopy) and copy.blockers is None:
+            copy.blockers = self._visibility.unseen(floor) if copy.job.condition is not None else frozenset()
+        if isinstance(copy, TableCopy) and not all(map(floor.sees_short, copy.blockers or ())):
+            copy.not_before = time.monotonic() + RETRY_SECONDS
             return
-        for key in taken:
-            del keys[key]
-        if not keys:
-            del self._requests[name]
-        if rows is None:
-            self._together = MOST_REQUESTS
-            log.warning("request for what is no key of its table", table=name)
-        else:
-            self._mark(_Work(rows, 0, asked, None, 0, final=False))
-
-    def _begin_chunk(self) -> None:
-        name, after = self._todo[0]
-        rows = self._reader.chunk(self._reader.table(name), after, self._chunk_rows)
-        if not self._may_serve(rows):
-            return
-        final = len(rows.rows) < self._chunk_rows
-        last = rows.key_of(rows.rows[-1]) if rows.rows else after
-        self._todo.popleft()
-        if not final:
-            self._todo.appendleft((name, last))
-        self._mark(_Work(rows, 0, None, last, len(rows.rows), final))
-
-    def _read_again(self, work: _Work, dirty: dict[bytes, list[str]]) -> None:
-        """Keys that were touched meanwhile, under a new mark; the chunk's progress waits for them."""
-        rows = self._reader.keys(work.rows.table, list(dirty.values()))
-        self._again = None
-        requested = dirty if work.requested is not None else None
-        self._mark(_Work(rows, 0, requested, work.last_key, work.count, work.final))
-
-    def _mark(self, work: _Work) -> None:
+        copy.begin()
         self._number += 1
-        work.number = self._number
-        self._work = work
-        self._reader.mark(self._source, self._epoch, self._number)
-        seams.seam(seams.AFTER_MARK)
+        number = self._number
+        chunk = self._chunks[number] = _Chunk(copy, floor)
 
-    def _may_serve(self, rows: Rows) -> bool:
+        def read(reader: Reader) -> None:
+            chunk.rows = copy.read(reader, self._config.chunk_bytes)
+            reader.mark(self._source, self._epoch, number)
+            seams.seam(seams.AFTER_MARK)
+
+        chunk.reading = self._readers.submit(read)
+
+    def _may_serve(self, floor: Snapshot, now: float) -> bool:
         """A transaction from before the stream's start may be streamed already and still unseen: wait for its end."""
-        blocker = self._visibility.waits_for(rows.snapshot)
-        now = time.monotonic()
+        blocker = self._visibility.waits_for(floor)
         if blocker is None:
             self._waiting_since, self._told = None, False
-            self._visibility.forget(rows.snapshot)
             return True
         self._not_before = now + RETRY_SECONDS
         self._waiting_since = self._waiting_since or now
         if not self._told and now - self._waiting_since > TELL_AFTER_SECONDS:
             self._told = True
             log.warning("copy waits for a transaction that began before the capture", source=self._source, xid=blocker)
+            for copy in self._copies.values():
+                self._jobs.waits(copy.job.id, f"It waits for the end of transaction {blocker}, open since before it.")
         return False
 
-    def _when_done(self, work: _Work) -> Callable[[], None] | None:
-        if work.requested is not None:
-            return None
-        name = work.rows.table.relation.name
-
-        def store() -> None:
-            seams.seam(seams.BEFORE_PROGRESS)
-            self._state.chunk_done(name, work.last_key, work.count, done=work.final)
-            if work.final:
-                log.info("table copied", source=self._source, table=name)
-
-        return store
-
-
-def _name(key: Row) -> bytes:
-    """A record key's bytes."""
-    return json.dumps(key, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def _asked(table: Table, keys: Mapping[bytes, Row]) -> dict[bytes, list[str]]:
-    """The texts of those keys that have the table's key columns and values of their types."""
-    types = {column.name: column.type_oid for column in table.relation.columns}
-    asked = {}
-    for key in keys.values():
+    def _look(self) -> None:
         try:
-            ordered = {column: key[column] for column in table.key}
-            asked[_name(ordered)] = [as_text(types[column], value) for column, value in ordered.items()]
-        except (KeyError, ValueError):
-            log.warning("request for what is no key of its table", table=table.relation.name)
-    return asked
+            jobs = self._jobs.open()
+        except Unavailable:
+            return  # asked again in a second; what has to be stored tells when the state stays away
+        for job in jobs:
+            if job.id in self._known:
+                continue
+            if job.table in self._captured:
+                self._known.add(job.id)
+                self._copies[job.id] = TableCopy(job, self._jobs, self._pace.chunk_rows)
+            elif job.kind != "initial":  # an initial copy waits until its table is captured again
+                self._known.add(job.id)
+                self._jobs.failed(job.id, f"{job.table} is not captured.")
+
+    def _failed(self, copy: Copy, error: BaseException, now: float) -> None:
+        """A lock is waited for; a fault of the table ends its copy and no other."""
+        if isinstance(error, psycopg.errors.LockNotAvailable):
+            copy.not_before = now + LOCKED_RETRY_SECONDS
+            if isinstance(copy, TableCopy):
+                self._tell_locked(copy, now)
+        elif not isinstance(error, OperatorError) and not copy_faults.of_the_table(error):
+            raise error
+        elif isinstance(copy, TableCopy):
+            self._copies.pop(copy.job.id, None)
+            sentence = copy_faults.sentence(copy.job.table, error)
+            log.warning("table cannot be copied", source=self._source, table=copy.job.table, error=type(error).__name__)
+            self._jobs.failed(copy.job.id, sentence)
+        else:
+            log.warning("rows cannot be read", source=self._source, table=self._rows.table, error=type(error).__name__)
+            self._rows.give_up()
+
+    def _tell_locked(self, copy: TableCopy, now: float) -> None:
+        copy.waiting_since = copy.waiting_since or now
+        if now - copy.waiting_since > TELL_AFTER_SECONDS:
+            copy.waiting_since = float("inf")
+            log.info("copy waits for a lock on a table", source=self._source, table=copy.job.table)
+            self._jobs.waits(copy.job.id, f"It waits for a lock on {copy.job.table}.")
+
+
+def _together(job: Job) -> object:
+    return job.kind if job.kind in ("initial", "resync") else job.requested_at

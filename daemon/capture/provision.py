@@ -20,6 +20,7 @@ from daemon import broker
 from daemon.config import Kafka, Source
 from daemon.database import reason
 from daemon.errors import GAP_ADVICE, OperatorError
+from daemon.state import jobs
 from schemas import tables
 from schemas.position import Lsn, format_lsn, parse_lsn
 from schemas.topics import requests_topic, table_topic, transactions_topic
@@ -81,9 +82,9 @@ def provision(
         wanted = wanted_topics(name, source, kafka.partitions)
         topics = broker.ensure(admin, kafka, wanted)
         _check_topics(engine, name, topics)
-        ordered = parents_first(source.tables, connection.execute(_FOREIGN_KEYS).fetchall())
+        places = depths(source.tables, foreign_keys(connection))
         if known is not None:
-            _remember(engine, name, None, topics, ordered)
+            _remember(engine, name, None, topics, places)
             return Provisioned(False, Lsn(int(known["flush_lsn"])), list(wanted))
         start = _create_slot(connection, name, source)
         row = {
@@ -96,7 +97,7 @@ def provision(
             "flush_lsn": start,
         }
         try:
-            _remember(engine, name, row, topics, ordered)
+            _remember(engine, name, row, topics, places)
         except BaseException:  # raised again: a slot that the state does not know would hold WAL for ever
             connection.execute("SELECT pg_drop_replication_slot(%s)", [source.slot])
             raise
@@ -128,17 +129,25 @@ def wanted_topics(name: str, source: Source, partitions: int) -> dict[str, int]:
     return {**of_tables, transactions_topic(name): 1, requests_topic(name): 1}
 
 
-def parents_first(names: Sequence[str], foreign_keys: Iterable[tuple[str, str]]) -> list[str]:
-    """Order tables so that each comes after those it refers to (pairs: child, parent), but for cycles."""
+def foreign_keys(connection: psycopg.Connection[Any]) -> list[tuple[str, str]]:
+    """Pairs of child and parent."""
+    return [(child, parent) for child, parent in connection.execute(_FOREIGN_KEYS).fetchall()]
+
+
+def depths(names: Sequence[str], foreign_keys: Iterable[tuple[str, str]]) -> dict[str, int]:
+    """How many tables stand above each: its parents have less (pairs: child, parent), but for cycles."""
     parents: dict[str, set[str]] = {name: set() for name in names}
     for child, parent in foreign_keys:
         if child in parents and parent in parents and child != parent:
             parents[child].add(parent)
-    ordered: list[str] = []
-    while left := [name for name in names if name not in ordered]:
-        free = [name for name in left if parents[name] <= set(ordered)]
-        ordered.append(free[0] if free else _within_cycle(left[0], parents, set(ordered)))
-    return ordered
+    found: dict[str, int] = {}
+    while left := [name for name in names if name not in found]:
+        free = [name for name in left if parents[name] <= found.keys()]
+        if not free:
+            free = [_within_cycle(left[0], parents, set(found))]
+        depth = 1 + max(found.values(), default=-1)
+        found |= dict.fromkeys(free, depth)
+    return found
 
 
 def _within_cycle(name: str, parents: Mapping[str, set[str]], ordered: set[str]) -> str:
@@ -258,23 +267,15 @@ def _remember(
     name: str,
     source_row: Mapping[str, Any] | None,
     topics: Sequence[broker.Topic],
-    ordered: Sequence[str],
+    places: Mapping[str, int],
 ) -> None:
     """All of it in one transaction."""
     topic_rows = [
         {"source": name, "topic": topic.name, "topic_id": topic.topic_id, "partitions": topic.partitions}
         for topic in topics
     ]
-    table_rows = [{"source": name, "table_name": table, "place": place} for place, table in enumerate(ordered)]
-    snapshots = insert(tables.snapshots)
     with engine.begin() as connection:
         if source_row is not None:
             connection.execute(tables.sources.insert(), source_row)
         connection.execute(insert(tables.topics).on_conflict_do_nothing(), topic_rows)
-        connection.execute(
-            snapshots.on_conflict_do_update(
-                index_elements=[tables.snapshots.c.source, tables.snapshots.c.table_name],
-                set_={"place": snapshots.excluded.place},
-            ),
-            table_rows,
-        )
+        jobs.add_initial(connection, name, places)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
 import psycopg
 from psycopg import pq, sql
 
+from daemon.capture import selects
 from daemon.capture.catalog import Table, read_table
 from daemon.capture.pgoutput import Cell
 from daemon.capture.values import SESSION
@@ -18,6 +20,7 @@ from daemon.errors import Unavailable
 
 MARK_PREFIX = "placemat.mark"
 CONNECT_TIMEOUT_SECONDS = 10
+CANCEL_SECONDS = 2.0
 KEYS_OF_A_STATEMENT = 1_000
 """Far below what the protocol's 16 bits for parameters and the planner's stack take."""
 
@@ -29,6 +32,8 @@ class Rows:
     table: Table
     snapshot: Snapshot
     rows: list[list[Cell]]
+    cut: bool = False
+    """There are more, which would have been too many bytes."""
 
     def key_of(self, row: Sequence[Cell]) -> list[str]:
         """PostgreSQL's text of the key columns."""
@@ -77,6 +82,10 @@ class Reader:
         """Raises OperatorError when it is gone or has no key."""
         return read_table(self._connection, *name.split(".", 1))
 
+    def text(self, statement: sql.Composed) -> str:
+        """SQL as the server is sent it, values quoted."""
+        return statement.as_string(self._connection)
+
     def snapshot(self) -> Snapshot:
         """What a statement sees now."""
         row = self._connection.execute("SELECT pg_current_snapshot()::text").fetchone()
@@ -91,71 +100,98 @@ class Reader:
         self._connection.execute("SELECT pg_current_xact_id()")
         return self.snapshot().in_progress
 
-    def chunk(self, table: Table, after: Sequence[str] | None, limit: int) -> Rows:
-        """The next rows in key order."""
-        beyond = sql.SQL("WHERE ({}) > ({})").format(_names(table), _parameters(table, 1))
-        where = sql.SQL("") if after is None else beyond
-        statement = sql.SQL("SELECT {} FROM {} {} ORDER BY {} LIMIT {}").format(
-            _columns(table), _table(table), where, _names(table), sql.Literal(limit)
-        )
-        return self._select(table, (statement, list(after or ())))
+    def chunk(
+        self,
+        table: Table,
+        after: Sequence[str] | None,
+        limit: int,
+        *,
+        most_bytes: int | None = None,
+        condition: str | None = None,
+        inclusive: bool = False,
+    ) -> Rows:
+        """The next rows in key order, behind `after`, or from it on when `inclusive`."""
+        return self._select(table, most_bytes, selects.chunk(table, after, limit, condition, inclusive=inclusive))
 
-    def keys(self, table: Table, keys: Sequence[Sequence[str]]) -> Rows:
+    def keys(self, table: Table, keys: Sequence[Sequence[str]], *, most_bytes: int | None = None) -> Rows:
         """The rows of these keys, as far as they are there.
 
         Raises psycopg.DataError when one of them is no value of the key's types.
         """
-        width = len(table.key)
-        questions = []
-        for first in range(0, len(keys), KEYS_OF_A_STATEMENT):
-            part = keys[first : first + KEYS_OF_A_STATEMENT]
-            rows = sql.SQL(", ").join(
-                sql.SQL("({})").format(_parameters(table, 1 + width * place)) for place in range(len(part))
-            )
-            statement = sql.SQL("SELECT {} FROM {} WHERE ({}) IN ({})").format(
-                _columns(table), _table(table), _names(table), rows
-            )
-            questions.append((statement, [text for key in part for text in key]))
-        return self._select(table, *questions)
+        parts = (keys[first : first + KEYS_OF_A_STATEMENT] for first in range(0, len(keys), KEYS_OF_A_STATEMENT))
+        return self._select(table, most_bytes, *(selects.keyed(table, part) for part in parts))
+
+    def expected(self, table: Table, start: Sequence[str] | None, condition: str | None) -> int:
+        """How many rows the planner expects, from the key `start` on.
+
+        Raises psycopg.DataError when that is no key, and another psycopg.Error for a condition that is none.
+        """
+        plan = self._explain(selects.expected(table, start, condition))
+        return int(orjson.loads(plan)[0]["Plan"]["Plan Rows"])
+
+    def check_condition(self, table: Table, condition: str) -> None:
+        """Raises psycopg.Error when it is no condition over the table's columns, or is more than one."""
+        self._explain(selects.alone(table, condition))
+
+    def _explain(self, statement: selects.Statement) -> bytes:
+        text, values = statement
+        # By the extended protocol, which takes no second statement.
+        result = self._connection.pgconn.exec_params(self.text(text).encode(), [value.encode() for value in values])
+        self._ok(result)
+        return result.get_value(0, 0) or b""
 
     def mark(self, source: str, epoch: int, number: int) -> None:
         """Write a mark into the log: the stream shows it after all that was committed before."""
         content = orjson.dumps({"source": source, "epoch": epoch, "number": number}).decode()
         self._connection.execute("SELECT pg_logical_emit_message(true, %s, %s)", [MARK_PREFIX, content])
 
-    def _select(self, table: Table, *questions: tuple[sql.Composed, Sequence[str]]) -> Rows:
-        """One snapshot for all questions: what is seen, and the rows."""
-        rows: list[list[Cell]] = []
+    def cancel(self) -> None:
+        """Make the SELECT that runs fail, be it in another thread; at worst it runs to its end."""
+        with suppress(psycopg.Error):
+            self._connection.cancel_safe(timeout=CANCEL_SECONDS)
+
+    def _select(self, table: Table, most_bytes: int | None, *questions: selects.Statement) -> Rows:
+        """One snapshot for all questions: what is seen, and the rows until they are more than `most_bytes`."""
+        found = Rows(table, Snapshot(0, 0, frozenset()), [])
         with self._connection.transaction():
             self._connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             # Before the snapshot: a table that is rewritten meanwhile would look empty to it.
-            self._connection.execute(sql.SQL("LOCK TABLE ONLY {} IN ACCESS SHARE MODE").format(_table(table)))
-            snapshot = self.snapshot()
-            for statement, values in questions:
-                result = self._connection.pgconn.exec_params(
-                    statement.as_string(self._connection).encode(), [value.encode() for value in values]
-                )
-                if result.status != pq.ExecStatus.TUPLES_OK:
-                    raise psycopg.errors.lookup((result.error_field(pq.DiagnosticField.SQLSTATE) or b"XX000").decode())(
-                        f"{table.relation.name} cannot be read"
-                    )
-                columns = range(result.nfields)
-                rows += ([result.get_value(row, at) for at in columns] for row in range(result.ntuples))
-        return Rows(table, snapshot, rows)
+            lock = sql.SQL("LOCK TABLE ONLY {} IN ACCESS SHARE MODE NOWAIT").format(selects.named(table))
+            self._connection.execute(lock)
+            found = replace(found, snapshot=self.snapshot())
+            left = most_bytes
+            for question in questions:
+                read = self._fetch(question, found.rows, left)
+                if left is not None and (left := left - read) < 0:
+                    return replace(found, cut=True)
+        return found
 
+    def _fetch(self, question: selects.Statement, rows: list[list[Cell]], most_bytes: int | None) -> int:
+        """Add rows one by one, so that no more of them are in memory than are wanted; the bytes read."""
+        statement, values = question
+        pgconn = self._connection.pgconn
+        pgconn.send_query_params(
+            statement.as_string(self._connection).encode(), [value.encode() for value in values] or None
+        )
+        pgconn.set_single_row_mode()
+        read, cut = 0, False
+        failed = None
+        while (result := pgconn.get_result()) is not None:
+            if result.status == pq.ExecStatus.SINGLE_TUPLE and not cut:
+                row: list[Cell] = [result.get_value(0, at) for at in range(result.nfields)]
+                rows.append(row)
+                read += sum(len(cell) for cell in row if isinstance(cell, bytes))
+                if most_bytes is not None and read > most_bytes:
+                    cut = True
+                    self.cancel()
+            elif result.status == pq.ExecStatus.FATAL_ERROR and not cut:
+                failed = result
+        if failed is not None:
+            self._ok(failed)
+        return read
 
-def _table(table: Table) -> sql.Identifier:
-    return sql.Identifier(table.relation.schema, table.relation.table)
-
-
-def _columns(table: Table) -> sql.Composed:
-    return sql.SQL(", ").join(sql.Identifier(column.name) for column in table.relation.columns)
-
-
-def _names(table: Table) -> sql.Composed:
-    return sql.SQL(", ").join(sql.Identifier(name) for name in table.key)
-
-
-def _parameters(table: Table, first: int) -> sql.Composed:
-    parts = (f"${first + place}::text::{type_}" for place, type_ in enumerate(table.key_types))
-    return sql.SQL(", ").join(sql.SQL(part) for part in parts)
+    def _ok(self, result: pq.abc.PGresult) -> None:
+        if result.status == pq.ExecStatus.FATAL_ERROR:
+            if not result.error_field(pq.DiagnosticField.SQLSTATE):
+                raise psycopg.OperationalError("the connection is lost")
+            raise psycopg.errors.error_from_result(result)

@@ -101,9 +101,13 @@ class Visibility:
             for one in self._streamed
         )
 
-    def forget(self, snapshot: Snapshot) -> None:
-        """Drop what a snapshot taken now sees: every later one sees it too."""
-        self._streamed = [one for one in self._streamed if not snapshot.sees_short(one.xid)]
+    def forget(self, *snapshots: Snapshot) -> None:
+        """Drop what all of these see: every snapshot in use, or when there is none, one that was taken now."""
+        self._streamed = [one for one in self._streamed if not all(each.sees_short(one.xid) for each in snapshots)]
+
+    def unseen(self, snapshot: Snapshot) -> frozenset[int]:
+        """Streamed transactions, of 32 bits, that the snapshot does not see yet."""
+        return frozenset(one.xid for one in self._streamed if not snapshot.sees_short(one.xid))
 
     @property
     def remembered(self) -> int:

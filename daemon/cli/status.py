@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from daemon.cli import copies
 from daemon.cli.context import settings as read_settings
 from daemon.cli.output import Json, write_json, write_table
 
@@ -43,6 +44,8 @@ def status(
             typer.echo(f"{row.name}: {row.detail}")
     for source in captured:
         typer.echo(_source_line(source))
+        for job in source.jobs:
+            typer.echo(f"  {copies.sentence(job)}")
 
 
 def _shown_state(row: WorkerRow) -> str:
@@ -74,6 +77,7 @@ def _source_json(row: SourceRow) -> dict[str, Json]:
             table.name: {"rows": table.rows, "done_at": table.done_at.isoformat() if table.done_at else None}
             for table in row.tables
         },
+        "jobs": [copies.job_json(job) for job in row.jobs],
     }
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy
@@ -31,15 +30,7 @@ class Claim:
     flush_lsn: int
     topics: Mapping[str, tuple[str, int]]
     acked: Mapping[Slot, tuple[int, Position]]
-
-
-@dataclass(frozen=True, slots=True)
-class TableProgress:
-    """The initial copy of one table; `last_key` holds texts of the key columns, None before the first chunk."""
-
-    table: str
-    last_key: list[str] | None
-    done: bool
+    requests_offset: int = 0
 
 
 class CaptureState:
@@ -83,6 +74,7 @@ class CaptureState:
                 )
                 for one in acked
             },
+            int(row.requests_offset),
         )
 
     def store(self, flush_lsn: int, acked: Mapping[Slot, tuple[int, Position]]) -> None:
@@ -94,34 +86,6 @@ class CaptureState:
             self._swap(connection, flush_lsn=func.greatest(tables.sources.c.flush_lsn, flush_lsn))
             if acked:
                 _store_acked(connection, self._source, acked)
-
-    def snapshots(self) -> list[TableProgress]:
-        """The tables of the initial copy, in its order."""
-        t = tables.snapshots.c
-        with self._begin() as connection:
-            rows = connection.execute(
-                select(t.table_name, t.last_key, t.done_at).where(t.source == self._source).order_by(t.place)
-            ).all()
-        return [TableProgress(name, key, done is not None) for name, key, done in rows]
-
-    def chunk_done(self, table: str, last_key: Sequence[str] | None, rows: int, *, done: bool) -> None:
-        """Remember that a table is copied through `last_key`.
-
-        Raises Fenced when another capture has claimed the source, and Unavailable.
-        """
-        t = tables.snapshots
-        with self._begin() as connection:
-            self._swap(connection)
-            connection.execute(
-                update(t)
-                .where(t.c.source == self._source, t.c.table_name == table)
-                .values(
-                    last_key=list(last_key) if last_key is not None else t.c.last_key,
-                    rows=t.c.rows + rows,
-                    chunks=t.c.chunks + 1,
-                    done_at=datetime.now(UTC) if done else None,
-                )
-            )
 
     def record_relation(self, table: str, commit_lsn: int, shape: Mapping[str, Any]) -> None:
         """Keep this version of a table's columns, unless it is the newest already.
@@ -142,6 +106,17 @@ class CaptureState:
             version = newest.version + 1 if newest is not None else 1
             values = {"version": version, "commit_lsn": commit_lsn, "shape": dict(shape)}
             connection.execute(insert(t).values(source=self._source, table_name=table, **values))
+
+    @contextmanager
+    def fenced(self) -> Iterator[Connection]:
+        """A transaction of this capture. Raises Fenced when another one has claimed the source, and Unavailable."""
+        with self._begin() as connection:
+            self._swap(connection)
+            yield connection
+
+    def reading(self) -> AbstractContextManager[Connection]:
+        """A transaction that anybody may have. Raises Unavailable."""
+        return self._begin()
 
     def _swap(self, connection: Connection, **values: Any) -> None:
         changed = connection.execute(

@@ -47,7 +47,9 @@ def test_init_makes_slot_topics_and_state_and_changes_nothing_the_second_time(si
     with psycopg.connect(site.state) as state:
         pinned = state.execute("SELECT topic, topic_id, partitions FROM placemat.topics").fetchall()
         assert set(pinned) == {(topic.name, topic.topic_id, topic.partitions) for topic in topics.values()}
-        ordered = [row[0] for row in state.execute("SELECT table_name FROM placemat.snapshots ORDER BY place")]
+        ordered = [
+            row[0] for row in state.execute("SELECT table_name FROM placemat.snapshots ORDER BY place, table_name")
+        ]
     assert ordered.index("public.storytellers") < ordered.index("public.stories") < ordered.index("public.story_media")
 
 

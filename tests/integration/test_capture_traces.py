@@ -13,6 +13,7 @@ from daemon.embedded.postgres import PostgresServer
 from daemon.errors import Fenced
 from daemon.state.capture import CaptureState
 from daemon.state.engine import opened
+from daemon.state.jobs import CopyJobs
 from schemas.position import Position
 from schemas.topics import EPOCH_HEADER, POSITION_HEADER, table_topic, transactions_topic
 from tests.fix_capture import Read, Rig, RigFactory, as_sinks_take_them, assert_whole, replay
@@ -95,7 +96,7 @@ def test_trace_04_a_replaced_capture_stores_nothing_more(capture: Rig) -> None:
         assert second.epoch == first.epoch + 1
         before = capture.state("SELECT * FROM placemat.snapshots ORDER BY 1, 2")
         stale: list[Callable[[], None]] = [
-            lambda: thawed.chunk_done("public.items", ["7"], 7, done=True),
+            lambda: CopyJobs(thawed, source).chunk_done(1, ["7"], 7, None, done=True),
             lambda: thawed.store(2**60, {(transactions_topic(source), 0): (9, Position(1, 2, 3))}),
             lambda: thawed.record_relation("public.items", 1, {"columns": []}),
         ]

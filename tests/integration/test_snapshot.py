@@ -201,7 +201,7 @@ def test_a_chunk_that_is_not_seen_yet_is_not_asked_for_without_pause(standby_les
 
 
 def test_a_copy_goes_on_behind_the_last_finished_chunk(capture_factory: RigFactory) -> None:
-    rig = capture_factory(chunk_rows=20)
+    rig = capture_factory(chunk_rows=20, snapshot={"tables": 1})
     rig.sql("INSERT INTO items SELECT i FROM generate_series(1, 100) i")
     rig.init()
     assert rig.spawn("before_progress:3").wait(30) == -9

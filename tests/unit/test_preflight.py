@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from connectors.postgres.shape import Column, holds
-from daemon.capture.provision import parents_first
+from daemon.capture.provision import depths
 
 
 def column(type_: str, labels: list[str] | None = None) -> Column:
@@ -54,12 +54,12 @@ def test_an_enum_holds_one_with_no_label_of_its_own() -> None:
     assert not holds(column("integer"), source)
 
 
-def test_parents_come_before_children_and_else_the_given_order_stays() -> None:
+def test_a_table_is_deeper_than_all_its_parents() -> None:
     keys = [("media", "stories"), ("stories", "people"), ("stories", "stories"), ("stories", "elsewhere")]
-    assert parents_first(["media", "notes", "stories", "people"], keys) == ["notes", "people", "stories", "media"]
+    assert depths(["media", "notes", "stories", "people"], keys) == {"notes": 0, "people": 0, "stories": 1, "media": 2}
 
 
 def test_a_cycle_comes_before_what_refers_to_it() -> None:
     keys = [("a", "b"), ("b", "a"), ("c", "a")]
-    ordered = parents_first(["c", "b", "a"], keys)
-    assert ordered.index("a") < ordered.index("c")
+    found = depths(["c", "b", "a"], keys)
+    assert found["a"] < found["c"]

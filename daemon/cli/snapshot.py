@@ -1,0 +1,119 @@
+"""`placemat snapshot`: read tables, or some of their rows, once more while the stream goes on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from daemon.cli.context import settings as read_settings
+from daemon.cli.output import Json, say, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from daemon.capture.plan import Planned
+    from daemon.config import Settings
+
+
+def snapshot(
+    ctx: typer.Context,
+    tables: Annotated[list[str], typer.Argument(metavar="TABLE...", help="Captured tables.")],
+    source: Annotated[str | None, typer.Option(help="Where several sources capture a table of that name.")] = None,
+    where: Annotated[str | None, typer.Option(help="SQL condition over the table's columns.")] = None,
+    from_: Annotated[
+        str | None, typer.Option("--from", metavar="KEY", help="Begin with this key: its value, or JSON.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be read, and read nothing.")] = False,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the end, and show how it goes.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Publish the rows of tables as they are now; the running capture does it beside the stream."""
+    from daemon.capture.plan import plan
+    from daemon.errors import OperatorError
+
+    settings = read_settings(ctx)
+    wanted = list(dict.fromkeys(name if "." in name else f"public.{name}" for name in tables))
+    if from_ is not None and len(wanted) > 1:
+        raise OperatorError("--from is a key of one table.", "Name one table with it.", exit_code=2)
+    name = _source(settings, wanted, source)
+    planned = plan(name, settings.sources[name], wanted, where, from_)
+    if dry_run:
+        _show(name, planned, as_json=as_json)
+    else:
+        _ask(settings, name, planned, wait=wait, as_json=as_json)
+
+
+def _source(settings: Settings, tables: Sequence[str], given: str | None) -> str:
+    """Raises OperatorError (exit code 2) unless one source captures all of the tables."""
+    from daemon.errors import OperatorError
+
+    if given is not None and given not in settings.sources:
+        raise OperatorError(
+            f"There is no source {given}.", f"Name one of these: {', '.join(settings.sources)}.", exit_code=2
+        )
+    fitting = [name for name in settings.sources if given in (None, name)]
+    for table in tables:
+        fitting = [name for name in fitting if table in settings.sources[name].tables]
+        if not fitting:
+            who = f"Source {given} does not capture" if given else "No source captures"
+            together = "" if len(tables) == 1 else " with the others"
+            raise OperatorError(
+                f"{who} {table}{together}.", "placemat config show names the captured tables.", exit_code=2
+            )
+    if len(fitting) > 1:
+        raise OperatorError(
+            f"Several sources capture {', '.join(tables)}.",
+            f"Add --source with one of: {', '.join(fitting)}.",
+            exit_code=2,
+        )
+    return fitting[0]
+
+
+def _show(source: str, planned: Sequence[Planned], *, as_json: bool) -> None:
+    if as_json:
+        told: list[Json] = [
+            {
+                "table": one.order.table,
+                "estimate": one.expected,
+                "statement": one.statement,
+                "parameters": one.parameters,
+            }
+            for one in planned
+        ]
+        write_json({"source": source, "dry_run": True, "tables": told})
+        return
+    for one in planned:
+        typer.echo(f"{one.order.table}: about {one.expected:,} rows")
+        typer.echo(f"  {' '.join(one.statement.split())}")
+        for at, text in enumerate(one.parameters, 1):
+            typer.echo(f"  ${at} = {text}")
+
+
+def _ask(settings: Settings, source: str, planned: Sequence[Planned], *, wait: bool, as_json: bool) -> None:
+    from daemon.capture.pace import Pace
+    from daemon.cli import copies
+    from daemon.state import engine as state
+    from daemon.state import jobs
+
+    with state.opened(settings.state.url.get_secret_value()) as engine:
+        state.check(engine)
+        ids = jobs.ask(engine, source, "asked", [one.order for one in planned], copies.person())
+        if (window := Pace(settings.sources[source].snapshot).closed) is not None:
+            say(f"Copies wait for their window, {window}.")
+        try:
+            if wait:
+                found = copies.follow(engine, source, ids)
+            else:
+                with engine.connect() as connection:
+                    found = jobs.read(connection, ids=ids)
+        except KeyboardInterrupt:
+            say("The copy goes on without this command; placemat status shows it.")
+            raise
+    if as_json:
+        write_json({"source": source, "dry_run": False, "jobs": [copies.job_json(job) for job in found]})
+    else:
+        for job in found:
+            typer.echo(copies.sentence(job))
+    if any(job.error for job in found):
+        raise typer.Exit(1)
