@@ -23,7 +23,7 @@ class Head(msgspec.Struct):
         return bytes(self.after) in (b"", b"null")
 
 
-class _Content(msgspec.Struct, omit_defaults=True):
+class _Content(msgspec.Struct):
     after: dict[str, msgspec.Raw]
     op: Literal["u"] = "u"
     unchanged: list[str] = []
