@@ -95,6 +95,15 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class TableLane:
+    """A table that was paused: where it stands, and whether it is to catch up now or still waits for an operator."""
+
+    table: str
+    progress: Progress
+    resuming: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Wanted:
     """A row that the target needs whole: the table, and the record key."""
 
@@ -110,12 +119,15 @@ class Sink(Protocol):
     """A transactional target. All calls come from one thread; nothing is visible before `commit` returns.
 
     Every method but `close` raises Unavailable when the target does not answer, TryAgain when the transaction was
-    rolled back for a passing reason, Fenced when another worker has claimed the target, and OperatorError when a
-    person has to act; after each of them the open transaction is gone.
+    rolled back for a passing reason, Fenced when another worker has claimed the target, TableUnfit when a table has to
+    be paused, and OperatorError when a person has to act; after each of them the open transaction is gone.
     """
 
     def claim(self) -> Progress:
-        """Connect, take the target over from every earlier worker, and tell how far it is."""
+        """Connect, take the target over from every earlier worker, and tell how far the main lane is."""
+
+    def lanes(self) -> list[TableLane]:
+        """Tables with a lane of their own, parents first, as they were at the claim; the main lane leaves them out."""
 
     def write(self, records: Sequence[Record]) -> None:
         """Write records, in commit order, into the open transaction, which begins with the first of them.
@@ -123,8 +135,23 @@ class Sink(Protocol):
         A record that the target refuses is parked under its key; it is no error.
         """
 
-    def commit(self, progress: Progress) -> None:
-        """End the transaction: `progress` names the partitions that have moved, and where the lane stands now."""
+    def commit(self, progress: Progress, table: str | None = None) -> None:
+        """End the transaction: `progress` names the partitions that have moved, and where the lane stands now.
+
+        The lane is the main one, or that of `table`.
+        """
+
+    def pause(self, table: str, reason: str, advice: str) -> None:
+        """Give a table a lane of its own, where the main lane stands in the target, or let its lane wait again.
+
+        Committed at once; no transaction is open. The caller begins anew from `claim`.
+        """
+
+    def rejoin(self, table: str) -> None:
+        """End a table's lane, which stands where the main lane does. Committed at once; then as after `pause`."""
+
+    def regrouped(self) -> bool:
+        """Do what operators have asked for about whole tables. True: lanes have changed, then as after `pause`."""
 
     def rollback(self) -> None:
         """Forget the open transaction."""

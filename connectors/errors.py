@@ -19,6 +19,14 @@ class OperatorError(Exception):
         self.exit_code = exit_code
 
 
+class TableUnfit(OperatorError):
+    """One table of a target cannot go on before an operator has acted; the other tables can."""
+
+    def __init__(self, table: str, sentence: str, try_: str) -> None:
+        super().__init__(sentence, try_)
+        self.table = table
+
+
 class Unavailable(Exception):
     """The other side does not answer now: the same work is tried again, with back-off."""
 

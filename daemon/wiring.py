@@ -14,6 +14,7 @@ from daemon.routes import routings, source_masks
 if TYPE_CHECKING:
     from connectors.contract import ReplayTarget
     from connectors.postgres.dead_letters import DeadLetters
+    from connectors.postgres.pauses import Pauses
     from daemon.observe.measure import ReadProgress
     from daemon.supervisor import Worker
 
@@ -100,3 +101,13 @@ def replay_target(settings: Settings, name: str) -> ReplayTarget:
     target = settings.targets[name]
     routes = routings(settings, name)
     return PostgresReplay(Destination(name, target.url.get_secret_value(), target.source, routes))
+
+
+@contextmanager
+def pauses(settings: Settings, name: str) -> Iterator[Pauses]:
+    """The paused tables of a target. Raises OperatorError when it cannot be reached."""
+    from connectors.postgres.pauses import Pauses
+
+    target = settings.targets[name]
+    with connect(target.url.get_secret_value(), f"Target {name}", f"targets.{name}.url") as connection:
+        yield Pauses(connection, name, target.source)

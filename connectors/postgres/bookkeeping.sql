@@ -10,7 +10,8 @@ CREATE TABLE IF NOT EXISTS placemat.lanes (
     applied_at timestamptz,
     PRIMARY KEY (source, lane)
 );
-COMMENT ON TABLE placemat.lanes IS 'through which commit each lane of tables is applied; the epoch fences replaced workers';
+COMMENT ON TABLE placemat.lanes IS 'through which commit each lane of tables is applied: main, and one for each paused table';
+COMMENT ON COLUMN placemat.lanes.epoch IS 'of the main lane: raised by each worker that takes over, it fences those before';
 COMMENT ON COLUMN placemat.lanes.transactions_offset IS 'next record of the transactions topic';
 
 CREATE TABLE IF NOT EXISTS placemat.offsets (
@@ -24,6 +25,22 @@ CREATE TABLE IF NOT EXISTS placemat.offsets (
     PRIMARY KEY (source, topic, partition)
 );
 COMMENT ON TABLE placemat.offsets IS 'first record not taken, and highest position taken, by partition';
+
+CREATE TABLE IF NOT EXISTS placemat.pauses (
+    source text NOT NULL,
+    table_name text NOT NULL,
+    state text NOT NULL CHECK (state IN ('asked', 'paused', 'resuming')),
+    paused_by text NOT NULL,
+    reason text NOT NULL,
+    advice text,
+    asked_at timestamptz NOT NULL DEFAULT now(),
+    paused_at timestamptz,
+    timeline integer,
+    commit_lsn numeric(20, 0),
+    PRIMARY KEY (source, table_name)
+);
+COMMENT ON TABLE placemat.pauses IS 'tables that wait for an operator; their changes wait in Kafka, other tables flow';
+COMMENT ON COLUMN placemat.pauses.commit_lsn IS 'the commit through which the table was applied when it was paused';
 
 CREATE TABLE IF NOT EXISTS placemat.parked (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -16,13 +16,14 @@ CONNECT_TIMEOUT_SECONDS = 2
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Next offsets by topic and partition, the main lane's place, and how many keys are parked."""
+    """Next offsets by topic and partition, the main lane's place, parked keys, and tables that are not in that lane."""
 
     offsets: Mapping[tuple[str, int], int]
     transactions_offset: int
     timeline: int
     commit_lsn: int
     parked: int
+    paused: frozenset[str]
 
 
 class ProgressReader:
@@ -75,4 +76,5 @@ class ProgressReader:
             main.timeline,
             main.commit_lsn,
             parked[0] if parked else 0,
+            frozenset(lane.lane for lane in lanes) - {bookkeeping.MAIN_LANE},
         )

@@ -55,6 +55,11 @@ class PostgresReplay:
                 idle_in_transaction_session_timeout=f"{FROZEN_SECONDS}s",
             )
             self._catalogue = read_catalogue(connection, target.name, target.routes)
+            for missing in sorted(self._catalogue.missing):
+                raise OperatorError(
+                    f"Target {target.name} has no table {target.routes[missing].table or missing}.",
+                    f"Create it there, or take it out of targets.{target.name}.tables.",
+                )
             self._valued = {name: comparing.valued(connection, table) for name, table in self._catalogue.tables.items()}
             connection.commit()
         parked = Parked(connection, target.source)

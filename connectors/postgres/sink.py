@@ -8,11 +8,11 @@ from typing import Any
 
 import psycopg
 
-from connectors.contract import Destination, Progress, Record, Taken, Wanted
-from connectors.errors import Fenced, OperatorError, Unavailable
-from connectors.postgres import bookkeeping, plan, turns
-from connectors.postgres.bookkeeping import MAIN_LANE
+from connectors.contract import Destination, Progress, Record, TableLane, Wanted
+from connectors.errors import OperatorError, Unavailable
+from connectors.postgres import plan, turns
 from connectors.postgres.failures import Refused, translate
+from connectors.postgres.lanes import Lanes
 from connectors.postgres.parked import Parked
 from connectors.postgres.router import Router, open_router
 from connectors.postgres.session import open_session
@@ -25,22 +25,6 @@ SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()
   AND application_name = current_setting('application_name')
 """
-_CLAIM = """
-INSERT INTO placemat.lanes AS lane (source, lane, epoch) VALUES (%s, %s, 1)
-ON CONFLICT (source, lane) DO UPDATE SET epoch = lane.epoch + 1
-RETURNING epoch, transactions_offset, timeline, commit_lsn::bigint
-"""
-_STORE_OFFSETS = """
-INSERT INTO placemat.offsets (source, topic, partition, next_offset, timeline, commit_lsn, ordinal)
-SELECT %s, * FROM unnest(%s::text[], %s::int[], %s::bigint[], %s::int[], %s::numeric[], %s::bigint[])
-ON CONFLICT (source, topic, partition) DO UPDATE SET next_offset = EXCLUDED.next_offset,
-    timeline = EXCLUDED.timeline, commit_lsn = EXCLUDED.commit_lsn, ordinal = EXCLUDED.ordinal
-"""
-_STORE_LANE = """
-UPDATE placemat.lanes SET transactions_offset = %s, timeline = %s, commit_lsn = %s, applied_at = clock_timestamp()
-WHERE source = %s AND lane = %s AND epoch = %s AND transactions_offset = %s
-"""
-_HOLD_LANE = "SELECT 1 FROM placemat.lanes WHERE source = %s AND lane = %s AND epoch = %s FOR UPDATE"
 
 
 class PostgresSink:
@@ -55,8 +39,7 @@ class PostgresSink:
         self._parked: Parked | None = None
         self._writer: Writer | None = None
         self._router: Router | None = None
-        self._epoch = 0
-        self._transactions_offset = 0
+        self._lanes: Lanes | None = None
 
     def claim(self) -> Progress:
         self.close()
@@ -67,34 +50,58 @@ class PostgresSink:
             # A frozen predecessor holds locks until its session ends; it could not commit any more.
             connection.execute(_END_PREDECESSORS)
             connection.commit()
-            lane = connection.execute(_CLAIM, [self._destination.source, MAIN_LANE]).fetchone()
-            assert lane is not None, "an upsert returns its row"
-            connection.commit()
-            self._epoch, self._transactions_offset, timeline, commit_lsn = lane
-            offsets = bookkeeping.read_offsets(connection, self._destination.source)
+            lanes = Lanes(connection, self._destination.name, self._destination.source, self._topics)
+            lanes.claim()
             catalogue = read_catalogue(connection, self._destination.name, self._destination.routes)
+            self._pause_missing(lanes, catalogue.missing)
             router = self._router = open_router(connection, self._destination)
             self._parked = Parked(connection, self._destination.source, router)
             self._parked.load()
             connection.commit()
-        self._writer = Writer(connection, self._destination.name, self._topics, catalogue, self._parked, router)
-        taken = {(one.topic, one.partition): Taken(one.next_offset, one.position) for one in offsets}
-        return Progress(self._transactions_offset, (timeline, commit_lsn), taken)
+        self._lanes = lanes
+        paused = frozenset(lane.table for lane in lanes.tables if not lane.resuming)
+        self._writer = Writer(connection, self._destination.name, self._topics, catalogue, self._parked, router, paused)
+        return lanes.main
+
+    def lanes(self) -> list[TableLane]:
+        _, writer, _, lanes = self._session()
+        return sorted(lanes.tables, key=lambda lane: writer.rank(lane.table))
 
     def write(self, records: Sequence[Record]) -> None:
-        connection, writer, _ = self._session()
+        connection, writer, _, _ = self._session()
         with self._translated():
             self._begin(connection)
             writer.write(records)
 
-    def commit(self, progress: Progress) -> None:
-        connection, writer, _ = self._session()
+    def commit(self, progress: Progress, table: str | None = None) -> None:
+        connection, writer, _, lanes = self._session()
         with self._translated():
             self._begin(connection)
             writer.finish()
-            self._store(connection, progress)
+            lanes.store(progress, table)
             connection.commit()
-        self._transactions_offset = progress.transactions_offset
+        lanes.stored(progress, table)
+
+    def pause(self, table: str, reason: str, advice: str) -> None:
+        connection, _, _, lanes = self._session()
+        with self._translated():
+            self._begin(connection, anew=True)
+            lanes.pause(table, reason, advice)
+            connection.commit()
+
+    def rejoin(self, table: str) -> None:
+        connection, _, _, lanes = self._session()
+        with self._translated():
+            self._begin(connection, anew=True)
+            lanes.rejoin(table)
+            connection.commit()
+
+    def regrouped(self) -> bool:
+        connection, _, _, lanes = self._session()
+        with self._translated():
+            changed = lanes.regroup()
+            connection.commit()
+        return changed
 
     def rollback(self) -> None:
         if self._connection is None:
@@ -107,7 +114,7 @@ class PostgresSink:
                 self._connection.commit()
 
     def attend(self) -> None:
-        connection, writer, parked = self._session()
+        connection, writer, parked, lanes = self._session()
         if not parked.entries:
             return
         with self._translated():
@@ -116,10 +123,10 @@ class PostgresSink:
                 connection.rollback()
                 return
             self._begin(connection, anew=True)
-            held = connection.execute(_HOLD_LANE, [self._destination.source, MAIN_LANE, self._epoch])
-            if held.fetchone() is None:
-                raise self._fenced()
+            lanes.hold()
             for key, request in asked:
+                if writer.rests(key[0]):
+                    continue
                 if request == "discard":
                     parked.unpark(key)
                 elif parked.entries[key].kind == "refused":
@@ -130,7 +137,7 @@ class PostgresSink:
             connection.commit()
 
     def wanted(self) -> list[Wanted]:
-        connection, _, parked = self._session()
+        connection, _, parked, _ = self._session()
         found = [Wanted(*key) for key, entry in parked.entries.items() if entry.asks]
         if self._router is not None:
             with self._translated():
@@ -143,9 +150,21 @@ class PostgresSink:
 
     def close(self) -> None:
         connection, self._connection = self._connection, None
-        self._writer = self._parked = None
+        self._writer = self._parked = self._lanes = None
         if connection is not None:
             connection.close()
+
+    def _pause_missing(self, lanes: Lanes, missing: frozenset[str]) -> None:
+        """A table that is not there takes nothing, and need not hold up the others."""
+        name = self._destination.name
+        if concerned := missing - {lane.table for lane in lanes.tables if not lane.resuming}:
+            for table in sorted(concerned):
+                advice = (
+                    f"Create it there, then: placemat resume {name} {table}; or take it out of targets.{name}.tables."
+                )
+                there = self._destination.routes[table].table or table
+                lanes.pause(table, f"Target {name} has no table {there}.", advice)
+            lanes.claim()
 
     def _begin(self, connection: psycopg.Connection[Any], *, anew: bool = False) -> None:
         """Mark the transaction as ours before its first row, so that no capture takes it for anybody else's, and wait
@@ -153,23 +172,10 @@ class PostgresSink:
         if anew or connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE:
             turns.begin_live(connection, self._destination.source, self._origin)
 
-    def _store(self, connection: psycopg.Connection[Any], progress: Progress) -> None:
-        source = self._destination.source
-        if progress.partitions:
-            rows = [(*key, taken.next_offset, *taken.position) for key, taken in progress.partitions.items()]
-            connection.execute(_STORE_OFFSETS, [source, *(list(column) for column in zip(*rows, strict=True))])
-        lane = [progress.transactions_offset, *progress.place]
-        mine = [source, MAIN_LANE, self._epoch, self._transactions_offset]
-        if connection.execute(_STORE_LANE, [*lane, *mine]).rowcount != 1:
-            raise self._fenced()
-
-    def _session(self) -> tuple[psycopg.Connection[Any], Writer, Parked]:
-        if self._connection is None or self._writer is None or self._parked is None:
+    def _session(self) -> tuple[psycopg.Connection[Any], Writer, Parked, Lanes]:
+        if self._connection is None or self._writer is None or self._parked is None or self._lanes is None:
             raise Unavailable(f"target {self._destination.name} is not connected")
-        return self._connection, self._writer, self._parked
-
-    def _fenced(self) -> Fenced:
-        return Fenced(f"another worker applies to target {self._destination.name}")
+        return self._connection, self._writer, self._parked, self._lanes
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 
 from connectors.contract import Record
-from connectors.errors import OperatorError
+from connectors.errors import OperatorError, TableUnfit
 from connectors.postgres import literals
 from connectors.postgres.failures import SUPPRESSED, Refused, translate
 from connectors.postgres.parked import FOREIGN_KEY, OVERSIZE, Entry, Key, Parked
@@ -37,7 +37,7 @@ class Writer:
 
     def __init__(
         self, connection: psycopg.Connection[Any], target: str, topics: Mapping[str, str], catalogue: Catalogue,
-        parked: Parked, router: Router | None = None,
+        parked: Parked, router: Router | None = None, paused: frozenset[str] = frozenset(),
     ) -> None:  # fmt: skip
         connection.adapters.register_dumper(ArrayLiteral, ArrayLiteralDumper)
         self._connection = connection
@@ -46,11 +46,21 @@ class Writer:
         self._catalogue = catalogue
         self._parked = parked
         self._router = router
+        self._resting = paused | catalogue.missing
         self._held: list[Event] = []
         self._refused: list[Key] = []
         self._arrived: set[str] = set(catalogue.tables)
         """Tables of which rows were written since parked children were last tried again; at first, all may have."""
         self._tried_at = 0.0
+
+    def rank(self, table: str) -> int:
+        """Parents have a lower one than their children."""
+        known = self._catalogue.tables.get(table)
+        return known.rank if known is not None else -1
+
+    def rests(self, table: str) -> bool:
+        """Whether nothing is to be written to a table now, parked keys neither."""
+        return table in self._resting
 
     def write(self, records: Sequence[Record]) -> None:
         """Write records in order; what needs its successor to be understood is held until the next call."""
@@ -105,13 +115,15 @@ class Writer:
         return True
 
     def _children(self, tables: set[str]) -> list[Key]:
-        """Parked keys that were refused for want of a parent, and whose parent may be one of these tables."""
+        """Parked keys that a foreign key has refused and that rows of these tables may set free: those of children
+        that lacked their parent, and of parents to which children referred still."""
+        catalogue = self._catalogue.tables
         concerned = {
-            name
-            for name, table in self._catalogue.tables.items()
-            if any(key.parent in tables for key in table.foreign_keys)
+            name for name, table in catalogue.items() if any(key.parent in tables for key in table.foreign_keys)
         }
+        concerned |= {key.parent for name in tables if name in catalogue for key in catalogue[name].foreign_keys}
         entries = self._parked.entries.items()
+        concerned -= self._resting
         return [key for key, entry in entries if entry.sqlstate == FOREIGN_KEY and key[0] in concerned]
 
     def _retry(self, keys: Sequence[Key]) -> None:
@@ -260,9 +272,11 @@ class Writer:
             try:
                 self._truncate(tables)
             except Refused as error:
-                raise OperatorError(
+                raise TableUnfit(
+                    tables[0],
                     f"Target {self._target} cannot empty {', '.join(tables)}: {error.reason}.",
-                    "Remove the rows there that refer to it, then start placemat run again.",
+                    f"Remove the rows there that refer to it, or resume their table first;"
+                    f" then: placemat resume {self._target} {tables[0]}",
                 ) from None
 
         return truncate

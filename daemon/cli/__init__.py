@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import Abort, Exit, TyperException
 
-from daemon.cli import config, demo, dev, dlq, init, lag, replay, run, snapshot, status, tail, verify
+from daemon.cli import config, demo, dev, dlq, init, lag, pause, replay, run, snapshot, status, tail, verify
 from daemon.cli.context import Context
 from daemon.cli.output import complain
 from daemon.errors import OperatorError
@@ -35,6 +35,8 @@ app.command("tail")(tail.tail)
 app.command("snapshot")(snapshot.snapshot)
 app.command("verify")(verify.verify)
 app.command("replay")(replay.replay)
+app.command("pause")(pause.pause)
+app.command("resume")(pause.resume)
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(config.app, name="config")
 app.add_typer(dev.app, name="dev")

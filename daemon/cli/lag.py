@@ -89,6 +89,7 @@ def _target_json(one: TargetLag) -> dict[str, Json]:
         "seconds": one.seconds,
         "bytes": one.bytes,
         "parked": one.parked,
+        "paused": one.paused,
         "known_from": one.known_from,
     }
 
@@ -120,13 +121,14 @@ class _Text:
 
 def _target_cells(name: str, one: TargetLag) -> tuple[str, str, str, str, str, str]:
     remarks = {"target": "", "group": "the target does not answer", "beginning": "nothing applied yet"}
+    waiting = [f"{table} is paused: {records:,} wait" for table, records in (one.paused or {}).items()]
     return (
         f"target {name}",
         _number(one.records),
         _number(one.seconds),
         _number(one.bytes),
         _number(one.parked),
-        remarks[one.known_from],
+        "; ".join([*filter(None, [remarks[one.known_from]]), *waiting]),
     )
 
 

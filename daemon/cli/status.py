@@ -10,8 +10,11 @@ import typer
 from daemon.cli import copies
 from daemon.cli.context import settings as read_settings
 from daemon.cli.output import Json, write_json, write_table
+from schemas.position import format_lsn
 
 if TYPE_CHECKING:
+    from connectors.postgres.pauses import Pause
+    from daemon.config import Settings
     from daemon.state.sources import SourceRow
     from daemon.state.workers import WorkerRow
 
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
 def status(
     ctx: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False
 ) -> None:
-    """Show every worker with its state, and every source with its slot and its initial copy."""
+    """Show every worker with its state, every source with its slot and its initial copy, and paused tables."""
     from daemon import wiring
     from daemon.state import engine as state
     from daemon.state import sources, workers
@@ -28,12 +31,17 @@ def status(
     with state.opened(settings.state.url.get_secret_value()) as engine:
         state.check(engine)
         known, captured = workers.read(engine), sources.read(engine)
+    paused = _paused(settings)
     missing = [name for name in wiring.worker_names(settings) if not any(row.name == name for row in known)]
     if as_json:
         write_json(
             {
                 "workers": [*map(_worker_json, known), *({"name": name, "state": "never started"} for name in missing)],
                 "sources": {row.name: _source_json(row) for row in captured},
+                "targets": {
+                    name: {"paused": None if found is None else [_pause_json(one) for one in found]}
+                    for name, found in paused.items()
+                },
             }
         )
         return
@@ -46,6 +54,26 @@ def status(
         typer.echo(_source_line(source))
         for job in source.jobs:
             typer.echo(f"  {copies.sentence(job)}")
+    for name, found in paused.items():
+        if found is None:
+            typer.echo(f"{name}: does not answer")
+        for one in found or ():
+            typer.echo(_pause_line(name, one))
+
+
+def _paused(settings: Settings) -> dict[str, list[Pause] | None]:
+    """The paused tables of each target; None of one that does not answer."""
+    from daemon import wiring
+    from daemon.errors import OperatorError
+
+    found: dict[str, list[Pause] | None] = {}
+    for name in settings.targets:
+        try:
+            with wiring.pauses(settings, name) as pauses:
+                found[name] = pauses.read()
+        except OperatorError:
+            found[name] = None
+    return found
 
 
 def _shown_state(row: WorkerRow) -> str:
@@ -86,6 +114,27 @@ def _source_line(row: SourceRow) -> str:
     waiting = [table.name for table in row.tables if table.done_at is None]
     progress = f"initial copy of {', '.join(waiting)} to be done" if waiting else "initial copy done"
     return f"{row.name}: slot {row.slot} confirmed through {row.flush_lsn}; {copied:,} rows copied, {progress}"
+
+
+def _pause_json(one: Pause) -> dict[str, Json]:
+    return {
+        "table": one.table,
+        "state": one.state,
+        "by": one.paused_by,
+        "reason": one.reason,
+        "advice": one.advice,
+        "asked_at": one.asked_at.isoformat(),
+        "paused_at": one.paused_at.isoformat() if one.paused_at else None,
+        "applied_through": format_lsn(one.commit_lsn) if one.commit_lsn is not None else None,
+    }
+
+
+def _pause_line(target: str, one: Pause) -> str:
+    words = {"asked": "is to be paused", "paused": "is paused", "resuming": "catches up"}[one.state]
+    since = f" since {_local(one.paused_at)}" if one.paused_at else ""
+    through = f", applied through {format_lsn(one.commit_lsn)}" if one.commit_lsn is not None else ""
+    advice = f" Try: {one.advice}" if one.advice else ""
+    return f"{target}: {one.table} {words}{since} by {one.paused_by}{through}: {one.reason}{advice}"
 
 
 def _local(time: datetime) -> str:

@@ -11,6 +11,7 @@ import typer
 
 from daemon.cli.context import settings as read_settings
 from daemon.cli.output import write_json
+from daemon.errors import OperatorError
 
 if TYPE_CHECKING:
     from daemon.reconcile.progress import Progress
@@ -37,8 +38,14 @@ def verify(
         write_json(report.to_json())
     else:
         typer.echo(report.render())
-    if not report.clean:
+    if report.differences:
         raise typer.Exit(DIFFERENCES)
+    if report.paused:
+        target, table = report.paused[0]
+        raise OperatorError(
+            f"{table.table} of target {target} is paused and was not compared.",
+            f"placemat resume {target} {table.table}, then placemat verify again.",
+        )
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """The records of a source's topics, for whichever worker owns them.
 
 The group holds the transactions topic only. It has one partition: who is given it owns the lane, and reads every
-partition of every routed table from where the target says; the other workers of the group stand by.
+partition of every routed table from where the target says; the other workers of the group stand by. Tables that
+were paused are read by a consumer of their own, beside the group, until they have caught up.
 """
 
 from __future__ import annotations
@@ -37,32 +38,21 @@ def group_of(target: str) -> str:
     return f"placemat.{target}"
 
 
-class LaneConsumer:
-    """A member of the target's group. Every method raises KafkaUnavailable when Kafka fails, and Fenced when
-    another member with the same instance name has come.
+class PartitionReader:
+    """Reads partitions from where it is told. Every method raises KafkaUnavailable when Kafka fails.
 
-    `buffer_bytes` bounds what librdkafka reads ahead; `instance` names this worker among those of its target and is
-    the same after a restart, so that it gets its place back at once.
+    `buffer_bytes` bounds what librdkafka reads ahead; `options` are those of librdkafka beside the common ones.
     """
 
     def __init__(
-        self, kafka: Kafka, target: str, spine: str, instance: str, *, session_seconds: float, buffer_bytes: int
+        self, kafka: Kafka, target: str, buffer_bytes: int, options: Mapping[str, str | int | bool] | None = None
     ) -> None:
         self._target = target
-        self._spine = spine
-        self.owned = False
-        """Whether the lane is ours. It may be lost in any `poll`."""
-        self.generation = 0
-        """Counts the times that the lane was given to us."""
         kilobytes = max(1_024, buffer_bytes // 1_024)
         self._consumer = Consumer(
             {
                 **broker.options(kafka),
                 "group.id": group_of(target),
-                "group.instance.id": f"{target}-{instance}",
-                "session.timeout.ms": int(session_seconds * 1_000),
-                "heartbeat.interval.ms": max(100, int(session_seconds * 1_000 / 6)),
-                "partition.assignment.strategy": "range",
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,
                 "auto.offset.reset": "error",
@@ -72,10 +62,10 @@ class LaneConsumer:
                 "receive.message.max.bytes": max(kafka.max_record_bytes, buffer_bytes) * 2 + 1_048_576,
                 "fetch.queue.backoff.ms": 5,
                 "fetch.error.backoff.ms": 100,
+                **(options or {}),
             },
             logger=broker.SILENT,
         )
-        self._consumer.subscribe([spine], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked)
 
     def partitions(self, topics: Collection[str]) -> list[Partition]:
         """Every partition of the topics. Raises OperatorError for a topic that is missing."""
@@ -132,28 +122,8 @@ class LaneConsumer:
     def resume(self, partitions: Collection[Partition]) -> None:
         self._consumer.resume([TopicPartition(*key) for key in partitions])
 
-    def commit(self, offsets: Mapping[Partition, int]) -> None:
-        """Tell the group, for those who look while the target is away; the target's own word is the one that counts."""
-        try:
-            self._consumer.commit(
-                offsets=[TopicPartition(*key, offset) for key, offset in offsets.items()], asynchronous=True
-            )
-        except KafkaException as error:
-            if error.args[0].fatal():
-                raise self._failed(error.args[0]) from error
-
     def close(self) -> None:
         self._consumer.close()
-
-    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        consumer.assign([])  # read nothing before the target has said from where
-        if partitions:
-            self.owned = True
-            self.generation += 1
-
-    def _revoked(self, consumer: Consumer, _: list[TopicPartition]) -> None:
-        self.owned = False
-        consumer.unassign()
 
     def _failed(self, error: KafkaError) -> Exception:
         if error.code() in _LOST or error.fatal():
@@ -173,3 +143,52 @@ class LaneConsumer:
             " which Kafka does not hold: changes are missing.",
             GAP_ADVICE,
         )
+
+
+class LaneConsumer(PartitionReader):
+    """A member of the target's group. Every method raises KafkaUnavailable when Kafka fails, and Fenced when
+    another member with the same instance name has come.
+
+    `instance` names this worker among those of its target and is the same after a restart, so that it gets its place
+    back at once.
+    """
+
+    def __init__(
+        self, kafka: Kafka, target: str, spine: str, instance: str, *, session_seconds: float, buffer_bytes: int
+    ) -> None:
+        super().__init__(
+            kafka,
+            target,
+            buffer_bytes,
+            {
+                "group.instance.id": f"{target}-{instance}",
+                "session.timeout.ms": int(session_seconds * 1_000),
+                "heartbeat.interval.ms": max(100, int(session_seconds * 1_000 / 6)),
+                "partition.assignment.strategy": "range",
+            },
+        )
+        self.owned = False
+        """Whether the lane is ours. It may be lost in any `poll`."""
+        self.generation = 0
+        """Counts the times that the lane was given to us."""
+        self._consumer.subscribe([spine], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked)
+
+    def commit(self, offsets: Mapping[Partition, int]) -> None:
+        """Tell the group, for those who look while the target is away; the target's own word is the one that counts."""
+        try:
+            self._consumer.commit(
+                offsets=[TopicPartition(*key, offset) for key, offset in offsets.items()], asynchronous=True
+            )
+        except KafkaException as error:
+            if error.args[0].fatal():
+                raise self._failed(error.args[0]) from error
+
+    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        consumer.assign([])  # read nothing before the target has said from where
+        if partitions:
+            self.owned = True
+            self.generation += 1
+
+    def _revoked(self, consumer: Consumer, _: list[TopicPartition]) -> None:
+        self.owned = False
+        consumer.unassign()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
@@ -122,9 +122,25 @@ class Merge:
         self._after_ends = offset + 1
         self._ends.append((offset, end))
 
-    def take(self, limit: int) -> Batch:
+    @property
+    def place(self) -> Place:
+        """The commit through which everything is taken."""
+        return self._place
+
+    @property
+    def next_offset(self) -> int:
+        """Of the transactions topic: the first record not taken."""
+        return self._spine_offset()
+
+    def next_end(self) -> TransactionEnd | None:
+        """The transaction that is begun next, if it is here."""
+        while self._ends and (self._ends[0][1].timeline, self._ends[0][1].commit_lsn) <= self._place:
+            self._ends.popleft()
+        return self._ends[0][1] if self._ends else None
+
+    def take(self, limit: int, admit: Callable[[TransactionEnd], bool] = lambda _: True) -> Batch:
         """The next records, at most `limit`. A transaction is begun only when it can be taken whole, or when its
-        partitions hold as much as they may.
+        partitions hold as much as they may; and, like all after it, not before it is admitted.
 
         Raises OperatorError when a record is missing or was left behind.
         """
@@ -132,7 +148,7 @@ class Merge:
         ends: list[TransactionEnd] = []
         while len(records) < limit:
             if self._current is None:
-                self._current = self._begin(alone=not records)
+                self._current = self._begin(admit, alone=not records)
                 if self._current is None:
                     break
             if not self._drain(self._current, records, limit):
@@ -189,25 +205,21 @@ class Merge:
     def _spine_offset(self) -> int:
         return self._ends[0][0] if self._ends else self._after_ends
 
-    def _begin(self, *, alone: bool) -> _Transaction | None:
-        while self._ends:
-            end = self._ends[0][1]
-            place = end.timeline, end.commit_lsn
-            if place <= self._place:
-                self._ends.popleft()
-                continue
-            left = self._counts(end.counts)
-            whole = True
-            for key, count in left.items():
-                if not self._has_all(key, count, end):
-                    whole = False
-                    if key not in self._paused and not self._is_full(key, 1):
-                        return None  # more of it will come
-            if not whole and not alone:
-                return None  # what is at hand is committed before a transaction that takes long
-            self._ends.popleft()
-            return _Transaction(end, left, waiting=set(left))
-        return None
+    def _begin(self, admit: Callable[[TransactionEnd], bool], *, alone: bool) -> _Transaction | None:
+        end = self.next_end()
+        if end is None or not admit(end):
+            return None
+        left = self._counts(end.counts)
+        whole = True
+        for key, count in left.items():
+            if not self._has_all(key, count, end):
+                whole = False
+                if key not in self._paused and not self._is_full(key, 1):
+                    return None  # more of it will come
+        if not whole and not alone:
+            return None  # what is at hand is committed before a transaction that takes long
+        self._ends.popleft()
+        return _Transaction(end, left, waiting=set(left))
 
     def _counts(self, counts: Mapping[str, Mapping[str, int]]) -> dict[Partition, int]:
         left = {}

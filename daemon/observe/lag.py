@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from schemas.envelope import TransactionEnd
@@ -18,13 +18,17 @@ KnownFrom = Literal["target", "group", "beginning"]
 
 @dataclass(frozen=True, slots=True)
 class TargetLag:
-    """Records in the topics and not taken, age of the oldest transaction not applied, WAL up to the newest commit."""
+    """Records in the topics and not taken, age of the oldest transaction not applied, WAL up to the newest commit.
+
+    Paused tables are counted apart: `paused` holds the records that wait for each, None when it is not known.
+    """
 
     records: int
     seconds: float | None
     bytes: int | None
     parked: int | None
     known_from: KnownFrom
+    paused: Mapping[str, int] | None = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

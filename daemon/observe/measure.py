@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
 import psycopg
@@ -11,6 +11,7 @@ import psycopg
 from daemon.config import Settings, Source
 from daemon.errors import Unavailable
 from daemon.observe.lag import (
+    Bounds,
     KnownFrom,
     OldestUnapplied,
     Partition,
@@ -33,7 +34,8 @@ FROM pg_replication_slots WHERE slot_name = %s
 
 
 class Progress(Protocol):
-    """How far a target says it is: next offsets, the next transaction end, the commit applied through, parked keys."""
+    """How far a target says it is: next offsets, the next transaction end, the commit applied through, parked keys,
+    paused tables."""
 
     @property
     def offsets(self) -> Mapping[Partition, int]: ...
@@ -45,6 +47,8 @@ class Progress(Protocol):
     def commit_lsn(self) -> int: ...
     @property
     def parked(self) -> int: ...
+    @property
+    def paused(self) -> Collection[str]: ...
 
 
 class ReadProgress(Protocol):
@@ -67,26 +71,28 @@ class TargetMeasure:
     ) -> None:
         target = settings.targets[name]
         self._group = f"placemat.{name}"
-        self._topics = [table_topic(target.source, *table.split(".", 1)) for table in target.tables]
+        self._tables = {table_topic(target.source, *table.split(".", 1)): table for table in target.tables}
         self._spine: Partition = (transactions_topic(target.source), 0)
         self._log = log
         self._read_progress = read_progress
         self._clock = clock
         self._partitions: list[Partition] = []
-        self._oldest = OldestUnapplied(
-            self._topics, lambda start, stop: log.transaction_ends(self._spine[0], start, stop)
-        )
+        self._paused: frozenset[str] = frozenset()
+        self._oldest = self._look_for_oldest()
 
     def __call__(self) -> TargetLag:
         """The lag as it is now. Raises Unavailable when Kafka does not answer, OperatorError when a topic lacks."""
-        self._partitions = self._partitions or self._log.partitions(self._topics)
+        self._partitions = self._partitions or self._log.partitions(self._tables)
         # The target's place first: what is published in between counts as lag, and never the other way round.
-        known_from, taken, applied, parked = self._place()
+        known_from, taken, applied, parked, paused = self._place()
+        self._leave_out(paused or frozenset())
         bounds = self._log.bounds([*self._partitions, self._spine])
         spine = bounds.pop(self._spine)
-        first = records_behind(bounds, taken)
+        behind = records_behind(bounds, taken)
+        waiting = self._waiting(bounds, behind) if paused is not None else None
+        first = {key: offset for key, offset in behind.items() if self._tables[key[0]] not in self._paused}
         if not first:
-            return TargetLag(0, 0.0, 0, parked, known_from)
+            return TargetLag(0, 0.0, 0, parked, known_from, waiting)
         start = max(taken.get(self._spine, spine.begin), spine.begin)
         if applied is None and start > spine.begin:
             applied = self._place_before(start)
@@ -98,19 +104,37 @@ class TargetMeasure:
             bytes_behind(newest, applied, oldest),
             parked,
             known_from,
+            waiting,
         )
 
-    def _place(self) -> tuple[KnownFrom, Mapping[Partition, int], Place | None, int | None]:
+    def _leave_out(self, paused: frozenset[str]) -> None:
+        if paused != self._paused:
+            self._paused = paused
+            self._oldest = self._look_for_oldest()
+
+    def _look_for_oldest(self) -> OldestUnapplied:
+        topics = [topic for topic, table in self._tables.items() if table not in self._paused]
+        return OldestUnapplied(topics, lambda start, stop: self._log.transaction_ends(self._spine[0], start, stop))
+
+    def _waiting(self, bounds: Mapping[Partition, Bounds], behind: Mapping[Partition, int]) -> dict[str, int]:
+        """Records that wait for each paused table."""
+        return {
+            table: count(bounds, {key: offset for key, offset in behind.items() if key[0] == topic})
+            for topic, table in self._tables.items()
+            if table in self._paused
+        }
+
+    def _place(self) -> tuple[KnownFrom, Mapping[Partition, int], Place | None, int | None, frozenset[str] | None]:
         try:
             progress = self._read_progress()
         except Unavailable:
             committed = self._log.committed(self._group, [*self._partitions, self._spine])
-            return ("group" if committed else "beginning"), committed, None, None
+            return ("group" if committed else "beginning"), committed, None, None, None
         if progress is None:
-            return "beginning", {}, None, 0
+            return "beginning", {}, None, 0, frozenset()
         taken = {**progress.offsets, self._spine: progress.transactions_offset}
         applied = (progress.timeline, progress.commit_lsn) if progress.commit_lsn else None
-        return "target", taken, applied, progress.parked
+        return "target", taken, applied, progress.parked, frozenset(progress.paused)
 
     def _place_before(self, offset: int) -> Place | None:
         """Where a lane stands whose next transaction end is at this offset."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from typing import Self
 
@@ -66,8 +66,11 @@ class Meters:
             for gauge in TARGET_GAUGES:
                 stack.callback(show, gauge, name, None)
             measure = TargetMeasure(self._settings, name, topics, progress)
+            tables = self._settings.targets[name].tables
+            stack.callback(show_paused, name, tables, {})
             while not self._stop.is_set():
                 lag = measure()
+                show_paused(name, tables, lag.paused or {})
                 for gauge, value in zip(TARGET_GAUGES, (lag.records, lag.seconds, lag.bytes, lag.parked), strict=True):
                     show(gauge, name, value)
                 self._stop.wait(INTERVAL_SECONDS)
@@ -89,3 +92,13 @@ def show(gauge: Gauge, label: str, value: float | None) -> None:
         return
     with suppress(KeyError):
         gauge.remove(label)
+
+
+def show_paused(target: str, tables: Iterable[str], waiting: Mapping[str, int]) -> None:
+    """A series for each paused table, and none for the others."""
+    for table in tables:
+        if (records := waiting.get(table)) is not None:
+            metrics.PAUSED_RECORDS.labels(target, table).set(records)
+        else:
+            with suppress(KeyError):
+                metrics.PAUSED_RECORDS.remove(target, table)

@@ -50,5 +50,7 @@ LAG_RECORDS = Gauge("placemat_lag_records", "Records in the topics that the targ
 LAG_SECONDS = Gauge("placemat_lag_seconds", "Age of the oldest transaction not yet applied.", ["target"])
 LAG_BYTES = Gauge("placemat_lag_bytes", "WAL between what is applied and the newest published commit.", ["target"])
 
+PAUSED_RECORDS = Gauge("placemat_paused_records", "Records that wait for a paused table.", ["target", "table"])
+
 WORKER_STATE = Gauge("placemat_worker_state", "1 for the state that the worker is in.", ["worker", "state"])
 WORKER_RESTARTS = Counter("placemat_worker_restarts_total", "Starts after a failure.", ["worker"])

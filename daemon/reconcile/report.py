@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple
 
+from daemon.reconcile.paused import PausedTable
 from schemas.position import Lsn, format_lsn
 
 LISTED = 100
@@ -92,6 +93,8 @@ class TargetReport:
     applying: bool | None
     """Whether changes arrive; None when nothing differed, so that nothing had to be waited for."""
     tables: tuple[TableReport, ...]
+    paused: tuple[PausedTable, ...] = ()
+    """Not compared: their changes wait, or come in just now."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -100,6 +103,7 @@ class TargetReport:
             "verified_through": format_lsn(self.verified_through),
             "applying": self.applying,
             "tables": [table.to_json() for table in self.tables],
+            "paused": [asdict(table) for table in self.paused],
         }
 
 
@@ -124,8 +128,14 @@ class VerifyReport:
         return sum(table.still_changing for table in self.tables)
 
     @property
+    def paused(self) -> list[tuple[str, PausedTable]]:
+        """Tables that were not compared, each with its target."""
+        return [(target.target, table) for target in self.targets for table in target.paused]
+
+    @property
     def clean(self) -> bool:
-        return self.differences == 0
+        """Every table was compared, and none differs."""
+        return self.differences == 0 and not self.paused
 
     def to_json(self) -> dict[str, Any]:
         """The documented contract, as values that a JSON encoder takes."""
@@ -133,6 +143,7 @@ class VerifyReport:
             "clean": self.clean,
             "differences": self.differences,
             "still_changing": self.still_changing,
+            "paused": len(self.paused),
             "rows": sum(table.rows for table in self.tables),
             "fields": sum(table.fields for table in self.tables),
             "sample": self.sample,
@@ -146,6 +157,8 @@ class VerifyReport:
         rows, fields = sum(table.rows for table in self.tables), sum(table.fields for table in self.tables)
         verdict = _count(self.differences, "difference") if self.differences else "No difference"
         changing = f", {_count(self.still_changing, 'row')} still changing" if self.still_changing else ""
+        if self.paused:
+            verdict = f"{_count(len(self.paused), 'table')} paused and not compared, {verdict[0].lower()}{verdict[1:]}"
         what = f"{_count(rows, 'row')} and {_count(fields, 'field')}"
         return "\n".join([*lines, f"{verdict}{changing} in {what} compared ({self.seconds:.1f} s)."])
 
@@ -154,6 +167,9 @@ def _render_target(report: TargetReport) -> list[str]:
     lines = [f"{report.target} beside {report.source}, verified through {format_lsn(report.verified_through)}"]
     if report.applying is False:
         lines.append(f"  Nothing is applying to {report.target}: changes in flight are shown as differences.")
+    for paused in report.paused:
+        words = "paused" if paused.state == "paused" else "paused until now, catching up"
+        lines.append(f"  {paused.table}: {words}, not compared ({paused.reason})")
     for table in report.tables:
         lines += _render_table(table, report)
     return lines

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from daemon.config import Settings
 from daemon.errors import OperatorError
 from daemon.reconcile.lane import Lane, write_mark
+from daemon.reconcile.paused import PausedTable, paused_tables
 from daemon.reconcile.progress import OnProgress, Tracker
 from daemon.reconcile.report import TargetReport, VerifyReport
 from daemon.reconcile.shape import compare_shapes
@@ -29,7 +30,8 @@ def verify(
     """Compare tables, with or without `public.`, in every target that has a route for them; all of them if none.
 
     With `sample`, that many random keys of each side instead of every row. A row that differs counts only once the
-    target has applied what the source had; `stall_seconds` without any progress there end that wait for good.
+    target has applied what the source had; `stall_seconds` without any progress there end that wait for good. Paused
+    tables are named and not compared.
 
     Raises OperatorError: exit code 2 for a table without a route or a URL that is none, 1 for what cannot be reached,
     read or matched.
@@ -42,8 +44,13 @@ def verify(
             opened("source", target.source, settings.sources[target.source].url.get_secret_value()) as ours,
             opened("target", name, target.url.get_secret_value()) as theirs,
         ):
+            waiting = {one.table for one in paused_tables(theirs, target.source, routed)}
             # All of them first: what cannot be compared is said before the long work begins.
-            comparisons = [compare_shapes(ours, theirs, table, target.tables[table].local) for table in routed]
+            comparisons = [
+                compare_shapes(ours, theirs, table, target.tables[table].local)
+                for table in routed
+                if table not in waiting
+            ]
             through = write_mark(ours)
             tracker = Tracker(name, on_progress)
             lane = Lane(ours, theirs, stall_seconds, tracker.wait)
@@ -51,7 +58,10 @@ def verify(
                 TableVerification(comparison, ours, theirs, lane, tracker, show_values=show_values).run(sample)
                 for comparison in comparisons
             )
-            reports.append(TargetReport(name, target.source, through, lane.applying, found))
+            paused = {one.table: one for one in paused_tables(theirs, target.source, routed)}
+            paused |= {table: PausedTable(table, "resuming", "It has caught up.") for table in waiting - paused.keys()}
+            kept = tuple(report for report in found if report.table not in paused)
+            reports.append(TargetReport(name, target.source, through, lane.applying, kept, tuple(paused.values())))
     return VerifyReport(tuple(reports), sample, time.monotonic() - started)
 
 

@@ -107,7 +107,7 @@ def test_a_worker_killed_after_the_target_commit_applies_nothing_twice(
             raise SystemExit
 
     with monkeypatch.context() as patch:
-        patch.setattr("daemon.apply.worker.seam", dies)
+        patch.setattr("daemon.apply.lane.seam", dies)
         killed = Running(world.worker())
         until(lambda: not killed.alive, what="the end of the worker")
     with running(world):
@@ -124,7 +124,7 @@ def test_a_worker_killed_before_the_target_commit_loses_nothing(world: World, mo
             raise SystemExit
 
     with monkeypatch.context() as patch:
-        patch.setattr("daemon.apply.worker.seam", dies)
+        patch.setattr("daemon.apply.lane.seam", dies)
         killed = Running(world.worker())
         until(lambda: not killed.alive, what="the end of the worker")
     assert world.rows("SELECT * FROM items") == []

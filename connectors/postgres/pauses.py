@@ -1,0 +1,87 @@
+"""The paused tables of a target, for the operator's verbs and for those who look."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+import psycopg
+
+from connectors.errors import OperatorError
+
+State = Literal["asked", "paused", "resuming"]
+"""Asked: the worker has not come to it yet. Resuming: it catches up."""
+
+_LIST = """
+SELECT table_name, state, paused_by, reason, advice, asked_at, paused_at, commit_lsn::bigint
+FROM placemat.pauses WHERE source = %s ORDER BY table_name
+"""
+_PAUSE = """
+INSERT INTO placemat.pauses (source, table_name, state, paused_by, reason) VALUES (%s, %s, 'asked', %s, %s)
+ON CONFLICT (source, table_name) DO UPDATE SET state = 'asked', paused_by = EXCLUDED.paused_by,
+    reason = EXCLUDED.reason, advice = NULL, asked_at = now()
+"""
+_NEVER_PAUSED = """
+DELETE FROM placemat.pauses AS pause WHERE source = %s AND table_name = %s AND state = 'asked'
+AND NOT EXISTS (SELECT FROM placemat.lanes AS lane WHERE lane.source = pause.source AND lane = table_name)
+"""
+_RESUME = "UPDATE placemat.pauses SET state = 'resuming' WHERE source = %s AND table_name = %s"
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """One paused table: by whom, why, what to do about it, and the commit through which it was applied then."""
+
+    table: str
+    state: State
+    paused_by: str
+    reason: str
+    advice: str | None
+    asked_at: datetime
+    paused_at: datetime | None
+    commit_lsn: int | None
+
+
+def read_pauses(connection: psycopg.Connection[Any], source: str) -> list[Pause]:
+    """Every table of a source that is paused or catches up; none where nothing was ever prepared."""
+    found = connection.execute("SELECT to_regclass('placemat.pauses') IS NOT NULL").fetchone()
+    if found is None or not found[0]:
+        return []
+    return [Pause(*row) for row in connection.execute(_LIST, [source]).fetchall()]
+
+
+class Pauses:
+    """One target's paused tables of one source, over an open connection in autocommit mode."""
+
+    def __init__(self, connection: psycopg.Connection[Any], target: str, source: str) -> None:
+        self._connection = connection
+        self._target = target
+        self._source = source
+
+    def read(self) -> list[Pause]:
+        return read_pauses(self._connection, self._source)
+
+    def pause(self, table: str, by: str, reason: str) -> None:
+        """Ask the worker to pause a table. Raises OperatorError when the target is not prepared."""
+        with self._prepared():
+            self._connection.execute(_PAUSE, [self._source, table, by, reason])
+
+    def resume(self, table: str) -> None:
+        """Ask the worker to let a table catch up; one that was only asked to be paused never is."""
+        with self._prepared(), self._connection.transaction():
+            if self._connection.execute(_NEVER_PAUSED, [self._source, table]).rowcount == 0:
+                self._connection.execute(_RESUME, [self._source, table])
+
+    @property
+    def role(self) -> str:
+        return self._connection.info.user
+
+    @contextmanager
+    def _prepared(self) -> Iterator[None]:
+        try:
+            yield
+        except psycopg.errors.UndefinedTable:
+            raise OperatorError(f"Target {self._target} is not prepared.", "Run: placemat init") from None

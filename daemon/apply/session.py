@@ -1,0 +1,157 @@
+"""What is in memory from one claim of the target to the next: the main lane, and the one that catches up.
+
+A table that is paused is left out; its changes wait in Kafka. When it is resumed, the same merge runs over its own
+partitions, beside the main lane and never beyond it. Where both stand at the same commit, it rejoins. Every such change
+is committed in the target first; then all begins anew from what stands there.
+"""
+
+from __future__ import annotations
+
+import time
+from threading import Event
+
+import structlog
+
+from connectors.contract import Progress, Sink, TableLane
+from daemon.apply.lane import Lane
+from daemon.apply.requests import RowRequests
+from daemon.config import Kafka, Target
+from daemon.consume.consumer import LaneConsumer, PartitionReader
+from daemon.errors import OperatorError, TableUnfit
+from daemon.observe import metrics
+from daemon.seams import AFTER_REJOIN, BEFORE_REJOIN, seam
+from daemon.supervisor import Report
+from schemas.envelope import TransactionEnd
+from schemas.topics import table_topic, transactions_topic
+
+POLL_SECONDS = 0.1
+ATTEND_SECONDS = 0.5
+REPORT_SECONDS = 15.0
+TURN_SECONDS = 1.0
+"""How long the main lane stands still for one that has nearly caught up."""
+NEAR = 1_000
+"""Transactions between the two."""
+CATCH_UP_POLL_SECONDS = 0.01
+
+log = structlog.get_logger(__name__)
+
+
+class Lost(Exception):
+    """The lanes were given to another worker."""
+
+
+class Regrouped(Exception):
+    """A table has left the main lane, or has come back to it: begin anew from what the target has stored."""
+
+
+class Session:
+    """Raises Lost, Regrouped, and what the sink and the consumer raise."""
+
+    def __init__(
+        self, sink: Sink, name: str, target: Target, kafka: Kafka, consumer: LaneConsumer, requests: RowRequests,
+        stored: Progress,
+    ) -> None:  # fmt: skip
+        self._sink = sink
+        self._name = name
+        self._target = target
+        self._kafka = kafka
+        self._consumer = consumer
+        self._requests = requests
+        self._generation = consumer.generation
+        self._spine = transactions_topic(target.source), 0
+        apart = sink.lanes()
+        without = {lane.table for lane in apart}
+        topics = [self._topic(table) for table in target.needed if table not in without]
+        self._main = Lane(sink, name, target, consumer, self._spine, topics, stored, consumer.commit)
+        self._resuming = next((lane for lane in apart if lane.resuming), None)
+        self._reader: PartitionReader | None = None
+        self._behind: Lane | None = None
+        self._attended_at = 0.0
+
+    def work(self, stop: Event, report: Report) -> None:
+        """Until `stop`."""
+        metrics.PARKED_KEYS.labels(self._name).set(self._sink.parked())
+        reported = time.monotonic()
+        try:
+            while not stop.is_set():
+                self._turn(stop)
+                if time.monotonic() - reported > REPORT_SECONDS:
+                    reported = time.monotonic()
+                    report("running", None)
+            self._sink.rollback()
+        except TableUnfit as unfit:
+            self._pause(unfit.table, unfit)
+        finally:
+            if self._reader is not None:
+                self._reader.close()
+
+    def _turn(self, stop: Event) -> None:
+        busy = self._main.streaming or self._resuming is not None
+        self._main.feed(0.0 if busy else POLL_SECONDS)
+        if not self._consumer.owned or self._consumer.generation != self._generation:
+            raise Lost
+        resting = False
+        if self._behind is None or not self._behind.streaming:
+            resting = self._main.apply(stop)
+        if self._resuming is not None and not self._main.streaming:
+            self._catch_up(self._resuming, stop)
+        if not self._main.streaming and (self._behind is None or not self._behind.streaming):
+            self._attend(resting)
+
+    def _attend(self, resting: bool) -> None:
+        """What operators have asked for; parked keys only when there is nothing else to do."""
+        now = time.monotonic()
+        if now - self._attended_at < ATTEND_SECONDS:
+            return
+        self._attended_at = now
+        if self._main.retrying(self._sink.regrouped):
+            log.info("tables were regrouped", target=self._name)
+            raise Regrouped
+        if resting and self._sink.parked():
+            self._main.retrying(self._sink.attend)
+            metrics.PARKED_KEYS.labels(self._name).set(self._sink.parked())
+            self._requests.ask(self._sink.wanted())
+
+    def _catch_up(self, resuming: TableLane, stop: Event) -> None:
+        """A turn of the lane that is behind. Where little is left, the main lane waits for it, so that they meet."""
+        try:
+            lane = self._behind = self._behind or self._open(resuming)
+            until = time.monotonic() + TURN_SECONDS
+            while not stop.is_set():
+                lane.feed(CATCH_UP_POLL_SECONDS)
+                lane.apply(stop, self._not_beyond_main)
+                if lane.streaming:
+                    return
+                if lane.applied == self._main.applied:
+                    seam(BEFORE_REJOIN)
+                    self._sink.rejoin(resuming.table)
+                    seam(AFTER_REJOIN)
+                    log.info("paused table has caught up", target=self._name, table=resuming.table)
+                    raise Regrouped
+                if self._main.next_offset - lane.next_offset > NEAR or time.monotonic() > until:
+                    return
+        except TableUnfit:
+            raise
+        except OperatorError as error:
+            self._pause(resuming.table, error)
+
+    def _not_beyond_main(self, end: TransactionEnd) -> bool:
+        return (end.timeline, end.commit_lsn) <= self._main.applied
+
+    def _open(self, resuming: TableLane) -> Lane:
+        self._reader = PartitionReader(self._kafka, self._name, self._target.buffer_bytes // 2)
+        topics = [self._topic(resuming.table)]
+        log.info("paused table catches up", target=self._name, table=resuming.table)
+        return Lane(
+            self._sink, self._name, self._target, self._reader, self._spine, topics, resuming.progress,
+            lambda offsets: self._consumer.commit({key: at for key, at in offsets.items() if key != self._spine}),
+            resuming.table,
+        )  # fmt: skip
+
+    def _pause(self, table: str, why: OperatorError) -> None:
+        self._sink.pause(table, str(why), why.try_)
+        log.warning("table is paused", target=self._name, table=table, error=str(why), advice=why.try_)
+        raise Regrouped from why
+
+    def _topic(self, table: str) -> str:
+        return table_topic(self._target.source, *table.split(".", 1))
