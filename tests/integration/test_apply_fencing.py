@@ -211,12 +211,3 @@ def test_a_topic_that_lost_what_the_target_needs_is_a_gap(world: World) -> None:
     until(lambda: not worker.alive, what="the end of the worker")
     assert isinstance(worker.failure, OperatorError)
     assert "from offset 99" in str(worker.failure)
-
-
-def test_a_column_that_the_target_lacks_stops_the_target_with_a_sentence(world: World) -> None:
-    world.stream.transaction(insert(ITEMS, {**item(1), "extra": 1}))
-    worker = Running(world.worker())
-    until(lambda: not worker.alive, what="the end of the worker")
-    assert isinstance(worker.failure, OperatorError)
-    assert "has no column extra" in str(worker.failure)
-    assert world.rows("SELECT * FROM items") == []
