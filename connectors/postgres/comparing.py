@@ -11,12 +11,17 @@ from psycopg import sql
 from connectors.postgres.statements import TargetTable
 
 
-def rows_beside(table: TargetTable, key: Sequence[str], columns: Sequence[str], valued: Collection[str]) -> str:
-    """A query for number (from 1), presence, and a list of booleans: whether each column differs.
+def rows_beside(
+    table: TargetTable, key: Sequence[str], columns: Sequence[str], valued: Collection[str], *, constants: bool
+) -> str:
+    """A query for number (from 1), presence, and a list of booleans: whether each column differs, and then each of the
+    route's constants, if asked for.
 
     Parameters: a `text[]` per column. Columns in `valued` compare by value, as 1.0 and 1.00; the others by text.
     """
     differ = [_differs(table, name, at, name in valued) for at, name in enumerate(columns)]
+    if constants:
+        differ += [f"t.{name}::text IS DISTINCT FROM ({value})::text" for name, value in table.constants]
     return _query(table, key, columns, f"t.tableoid IS NOT NULL, ARRAY[{', '.join(differ)}]::boolean[]", "LEFT JOIN")
 
 
@@ -43,7 +48,7 @@ def _query(table: TargetTable, key: Sequence[str], columns: Sequence[str], wante
     arrays = ", ".join(["%s::text[]"] * len(columns))
     names = ", ".join(f"c{at}" for at in range(len(columns)))
     place = {name: at for at, name in enumerate(columns)}
-    matched = " AND ".join(f"t.{_quoted(name)} = {_cast(table, name, place[name])}" for name in key)
+    matched = " AND ".join(f"t.{_quoted(table, name)} = {_cast(table, name, place[name])}" for name in key)
     return (
         f"SELECT v.n, {wanted} FROM unnest({arrays}) WITH ORDINALITY AS v({names}, n)"
         f" {join} {table.quoted} t ON {matched}"
@@ -51,7 +56,7 @@ def _query(table: TargetTable, key: Sequence[str], columns: Sequence[str], wante
 
 
 def _differs(table: TargetTable, name: str, at: int, by_value: bool) -> str:
-    ours, theirs = f"t.{_quoted(name)}", _cast(table, name, at)
+    ours, theirs = f"t.{_quoted(table, name)}", _cast(table, name, at)
     if by_value:
         return f"NOT ROW({ours})::record = ROW({theirs})::record"
     return f"{ours}::text IS DISTINCT FROM {theirs}::text"
@@ -61,5 +66,5 @@ def _cast(table: TargetTable, name: str, at: int) -> str:
     return f"v.c{at}::{table.columns[name].type.replace('%', '%%')}"
 
 
-def _quoted(name: str) -> str:
-    return sql.Identifier(name).as_string().replace("%", "%%")
+def _quoted(table: TargetTable, name: str) -> str:
+    return sql.Identifier(table.columns[name].name).as_string().replace("%", "%%")

@@ -13,16 +13,18 @@ from typing import Any
 
 import psycopg
 
-from connectors.contract import Destination, Expected, Finding, Partition, Refusal
+from connectors.contract import Destination, Expected, Finding, Partition, Record, Refusal
 from connectors.errors import OperatorError, Unavailable
 from connectors.postgres import bookkeeping, comparing, turns
 from connectors.postgres.failures import Refused, translate
 from connectors.postgres.parked import Parked
-from connectors.postgres.rows import CannotFold, Change, Columns, Net, decode_change, decode_key
+from connectors.postgres.router import Router, open_router
+from connectors.postgres.rows import CannotFold, Change, Columns, Event, Net, decode_change, decode_key
 from connectors.postgres.session import open_session
 from connectors.postgres.statements import Catalogue, TargetTable, read_catalogue
 from connectors.postgres.steps import key_step, step_of
 from connectors.postgres.writer import Writer
+from schemas.position import START
 from schemas.topics import table_topic
 
 TURN_SECONDS = 2
@@ -44,6 +46,7 @@ class PostgresReplay:
         self._catalogue = Catalogue({}, deferrable=False)
         self._valued: dict[str, frozenset[str]] = {}
         self._writer: Writer | None = None
+        self._router: Router | None = None
 
     def open(self) -> list[str]:
         target = self._destination
@@ -61,6 +64,7 @@ class PostgresReplay:
                     f"Create it there, or take it out of targets.{target.name}.tables.",
                 )
             self._valued = {name: comparing.valued(connection, table) for name, table in self._catalogue.tables.items()}
+            self._router = open_router(connection, target)
             connection.commit()
         parked = Parked(connection, target.source)
         self._writer = Writer(connection, target.name, self._topics, self._catalogue, parked)
@@ -91,9 +95,8 @@ class PostgresReplay:
 
     def write(self, table: str, rows: Sequence[Expected]) -> list[Refusal]:
         assert self._writer is not None, "it was opened"
-        nets = [(row.key, self._net(self._catalogue.tables[table], row)) for row in rows]
         with self._translated():
-            return list(self._write(self._writer, table, nets))
+            return list(self._write(self._writer, table, self._nets(self._catalogue.tables[table], rows)))
 
     def commit(self) -> None:
         with self._translated():
@@ -113,14 +116,15 @@ class PostgresReplay:
         self, connection: psycopg.Connection[Any], table: TargetTable, rows: Sequence[Expected]
     ) -> Iterator[Finding]:
         parked = self._parked(connection, table.name, [row.key for row in rows])
+        nets = dict(self._nets(table, rows))
         sets: defaultdict[tuple[str, tuple[str, ...], tuple[str, ...]], list[Row]] = defaultdict(list)
         for row in rows:
             if row.key in parked:
                 yield Finding(row.key, "parked")
-            elif row.content is not None and decode_change(row.content).oversize is not None:
+            elif row.key not in nets:
                 yield Finding(row.key, "too_large")
             else:
-                net = self._net(table, row)
+                net = nets[row.key]
                 sets[net.kind, tuple(decode_key(row.key)), tuple(net.columns)].append((row.key, net))
         for (kind, key, sent), some in sets.items():
             if kind == "delete":
@@ -141,13 +145,15 @@ class PostgresReplay:
     ) -> Iterator[Finding]:  # fmt: skip
         step = step_of(table, "upsert", sent, rows)
         columns = step.statement.columns
-        query = comparing.rows_beside(table, key, columns, self._valued[table.name])
+        whole = rows[0][1].kind == "upsert"
+        query = comparing.rows_beside(table, key, columns, self._valued[table.name], constants=whole)
+        names = [*columns, *(table.routing.constants if whole else ())]
         for number, present, differ in connection.execute(query.encode(), step.values):
-            record_key, net = rows[number - 1]
             if not present:
-                yield Finding(record_key, "missing" if net.kind == "upsert" else "incomplete")
+                yield Finding(rows[number - 1][0], "missing" if whole else "incomplete")
             elif any(differ):
-                yield Finding(record_key, "differs", tuple(n for n, one in zip(columns, differ, strict=True) if one))
+                fields = tuple(name for name, one in zip(names, differ, strict=True) if one)
+                yield Finding(rows[number - 1][0], "differs", fields)
 
     def _write(self, writer: Writer, table: str, rows: Sequence[Row]) -> Iterator[Refusal]:
         if not rows:
@@ -165,13 +171,20 @@ class PostgresReplay:
             for _, key in gone:
                 yield Refusal(key, "somebody else deleted the row at this moment")
 
-    def _net(self, table: TargetTable, row: Expected) -> Net:
-        """What is to be done to a key; columns that the table has no more are left out."""
-        change: Change | None = decode_change(row.content) if row.content is not None else None
-        if change is None or change.after is None:
-            return Net("delete", {})
-        known: Columns = {name: raw for name, raw in change.after.items() if name in table.columns}
-        return Net("update" if change.unchanged else "upsert", known)
+    def _nets(self, table: TargetTable, rows: Sequence[Expected]) -> list[Row]:
+        """What is to be done to each key, by the route; without the rows that are too large.
+
+        Columns that the table has no more are left out.
+        """
+        topic = table_topic(self._destination.source, *table.name.split(".", 1))
+        events = []
+        for row in rows:
+            change = decode_change(row.content) if row.content is not None else Change("d")
+            if change.oversize is None:
+                events.append(Event(table.name, Record(topic, 0, -1, START, row.key, row.content or b""), change))
+        if self._router is not None:
+            events = self._router.all_again(events)
+        return [(event.key, _net(table, event.change)) for event in events]
 
     def _parked(self, connection: psycopg.Connection[Any], table: str, keys: Sequence[bytes]) -> set[bytes]:
         values = [self._destination.source, table, [key.decode() for key in keys]]
@@ -209,3 +222,10 @@ class PostgresReplay:
                 self._connection.rollback()
             except psycopg.Error:
                 self.close()
+
+
+def _net(table: TargetTable, change: Change) -> Net:
+    if change.after is None:
+        return Net("delete", {})
+    known: Columns = {name: raw for name, raw in change.after.items() if name in table.columns}
+    return Net("update" if change.unchanged else "upsert", known)

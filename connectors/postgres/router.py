@@ -67,14 +67,28 @@ class Router:
 
     def again(self, event: Event) -> Event:
         """A parked event as it is to be written now."""
+        return self.all_again([event])[0]
+
+    def all_again(self, events: Sequence[Event]) -> list[Event]:
+        """Events that were taken before, as they are to be written now; what a part does not tell is `untold`."""
+        names = [(event.table, name_of(event.key)) for event in events if self._recalls(event)]
+        rows = self._related.load(names) if names else {}
+        found = []
+        for event in events:
+            plan = self._plans.get(event.table)
+            if plan is None or plan.rule is None or event.change.after is None:
+                found.append(event)
+            elif plan.remembered:
+                row = rows.get((event.table, name_of(event.key)))
+                found.append(event if row is not None and row.shown else _gone(event))
+            else:
+                found.append(self._judge(event, plan.rule)[-1])
+        return found
+
+    def _recalls(self, event: Event) -> bool:
+        """Whether what is remembered of its row tells if it passes."""
         plan = self._plans.get(event.table)
-        if plan is None or plan.rule is None or event.change.after is None:
-            return event
-        if not plan.remembered:
-            return self._judge(event, plan.rule)[-1]
-        name = event.table, name_of(event.key)
-        row = self._related.load([name]).get(name)
-        return event if row is not None and row.shown else _gone(event)
+        return plan is not None and plan.rule is not None and plan.remembered and event.change.after is not None
 
     def wanted(self) -> list[tuple[str, bytes]]:
         """Table and record key of rows that are to be read whole, because a parent's change lets them pass again."""
