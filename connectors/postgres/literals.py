@@ -59,9 +59,11 @@ def json(raw: bytes) -> bytes:
 
 
 def bytea(raw: bytes) -> bytes:
-    """Base64 to PostgreSQL's hex form."""
+    """Base64 to PostgreSQL's hex form, in which a column of a domain comes already."""
     if raw == b"null":
         return b"NULL"
+    if raw.startswith(b'"\\\\x'):
+        return raw
     text = _decode_string(raw).encode() if b"\\" in raw else raw[1:-1]
     return b'"\\\\x%b"' % a2b_base64(text, strict_mode=True).hex().encode()
 

@@ -22,6 +22,11 @@ SELECT has_schema_privilege(n.oid, 'USAGE'), row_security_active(c.oid),
        ARRAY(SELECT p FROM unnest(%s::text[]) AS p WHERE NOT has_table_privilege(c.oid, p))
 FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = %s AND relname = %s
 """
+# A table without any identity is the source's own fault, and is told there.
+_BY_DEFAULT = """
+SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+WHERE nspname = %s AND relname = %s AND relreplident = 'd'
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +66,7 @@ def check(
             continue
         sent = {**routing.masks, **masks.get(table, {})}
         yield from _rights(target, name, route)
-        yield from _key(name, route, theirs, ours)
+        yield from _key(source, name, route, theirs, ours)
         yield from columns.check(target, name, route.table, routing, theirs, ours)
         seen = columns.arriving(theirs, read_types(source, table), routing, sent)
         yield from _columns(name, route, seen, ours.columns)
@@ -95,7 +100,15 @@ def _rights(target: psycopg.Connection[Any], name: str, route: Routed) -> Iterat
         )
 
 
-def _key(name: str, route: Routed, theirs: Table, ours: Table) -> Iterator[OperatorError]:
+def _key(
+    source: psycopg.Connection[Any], name: str, route: Routed, theirs: Table, ours: Table
+) -> Iterator[OperatorError]:
+    if not theirs.primary_key and not source.execute(_BY_DEFAULT, theirs.name.split(".", 1)).fetchone():
+        yield OperatorError(
+            f"{theirs.name} has no primary key in the source, and target {name} could not tell its rows apart.",
+            f"In the source run: ALTER TABLE {_quoted(theirs.name)} ADD PRIMARY KEY (…); or take it out of"
+            f" targets.{name}.tables.",
+        )
     routing = route.routing
     key = frozenset(map(routing.renamed, theirs.primary_key))
     if key and key not in ours.keys:

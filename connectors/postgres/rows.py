@@ -22,6 +22,7 @@ class Change(msgspec.Struct):
     after: dict[str, msgspec.Raw] | None = None
     unchanged: list[str] | None = None
     json_null: list[str] | None = None
+    json_text: list[str] | None = None
     moved_from: msgspec.Raw = msgspec.Raw()
     moved_to: msgspec.Raw = msgspec.Raw()
     oversize: int | None = None
@@ -59,15 +60,21 @@ class CannotFold(Exception):
 
 
 _decode_change = msgspec.json.Decoder(Change).decode
+_decode_string = msgspec.json.Decoder(str).decode
 decode_key = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _NOTHING: Columns = {}
 
 
 def decode_change(value: bytes) -> Change:
-    """Read an envelope. A column named in `json_null` holds JSON's null, which is not SQL's NULL."""
+    """Read an envelope.
+
+    A column named in `json_null` holds JSON's null, which is not SQL's NULL; one in `json_text`, JSON as a string.
+    """
     change = _decode_change(value)
     if change.json_null and change.after is not None:
         change.after |= dict.fromkeys(change.json_null, JSON_NULL)
+    if change.json_text and change.after is not None:
+        change.after |= {name: msgspec.Raw(_decode_string(change.after[name])) for name in change.json_text}
     return change
 
 

@@ -19,13 +19,17 @@ from connectors.postgres.parents import ForeignKey, read_foreign_keys
 from connectors.route.masks import Drop, Masking, constant_text, masking
 
 _COLUMNS = """
-SELECT attname::text, format_type(atttypid, -1), atttypid::bigint,
-       coalesce((SELECT typelem FROM pg_type WHERE oid = atttypid AND typcategory = 'A'), 0)::bigint,
-       attgenerated <> '', attidentity = 'a'
-FROM pg_attribute WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped ORDER BY attnum
+SELECT attname::text, format_type(atttypid, -1), CASE base.oid WHEN 17 THEN 17 ELSE atttypid END::bigint,
+       CASE typcategory WHEN 'A' THEN typelem ELSE 0 END::bigint, attgenerated <> '', attidentity = 'a'
+FROM pg_attribute, LATERAL (
+    WITH RECURSIVE under (oid) AS (
+        SELECT atttypid UNION ALL SELECT typbasetype FROM under JOIN pg_type USING (oid) WHERE typtype = 'd'
+    ) SELECT oid, typcategory, typelem FROM under JOIN pg_type USING (oid) WHERE typtype <> 'd'
+) AS base
+WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped ORDER BY attnum
 """
 _FIND = """
-SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+SELECT c.oid, relkind = 'p' FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
 WHERE nspname = %s AND relname = %s AND relkind IN ('r', 'p')
 """
 _DEFERRABLE = "SELECT EXISTS (SELECT FROM pg_constraint WHERE condeferrable AND conrelid = ANY (%s))"
@@ -66,12 +70,18 @@ class TargetTable:
     rank: int
     constants: Sequence[tuple[str, str]] = ()
     """What else is written into a row: the target's column and its value, quoted both."""
+    partitioned: bool = False
     foreign_keys: Sequence[ForeignKey] = ()
     _statements: dict[tuple[str, tuple[str, ...], tuple[str, ...]], Statement] = field(default_factory=dict)
 
     @cached_property
     def quoted(self) -> str:
         return _quoted(*(self.routing.table or self.name).split(".", 1))
+
+    @cached_property
+    def only(self) -> str:
+        """The table without those that inherit from it, whose rows are not its own; with its partitions, if any."""
+        return self.quoted if self.partitioned else f"ONLY {self.quoted}"
 
     def upsert(self, key: tuple[str, ...], sent: tuple[str, ...]) -> Statement:
         """Insert whole rows, or write over those that are there. Parameters: the columns that are written."""
@@ -106,11 +116,7 @@ class TargetTable:
         parameters = [*key, *([] if kind in ("delete", "present") else written)]
         matched = " AND ".join(f"t.{self._name(name)} = {self._cast(name, at)}" for at, name in enumerate(key))
         if kind in ("delete", "present"):
-            verb = (
-                f"DELETE FROM {self.quoted} AS t USING"
-                if kind == "delete"
-                else f"SELECT count(*) FROM {self.quoted} t,"
-            )
+            verb = f"DELETE FROM {self.only} AS t USING" if kind == "delete" else f"SELECT count(*) FROM {self.only} t,"
             return self._statement(f"{verb} {_rows(len(parameters))} WHERE {matched}", parameters)
         assigned = [
             f"{self._name(name)} = {self._cast(name, at)}"
@@ -118,7 +124,7 @@ class TargetTable:
             if kind == "move" or name not in key
         ] or [f"{self._name(key[0])} = t.{self._name(key[0])}"]
         text = (
-            f"UPDATE {self.quoted} AS t SET {', '.join(assigned)} FROM {_rows(len(parameters))}"
+            f"UPDATE {self.only} AS t SET {', '.join(assigned)} FROM {_rows(len(parameters))}"
             f" WHERE {matched} RETURNING v.n"
         )
         return self._statement(text, parameters)
@@ -178,10 +184,11 @@ class Catalogue:
 def read_catalogue(connection: psycopg.Connection[Any], target: str, routes: Mapping[str, Routing]) -> Catalogue:
     """Read what the routed tables look like."""
     oids: dict[str, int] = {}
+    partitioned: dict[str, bool] = {}
     for name, routing in routes.items():
         relation = routing.table or name
         if (found := connection.execute(_FIND, relation.split(".", 1)).fetchone()) is not None:
-            oids[name] = found[0]
+            oids[name], partitioned[name] = found
     foreign_keys = read_foreign_keys(connection, oids, routes)
     order = _order(foreign_keys)
     deferrable = connection.execute(_DEFERRABLE, [list(oids.values())]).fetchone()
@@ -191,7 +198,7 @@ def read_catalogue(connection: psycopg.Connection[Any], target: str, routes: Map
         columns = _columns(connection, oids[name])
         tables[name] = TargetTable(
             name, target, routing, _routed(columns, routing), order[name],
-            _constants(columns, routing, name, target), foreign_keys[name],
+            _constants(columns, routing, name, target), partitioned[name], foreign_keys[name],
         )  # fmt: skip
     return Catalogue(tables, bool(deferrable and deferrable[0]), frozenset(routes.keys() - oids.keys()))
 

@@ -285,12 +285,12 @@ class Writer:
         ordered = sorted((self._catalogue.tables[name] for name in tables), key=lambda table: table.rank)
         try:
             with self._connection.transaction(SAVEPOINT):
-                self._connection.execute(f"TRUNCATE {', '.join(table.quoted for table in ordered)}".encode())
+                self._connection.execute(f"TRUNCATE {', '.join(table.only for table in ordered)}".encode())
         except psycopg.errors.FeatureNotSupported:
             # A table outside of these refers to them: then it matters whether it has such rows.
             with self._savepoint():
                 for table in reversed(ordered):
-                    self._execute(f"DELETE FROM {table.quoted}", [])
+                    self._execute(f"DELETE FROM {table.only}", [])
                 self._check_constraints()
         except psycopg.Error as error:
             raise translate(error, self._target) from error

@@ -15,12 +15,14 @@ import orjson
 
 SESSION: Final = (
     "-c timezone=UTC -c datestyle=ISO,YMD -c intervalstyle=iso_8601 -c extra_float_digits=3"
-    " -c bytea_output=hex -c row_security=off -c lc_monetary=C -c client_encoding=UTF8"
+    " -c bytea_output=hex -c row_security=off -c lc_monetary=C -c client_encoding=UTF8 -c search_path="
 )
 """Connection options under which values are read."""
 
 JSON_TYPES: Final = frozenset({114, 3802})
 """json and jsonb: their own null is a value, not NULL."""
+JSON_DEPTH: Final = 200
+"""JSON that is nested deeper is written as a string: readers of JSON give up at some depth, Python's at 1,000."""
 
 Encoder = Callable[[bytes], bytes]
 
@@ -68,8 +70,25 @@ def encode_timestamptz(value: bytes) -> bytes:
 
 
 def encode_json(value: bytes) -> bytes:
-    return value
+    return encode_text(value) if is_deep(value) else value
 
+
+def is_deep(value: bytes) -> bool:
+    """Whether JSON is nested deeper than `JSON_DEPTH`."""
+    if value.count(b"[") + value.count(b"{") <= JSON_DEPTH:
+        return False
+    if b"\\" in value:
+        value = value.replace(rb"\\", b"").replace(rb"\"", b"")
+    outside_strings = b"".join(value.split(b'"')[::2])
+    brackets = outside_strings.translate(None, _NO_BRACKETS)
+    for _ in range(JSON_DEPTH):  # each time the innermost level goes
+        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
+        if not brackets:
+            return False
+    return True
+
+
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 _DIGITS = frozenset(b"0123456789")
 _SCALARS: Final[dict[int, Encoder]] = {
@@ -100,7 +119,8 @@ _ARRAYS: Final[dict[int, int]] = {
 }  # fmt: skip
 """Element type by array type. Arrays of JSON are not here: their dimensions could not be told from their values."""
 
-_ARRAY_TOKEN = re.compile(rb'[{},]|"((?:[^"\\]|\\.)*)"|[^{},"]+', re.DOTALL)
+# Possessive: a pattern that can go back remembers every character of a value of megabytes.
+_ARRAY_TOKEN = re.compile(rb'[{},]|"([^"\\]*+(?:\\.[^"\\]*+)*+)"|[^{},"]+', re.DOTALL)
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 
 

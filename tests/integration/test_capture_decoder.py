@@ -24,7 +24,9 @@ class Stream:
 
     def __init__(self, url: str) -> None:
         self.slot = f"decoder_{uuid.uuid4().hex[:8]}"
-        self.connection: psycopg.Connection[Any] = psycopg.connect(url, autocommit=True, options=SESSION)
+        self.connection: psycopg.Connection[Any] = psycopg.connect(
+            url, autocommit=True, options=f"{SESSION} -c search_path=public"
+        )
         self.connection.execute("CREATE PUBLICATION everything FOR ALL TABLES")
         self.connection.execute(f"SELECT pg_create_logical_replication_slot('{self.slot}', 'pgoutput')".encode())
 

@@ -10,6 +10,7 @@ import pytest
 from connectors.contract import Destination, Progress, Record, Routing
 from connectors.postgres import bookkeeping
 from connectors.postgres.sink import PostgresSink
+from connectors.postgres.statements import read_catalogue
 from daemon.capture.codec import Codec, Head
 from daemon.capture.pgoutput import Column, Relation
 from daemon.capture.values import SESSION
@@ -60,7 +61,9 @@ CREATE DOMAIN short AS text CHECK (length(VALUE) < 5);
 
 @pytest.fixture
 def connection(database_factory: Callable[[str], str]) -> Iterator[psycopg.Connection]:
-    with psycopg.connect(database_factory("values"), autocommit=True, options=SESSION) as found:
+    with psycopg.connect(
+        database_factory("values"), autocommit=True, options=f"{SESSION} -c search_path=public"
+    ) as found:
         bookkeeping.install(found)
         found.execute(TYPES.encode())
         yield found
@@ -117,6 +120,62 @@ def test_a_key_that_the_target_generates_is_written_as_it_was_sent(connection: p
     connection.execute("INSERT INTO sent VALUES (77, 1)")
     _copy(connection)
     assert connection.execute("SELECT * FROM kept").fetchall() == [(77, 1, 2)]
+
+
+def test_domains_arrive_in_their_base_types_and_the_other_way_round(connection: psycopg.Connection) -> None:
+    connection.execute("CREATE DOMAIN bytes AS bytea; CREATE DOMAIN tags AS text[]; CREATE DOMAIN twice AS bytes")
+    connection.execute("CREATE TABLE sent (id int PRIMARY KEY, a bytes, b bytea, c tags, d text[], e twice)")
+    connection.execute("CREATE TABLE kept (id int PRIMARY KEY, a bytea, b twice, c text[], d tags, e bytes)")
+    values = r"'\x00ff5c', '\x00ff5c', '{a,NULL,\"b c\"}', '{a,NULL,\"b c\"}', '\x5c78'"
+    connection.execute(f"INSERT INTO sent VALUES (1, {values}), (2, '', '', '{{}}', '{{}}', NULL)".encode())
+    _copy(connection)
+    same = "SELECT id, a::text, b::text, c::text, d::text, e::text FROM"
+    sent, kept = (connection.execute(f"{same} {table} ORDER BY id".encode()).fetchall() for table in ("sent", "kept"))
+    assert kept == sent
+
+
+@pytest.mark.parametrize("depth", [200, 201, 1_500])
+def test_json_of_any_depth_arrives(connection: psycopg.Connection, depth: int) -> None:
+    connection.execute("CREATE TABLE sent (id int PRIMARY KEY, a jsonb, b json)")
+    connection.execute("CREATE TABLE kept (id int PRIMARY KEY, a jsonb, b json)")
+    connection.execute("INSERT INTO sent VALUES (1, %s, %s)", ["[" * depth + '"]\\""' + "]" * depth] * 2)
+    _copy(connection)
+    assert connection.execute("SELECT s.a = k.a AND s.b::text = k.b::text FROM sent s, kept k").fetchone() == (True,)
+
+
+def test_a_value_of_megabytes_arrives(connection: psycopg.Connection) -> None:
+    connection.execute("CREATE TABLE sent (id int PRIMARY KEY, a text, b bytea, c text[])")
+    connection.execute("CREATE TABLE kept (id int PRIMARY KEY, a text, b bytea, c text[])")
+    connection.execute(
+        "INSERT INTO sent SELECT 1, x, convert_to(x, 'UTF8'), ARRAY[x, NULL] FROM repeat('ü \"\\', 700000) x"
+    )
+    _copy(connection)
+    same = "SELECT (s.a, s.b, s.c) IS NOT DISTINCT FROM (k.a, k.b, k.c) FROM sent s, kept k"
+    assert connection.execute(same.encode()).fetchone() == (True,)
+
+
+def test_a_row_of_1600_columns_arrives_and_is_changed(connection: psycopg.Connection) -> None:
+    columns = ", ".join(f"c{number} smallint" for number in range(1599))
+    for table in ("sent", "kept"):
+        connection.execute(f"CREATE TABLE {table} (id int PRIMARY KEY, {columns})".encode())
+    connection.execute(f"INSERT INTO sent SELECT 1{', 7' * 1598}, NULL".encode())
+    _copy(connection)
+    assert connection.execute("SELECT count(*) FROM sent JOIN kept ON sent::text = kept::text").fetchone() == (1,)
+
+
+def test_a_table_that_others_inherit_from_is_written_alone(connection: psycopg.Connection) -> None:
+    connection.execute("CREATE TABLE sent (id int PRIMARY KEY, a int); CREATE TABLE kept (LIKE sent INCLUDING ALL)")
+    connection.execute(
+        "CREATE TABLE child () INHERITS (kept); INSERT INTO child VALUES (1, 10); INSERT INTO kept VALUES (1, 1)"
+    )
+    table = read_catalogue(connection, "t", {"public.kept": Routing()}).tables["public.kept"]
+    for statement in (table.delete(("id",)), table.update(("id",), ("a",)), table.present(("id",))):
+        assert 'ONLY "public"."kept"' in statement.text
+    connection.execute("SET search_path = public; INSERT INTO sent VALUES (1, 2)")
+    _copy(connection)
+    assert connection.execute("SELECT tableoid::regclass::text, a FROM kept ORDER BY a").fetchall() == [
+        ("kept", 2), ("child", 10),
+    ]  # fmt: skip
 
 
 def _copy(connection: psycopg.Connection, key: tuple[str, ...] = ("id",)) -> None:

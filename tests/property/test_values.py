@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
@@ -13,12 +14,20 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from psycopg import pq
 
+from connectors.contract import Destination, Progress, Record, Routing
+from connectors.postgres import bookkeeping
+from connectors.postgres.sink import PostgresSink
+from daemon.capture.codec import Codec, Head
+from daemon.capture.pgoutput import Column, Relation
 from daemon.capture.values import SESSION, encoder
+from schemas.position import Position
+from schemas.topics import table_topic
 from tests.fix_servers import Postgres
 
 quick = settings(
     max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
+few = settings(quick, max_examples=4)
 
 
 class Oracle:
@@ -28,21 +37,21 @@ class Oracle:
         self._connection = connection
 
     def round_trip(self, type_: str, texts: Sequence[str]) -> None:
-        encode = encoder(self._type_oid(type_))
-        rendered = self._render(type_, texts)
+        encode = encoder(self.type_oid(type_))
+        rendered = self.render(type_, texts)
         encoded = [encode(value) for value in rendered]
-        again = self._render(type_, [as_input(type_, value) for value in encoded])
+        again = self.render(type_, [as_input(type_, value) for value in encoded])
         assert again == rendered, [
             (before, value, after)
             for before, value, after in zip(rendered, encoded, again, strict=True)
             if before != after
         ]
 
-    def _type_oid(self, type_: str) -> int:
+    def type_oid(self, type_: str) -> int:
         [(oid,)] = self._connection.execute("SELECT %s::regtype::oid::bigint", [type_])
         return int(oid)
 
-    def _render(self, type_: str, texts: Sequence[str]) -> list[bytes]:
+    def render(self, type_: str, texts: Sequence[str]) -> list[bytes]:
         """What the type's own output function writes, as in the stream; a cast to text may write otherwise."""
         parts = ", ".join(f"(${place + 1}::text::{type_})" for place in range(len(texts)))
         result = self._connection.pgconn.exec_params(f"SELECT {parts}".encode(), [text.encode() for text in texts])
@@ -82,10 +91,32 @@ def array_literal(value: list[Any], type_: str) -> str:
     return "{" + ",".join(parts) + "}"
 
 
+TYPES = """
+CREATE TYPE public.mood AS ENUM ('so "so"', 'back\\slash', '', 'ü🎈');
+CREATE DOMAIN public.digits AS numeric CHECK (VALUE IS NULL OR VALUE = VALUE);
+CREATE DOMAIN public.bytes AS bytea;
+CREATE DOMAIN public.document AS jsonb;
+CREATE DOMAIN public.tags AS text[];
+CREATE DOMAIN public.narrower AS public.digits;
+CREATE TYPE public.pair AS (a int, "B, b" text, c public.mood[]);
+CREATE TYPE public.spell AS RANGE (subtype = text, multirange_type_name = public.spells);
+"""
+
+
 @pytest.fixture(scope="module")
-def oracle(postgres_server: Postgres) -> Iterator[Oracle]:
-    with psycopg.connect(postgres_server.dsn(), autocommit=True, options=SESSION) as connection:
-        connection.execute("CREATE TYPE pg_temp.mood AS ENUM ('so \"so\"', 'back\\slash')")
+def url(postgres_server: Postgres) -> Iterator[str]:
+    """A database of the module's own, with types of its own."""
+    name = f"values_{uuid.uuid4().hex[:10]}"
+    with psycopg.connect(postgres_server.dsn(), autocommit=True) as server:
+        server.execute(f"CREATE DATABASE {name}".encode())
+        yield postgres_server.dsn(name)
+        server.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@pytest.fixture(scope="module")
+def oracle(url: str) -> Iterator[Oracle]:
+    with psycopg.connect(url, autocommit=True, options=SESSION) as connection:
+        connection.execute(TYPES)
         yield Oracle(connection)
 
 
@@ -169,7 +200,7 @@ SCALARS: dict[str, st.SearchStrategy[str]] = {
     "timestamptz": moment,
     "interval": span,
     "uuid": st.uuids().map(str),
-    "pg_temp.mood": st.sampled_from(['so "so"', "back\\slash"]),
+    "public.mood": st.sampled_from(['so "so"', "back\\slash", "", "ü🎈"]),
     "inet": st.ip_addresses().map(str),
     "point": st.builds(lambda x, y: f"({x!r},{y!r})", st.floats(), st.floats()),
     "money": st.integers(-(10**15), 10**15).map(lambda cents: f"{cents / 100:.2f}"),
@@ -177,8 +208,49 @@ SCALARS: dict[str, st.SearchStrategy[str]] = {
     "tstzrange": st.sampled_from(["empty", '["2026-01-01 00:00+10","infinity")', "(,)"]),
     "json": documents(""),
     "jsonb": documents("\0"),
+    "public.digits": numeric,
+    "public.narrower": numeric,
+    "public.bytes": st.binary(max_size=50).map(lambda value: "\\x" + value.hex()),
+    "public.document": documents("\0"),
+    "public.tags": st.sampled_from(["{}", '{a,NULL,"null",""}', "[0:1]={a,b}", "{{a},{b}}"]),
+    "public.pair": st.sampled_from(
+        ["(,,)", '(1,"",{})', '(-1,"a ""b"", (\\\\)","{""back\\\\\\\\slash"",ü🎈}")', "(2,null,{NULL})"]
+    ),
+    "public.spell": st.sampled_from(["empty", '["a, ""b""",c]', "(,)", '("",ü]']),
+    "public.spells": st.sampled_from(["{}", '{[a,b),["c ""d""",)}']),
+    "int8multirange": st.sampled_from(["{}", "{[1,2),[5,)}", "{(,)}"]),
+    "nummultirange": st.sampled_from(["{[1.10,2),[1e3,1e4]}", "{(NaN,)}"]),
+    "numrange": st.sampled_from(["[1.10,2.0]", "[-Infinity,Infinity]", "empty"]),
+    "tsmultirange": st.sampled_from(['{["0044-03-15 00:00:00 BC",infinity]}', "{}"]),
+    "daterange": st.sampled_from(["[2024-02-29,infinity)", "(-infinity,)"]),
+    "bit(5)": st.text("01", min_size=5, max_size=5),
+    "bit varying": st.text("01", max_size=70),
+    "macaddr": st.sampled_from(["08:00:2b:01:02:03"]),
+    "macaddr8": st.sampled_from(["08:00:2b:01:02:03:04:05"]),
+    "cidr": st.ip_addresses(v=6).map(lambda address: f"{address}/128") | st.just("10.0.0.0/8"),
+    "line": st.sampled_from(["{1,-1.5,0}"]),
+    "lseg": st.sampled_from(["[(0,1e-300),(-0,NaN)]"]),
+    "box": st.sampled_from(["(1,2),(0,-0.5)"]),
+    "path": st.sampled_from(["((0,0),(1,1.5))", "[(0,0),(1,Infinity)]"]),
+    "polygon": st.sampled_from(["((0,0),(1,0.1),(2,1e17))"]),
+    "circle": st.sampled_from(["<(0.1,0.2),0.3>"]),
+    "tsvector": st.sampled_from(["", "'a b':1A,3 'ü''\\\\':2"]),
+    "tsquery": st.sampled_from(["'a b':*A & !'c' | 'ü''d'"]),
+    "jsonpath": st.sampled_from(['$."a b"[*]?(@.x > 1 && @.y like_regex "^\\"")', "strict $"]),
+    "pg_lsn": st.sampled_from(["0/0", "FFFFFFFF/FFFFFFFF"]),
+    "pg_snapshot": st.sampled_from(["10:20:10,14,15"]),
+    "xid": st.sampled_from(["0", "4294967295"]),
+    "xid8": st.sampled_from(["18446744073709551615"]),
+    "cid": st.sampled_from(["7"]),
+    "tid": st.sampled_from(["(0,1)", "(4294967295,65535)"]),
+    "regclass": st.sampled_from(["pg_class", "information_schema.tables"]),
+    "regtype": st.sampled_from(["integer", "public.mood", "double precision"]),
+    "oidvector": st.sampled_from(["", "1 2 4294967295"]),
+    "int2vector": st.sampled_from(["-1 2"]),
 }
 """By type, texts that PostgreSQL takes."""
+OTHER_DELIMITER = {"box"}
+"""Types whose arrays do not put commas between their elements."""
 
 
 @pytest.mark.parametrize("type_", SCALARS)
@@ -209,7 +281,10 @@ def arrays(element_: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     return flat | square | shifted
 
 
-@pytest.mark.parametrize("type_", SCALARS)
+ARRAYS = [type_ for type_ in SCALARS if type_ not in OTHER_DELIMITER]
+
+
+@pytest.mark.parametrize("type_", ARRAYS)
 def test_every_array_comes_back_as_postgresql_wrote_it(oracle: Oracle, type_: str) -> None:
     @quick
     @given(st.lists(arrays(SCALARS[type_]), min_size=1, max_size=6))
@@ -225,3 +300,87 @@ def test_every_array_comes_back_as_postgresql_wrote_it(oracle: Oracle, type_: st
 def test_text_is_one_json_string_of_the_same_characters(oracle: Oracle, value: str) -> None:
     encode: Callable[[bytes], bytes] = encoder(25)
     assert json.loads(encode(value.encode())) == value
+
+
+class Target:
+    """Tables of one column, and a sink that writes what our codec makes of values; the server compares."""
+
+    def __init__(self, url: str, oracle: Oracle, connection: psycopg.Connection[Any], types: Sequence[str]) -> None:
+        self._oracle = oracle
+        self._connection = connection
+        self._tables = {type_: f"public.kept{at}" for at, type_ in enumerate(types)}
+        self._ordinal = 0
+        for type_, table in self._tables.items():
+            connection.execute(f"CREATE TABLE {table} (id int PRIMARY KEY, v {type_})".encode())
+        self._sink = PostgresSink(Destination("t", url, "s", dict.fromkeys(self._tables.values(), Routing())))
+        self._sink.claim()
+
+    def take(self, type_: str, texts: Sequence[str]) -> None:
+        """Values and a NULL, through codec, envelope and sink; each has to be what it was."""
+        table = self._tables[type_]
+        schema, name = table.split(".")
+        columns = (Column("id", 23, -1, True), Column("v", self._oracle.type_oid(type_), -1, False))
+        codec = Codec("s", "db", Relation(1, schema, name, "d", columns), ["id"])
+        head = Head(1, 500, 0, 9)
+        first = self._ordinal + 1
+        records = []
+        for value in [*self._oracle.render(type_, texts), None]:
+            self._ordinal += 1
+            key, envelope = codec.insert(head, 1, self._ordinal, 0, [b"%d" % self._ordinal, value])
+            place = Position(1, 500, self._ordinal)
+            records.append(Record(table_topic("s", schema, name), 0, self._ordinal, place, key, envelope))
+        self._sink.write(records)
+        self._sink.commit(Progress(0, (1, 500), {}))
+        assert self._differing(type_, table, [*texts, None], first) == []
+
+    def close(self) -> None:
+        self._sink.close()
+
+    def _differing(self, type_: str, table: str, texts: Sequence[str | None], first: int) -> list[tuple[Any, ...]]:
+        same = f"k.v::text IS NOT DISTINCT FROM g.t::{type_}::text"
+        if self._has_equality(type_):
+            same += f" AND k.v IS NOT DISTINCT FROM g.t::{type_}"
+        return self._connection.execute(
+            f"SELECT g.t, k.v::text FROM unnest(%s::text[]) WITH ORDINALITY AS g (t, n)"
+            f" LEFT JOIN {table} k ON k.id = g.n + %s - 1 WHERE k.id IS NULL OR NOT ({same})".encode(),
+            [list(texts), first],
+        ).fetchall()
+
+    def _has_equality(self, type_: str) -> bool:
+        null = f"NULL::{type_}"
+        if type_.endswith("[]"):
+            null = f"ARRAY[NULL::{type_.removesuffix('[]')}]"
+        try:
+            self._connection.execute(f"SELECT {null} IS NOT DISTINCT FROM {null}".encode())
+        except psycopg.errors.UndefinedFunction:
+            return False
+        return True
+
+
+@pytest.fixture(scope="module")
+def target(url: str, oracle: Oracle) -> Iterator[Target]:
+    with psycopg.connect(url, autocommit=True, options=SESSION) as connection:
+        bookkeeping.install(connection)
+        found = Target(url, oracle, connection, [*SCALARS, *(f"{type_}[]" for type_ in ARRAYS)])
+        yield found
+        found.close()
+
+
+@pytest.mark.parametrize("type_", SCALARS)
+def test_every_value_arrives_in_the_target_as_it_was(target: Target, type_: str) -> None:
+    @few
+    @given(st.lists(SCALARS[type_], min_size=1, max_size=12))
+    def check(values: list[str]) -> None:
+        target.take(type_, values)
+
+    check()
+
+
+@pytest.mark.parametrize("type_", ARRAYS)
+def test_every_array_arrives_in_the_target_as_it_was(target: Target, type_: str) -> None:
+    @few
+    @given(st.lists(arrays(SCALARS[type_]), min_size=1, max_size=6))
+    def check(values: list[str]) -> None:
+        target.take(f"{type_}[]", values)
+
+    check()
