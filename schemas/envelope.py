@@ -37,6 +37,7 @@ class EventSource(Shape):
     """JSON array of two strings: commit LSN and LSN of the change, decimal."""
     schema_: Annotated[str, Field(alias="schema")]
     table: str
+    """Schema and table are empty for a message."""
     txId: int | None  # noqa: N815  Debezium's name
     lsn: int
     timeline: int
@@ -52,11 +53,21 @@ class EventTransaction(Shape):
 
     id: str
     total_order: int
+    """The ordinal: place among all changes of the transaction, from 1."""
     data_collection_order: int
+    """Place among the transaction's records of the same table, from 1; a truncate is one in each partition."""
+
+
+class Message(Shape):
+    """What an application wrote by `pg_logical_emit_message`."""
+
+    prefix: str
+    content: str | None
+    """Base64; None where the message was too large to publish."""
 
 
 class ChangeEvent(Shape):
-    """One change of one row, or of one table."""
+    """One change of one row, or of one table; or one message of an application."""
 
     before: Row | None
     """The old row as far as PostgreSQL sends it: the key of a deleted row, or the whole row under FULL."""
@@ -70,12 +81,16 @@ class ChangeEvent(Shape):
     """Columns whose stored value was not touched and not sent: their value is unknown here, never NULL."""
     json_null: list[str] | None = None
     """Columns of JSON whose value is JSON's null: `after` cannot tell it from SQL's NULL."""
+    json_text: list[str] | None = None
+    """Columns of JSON nested deeper than 200 levels: `after` holds the JSON as a string."""
     moved_from: Row | None = None
     """With op `c`: the key that this row had before."""
     moved_to: Row | None = None
     """With op `d`: the key that this row has now."""
     oversize: int | None = None
     """Bytes of a record that was too large to publish: `after` holds the key alone."""
+    message: Message | None = None
+    """With op `m`."""
 
 
 class TransactionEnd(Shape):

@@ -66,6 +66,19 @@ topics = Table(
     comment="topics as they were when init made or found them",
 )
 
+spans = Table(
+    "spans",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("topic", Text, primary_key=True),
+    Column("since_timeline", Integer, primary_key=True, autoincrement=False),
+    Column("since_lsn", LSN, primary_key=True, comment="first commit that goes to the topic"),
+    Column("until_timeline", Integer),
+    Column("until_lsn", LSN, comment="first commit that does not any more"),
+    ForeignKeyConstraint(["source", "topic"], [topics.c.source, topics.c.topic], ondelete="CASCADE"),
+    comment="which commits are captured into which topic, whatever the configuration says by now",
+)
+
 partitions = Table(
     "partitions",
     metadata,

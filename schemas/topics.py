@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import struct
 
 PREFIX = "placemat"
+LONGEST_TOPIC = 249
+"""Characters of a name that Kafka takes."""
 
 POSITION_HEADER = "position"
 """`Position.to_header` of the event."""
@@ -13,8 +16,26 @@ EPOCH_HEADER = "epoch"
 
 
 def table_topic(source: str, schema: str, table: str) -> str:
-    """Topic of a table's changes."""
-    return f"{PREFIX}.{source}.{schema}.{table}"
+    """Topic of a table's changes: every name has its own, and Kafka takes it unless it is longer than `LONGEST_TOPIC`.
+
+    Each byte of schema and table (in UTF-8) that is no ASCII letter, digit or underscore is `-` and two hexadecimal
+    digits.
+    """
+    return f"{PREFIX}.{source}.{_escape(schema)}.{_escape(table)}"
+
+
+def table_of(topic: str) -> tuple[str, str]:
+    """Schema and table of what `table_topic` has named.
+
+    Raises ValueError for another topic.
+    """
+    _, _, schema, table = topic.split(".")
+    return _unescape(schema), _unescape(table)
+
+
+def messages_topic(source: str) -> str:
+    """Topic, of one partition, with what applications wrote by `pg_logical_emit_message`."""
+    return f"{PREFIX}.{source}.messages"
 
 
 def transactions_topic(source: str) -> str:
@@ -49,3 +70,14 @@ def murmur2(data: bytes) -> int:
 def partition_of(key: bytes, partitions: int) -> int:
     """Where Kafka's default partitioner puts a key."""
     return (murmur2(key) & 0x7FFFFFFF) % partitions
+
+
+def _escape(name: str) -> str:
+    return _ESCAPED.sub(lambda found: "".join(f"-{byte:02X}" for byte in found[0].encode()), name)
+
+
+def _unescape(part: str) -> str:
+    return re.sub(r"(?:-[0-9A-F]{2})+", lambda found: bytes.fromhex(found[0].replace("-", "")).decode(), part)
+
+
+_ESCAPED = re.compile(r"[^A-Za-z0-9_]")

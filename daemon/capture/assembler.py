@@ -10,15 +10,16 @@ import structlog
 
 from daemon import seams
 from daemon.capture import pgoutput
-from daemon.capture.codec import Codec, Head, Record, without_before
+from daemon.capture.codec import Codec, Head, Record, placeholder, without_before
 from daemon.capture.copier import Publish
+from daemon.capture.messages import OURS, MessageCodec
 from daemon.capture.pgoutput import Relation
 from daemon.capture.reader import MARK_PREFIX
 from daemon.capture.visibility import Visibility
-from daemon.errors import OperatorError
 from daemon.observe import metrics
 from daemon.publish.producer import Publisher
 from daemon.publish.progress import Progress, Ticket
+from daemon.state.spans import Place, Spans
 from schemas.position import Position
 from schemas.topics import partition_of
 
@@ -40,16 +41,17 @@ class _Transaction:
 
 @dataclass(frozen=True, slots=True)
 class StreamFacts:
-    """What the assembler needs to know of its stream. `partitions` are those of the published topics."""
+    """What the assembler needs to know of its stream. `partitions` are those of the topics that `spans` may name."""
 
     source: str
     database: str
     epoch: int
     timeline_of: Callable[[int], int]
     partitions: Mapping[str, int]
+    spans: Spans
     max_record_bytes: int
     key_columns: Callable[[Relation], tuple[str, ...]]
-    relation_seen: Callable[[Relation, int], None]
+    relation_seen: Callable[[Codec, int], None]
     at_mark: Callable[[int], Publish | None]
 
 
@@ -62,6 +64,10 @@ class Assembler:
         self._progress = progress
         self._visibility = visibility
         self._codecs: dict[int, Codec | None] = {}
+        self._known: dict[int, Codec] = {}
+        self._messages = MessageCodec(stream.source, stream.database)
+        self._captured: frozenset[str] = frozenset()
+        self._holds_until: Place = (0, 0)
         self._open: _Transaction | None = None
         self._origin: str | None = None
         self._oversize = metrics.OVERSIZE_RECORDS.labels(stream.source)
@@ -89,7 +95,7 @@ class Assembler:
         elif kind == 82:  # R
             self._relation(pgoutput.read_relation(payload))
         elif kind == 77:  # M
-            self._message(pgoutput.read_message(payload))
+            self._message(pgoutput.read_message(payload), now_ms)
         elif kind == 84:  # T
             self._truncate(lsn, payload, now_ms)
         elif kind == 79:  # O
@@ -106,6 +112,7 @@ class Assembler:
     def _begin(self, payload: bytes) -> None:
         begin = pgoutput.read_begin(payload)
         head = Head(self._stream.timeline_of(begin.commit_lsn), begin.commit_lsn, begin.ts_us, begin.xid)
+        self._arrive((head.timeline, head.commit_lsn))
         self._open = _Transaction(head, self._progress.begin())
         self._visibility.begin(begin.xid)
 
@@ -121,40 +128,64 @@ class Assembler:
         self._open = None
         self._progress.commit(transaction.ticket, commit.end_lsn)
 
+    def _arrive(self, place: Place) -> None:
+        """Capture what is captured at this place of the log, whatever is configured now."""
+        if place < self._holds_until:
+            return
+        self._captured = self._stream.spans.captured(place)
+        self._holds_until = self._stream.spans.holds_until(place)
+        for oid, codec in self._known.items():
+            if codec.topic not in self._captured:
+                self._codecs[oid] = None
+            elif self._codecs[oid] is None:
+                self._codecs[oid] = codec
+                self._stream.relation_seen(codec, place[1])
+
     def _relation(self, relation: Relation) -> None:
-        topic_known = Codec.topic_of(self._stream.source, relation) in self._stream.partitions
-        if not topic_known:
-            self._codecs[relation.oid] = None
+        self._known.pop(relation.oid, None)
+        self._codecs[relation.oid] = None
+        topic = Codec.topic_of(self._stream.source, relation)
+        if topic not in self._stream.partitions:
             return
         keys = self._stream.key_columns(relation)
-        self._codecs[relation.oid] = Codec(self._stream.source, self._stream.database, relation, keys)
-        self._stream.relation_seen(relation, self._open.head.commit_lsn if self._open else 0)
+        codec = self._known[relation.oid] = Codec(self._stream.source, self._stream.database, relation, keys)
+        if topic in self._captured:
+            self._codecs[relation.oid] = codec
+            self._stream.relation_seen(codec, self._open.head.commit_lsn if self._open else 0)
 
     def _codec(self, payload: bytes) -> Codec | None:
-        """The codec of the row's relation; None for a table that is published and not configured."""
+        """The codec of the row's relation; None for a table that is published and not captured here."""
         self._transaction.ordinal += 1
-        return self._codecs[pgoutput.read_oid(payload)]
+        codec = self._codecs[pgoutput.read_oid(payload)]
+        if codec is None:
+            self._pass_by(pgoutput.read_oid(payload))
+        return codec
+
+    def _pass_by(self, oid: int) -> None:
+        """A table that is captured later may be copied before this transaction can be seen."""
+        if known := self._known.get(oid):
+            self._visibility.touch_all(known.relation.name)
 
     def _insert(self, lsn: int, payload: bytes, now_ms: int) -> None:
         if codec := self._codec(payload):
             transaction = self._transaction
             record = codec.insert(transaction.head, lsn, transaction.ordinal, now_ms, pgoutput.read_insert(payload))
-            self._send(codec, record, lsn, now_ms)
+            self._send(codec, record)
 
     def _update(self, lsn: int, payload: bytes, now_ms: int) -> None:
         if codec := self._codec(payload):
             transaction = self._transaction
             records = codec.update(transaction.head, lsn, transaction.ordinal, now_ms, *pgoutput.read_update(payload))
-            self._send(codec, records[0], lsn, now_ms)
+            self._send(codec, records[0])
             if len(records) == 2:
                 transaction.ordinal += 1
-                self._send(codec, records[1], lsn, now_ms)
+                self._send(codec, records[1])
 
     def _delete(self, lsn: int, payload: bytes, now_ms: int) -> None:
         if codec := self._codec(payload):
             transaction = self._transaction
             record = codec.delete(transaction.head, lsn, transaction.ordinal, now_ms, *pgoutput.read_delete(payload))
-            self._send(codec, record, lsn, now_ms)
+            self._send(codec, record)
 
     def _truncate(self, lsn: int, payload: bytes, now_ms: int) -> None:
         """A truncate touches every key: it is one record in every partition of its table."""
@@ -163,6 +194,7 @@ class Assembler:
             codec = self._codecs[oid]
             if codec is None:
                 transaction.ordinal += 1
+                self._pass_by(oid)
                 continue
             self._visibility.touch_all(codec.relation.name)
             for partition in range(self._stream.partitions[codec.topic]):
@@ -170,28 +202,51 @@ class Assembler:
                 record = codec.truncate(transaction.head, lsn, transaction.ordinal, now_ms)
                 self._place(transaction, codec.topic, partition, record)
 
-    def _message(self, message: pgoutput.Message) -> None:
-        """Transactional messages take a place in the order; those outside transactions have none."""
+    def _message(self, message: pgoutput.Message, now_ms: int) -> None:
+        """A transactional message takes a place in the order; another one has the place of its own LSN."""
         if not message.transactional:
+            self._message_alone(message, now_ms)
             return
-        self._transaction.ordinal += 1
+        transaction = self._transaction
+        transaction.ordinal += 1
         if message.prefix == MARK_PREFIX:
-            self._transaction.marks.append(message.content)
+            transaction.marks.append(message.content)
+        elif message.prefix not in OURS and self._messages.topic in self._captured:
+            record = self._message_record(transaction.head, transaction.ordinal, message, now_ms)
+            self._place(transaction, self._messages.topic, 0, record)
 
-    def _send(self, codec: Codec, record: Record, lsn: int, now_ms: int) -> None:
+    def _message_alone(self, message: pgoutput.Message, now_ms: int) -> None:
+        """Confirmed like a transaction: not before it and all before it are acknowledged."""
+        head = Head(self._stream.timeline_of(message.lsn), message.lsn, now_ms * 1_000, xid=None)
+        self._arrive((head.timeline, message.lsn))
+        if message.prefix in OURS or self._messages.topic not in self._captured:
+            return
+        record = self._message_record(head, 1, message, now_ms)
+        ticket = self._progress.begin()
+        position = Position(head.timeline, message.lsn, 1)
+        self._publisher.send(ticket, (self._messages.topic, 0), position, record.key, record.value)
+        self._progress.commit(ticket, message.lsn)
+
+    def _message_record(self, head: Head, ordinal: int, message: pgoutput.Message, now_ms: int) -> Record:
+        limit = self._stream.max_record_bytes
+        record = self._messages.write(head, message.lsn, ordinal, now_ms, message, limit)
+        if len(message.content) > limit:
+            self._oversize.inc()
+            log.warning("message too large to publish", prefix=message.prefix[:80], bytes=len(message.content))
+        return record
+
+    def _send(self, codec: Codec, record: Record) -> None:
         transaction = self._transaction
         self._visibility.touch(codec.relation.name, record.key)
-        self._place_row(transaction, codec, record, transaction.head, lsn, now_ms)
+        self._place_row(transaction, codec, record)
 
-    def _place_row(
-        self, transaction: _Transaction, codec: Codec, record: Record, head: Head, lsn: int, now_ms: int
-    ) -> None:
+    def _place_row(self, transaction: _Transaction, codec: Codec, record: Record) -> None:
         if self._too_large(record):
             record = without_before(record)
         if self._too_large(record):
             self._oversize.inc()
             log.warning("row too large to publish", table=codec.relation.name, bytes=len(record.value))
-            record = codec.oversize(record, head, lsn, transaction.ordinal, now_ms)
+            record = placeholder(record)
         partition = partition_of(record.key, self._stream.partitions[codec.topic])
         self._place(transaction, codec.topic, partition, record)
 
@@ -223,11 +278,11 @@ class Assembler:
         for row in publish.rows:
             transaction.ordinal += 1
             record = codec.read(head, transaction.ordinal, now_ms, row)
-            self._place_row(transaction, codec, record, head, head.commit_lsn, now_ms)
+            self._place_row(transaction, codec, record)
         for key in publish.absent:
             transaction.ordinal += 1
             record = codec.absent(head, transaction.ordinal, now_ms, key)
-            self._place_row(transaction, codec, record, head, head.commit_lsn, now_ms)
+            self._place_row(transaction, codec, record)
 
     def _own(self, content: bytes) -> int | None:
         try:
@@ -250,19 +305,3 @@ class Assembler:
         }
         position = Position(head.timeline, head.commit_lsn, transaction.ordinal)
         self._publisher.end(transaction.ticket, position, orjson.dumps(value), after_records=kind == "snapshot")
-
-
-def key_columns(relation: Relation, primary_key: tuple[str, ...]) -> tuple[str, ...]:
-    """The columns of the record key: the primary key in its own order, where the stream brings those columns.
-
-    Raises OperatorError when it brings no key.
-    """
-    flagged = {column.name for column in relation.columns if column.key}
-    if relation.identity == "f" or flagged == set(primary_key):
-        return primary_key
-    if not flagged:
-        raise OperatorError(
-            f"{relation.name} does not log its primary key with updates and deletes.",
-            f"As its owner run: ALTER TABLE {relation.name} REPLICA IDENTITY DEFAULT",
-        )
-    return tuple(column.name for column in relation.columns if column.key)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Collection
 from contextlib import ExitStack, suppress
 
 import psycopg
@@ -14,7 +15,9 @@ import structlog
 
 from daemon import seams
 from daemon.capture import needs, pgoutput, slot
-from daemon.capture.assembler import Assembler, StreamFacts, key_columns
+from daemon.capture.assembler import Assembler, StreamFacts
+from daemon.capture.catalog import key_columns
+from daemon.capture.codec import Codec
 from daemon.capture.copier import Copier
 from daemon.capture.pgoutput import Relation
 from daemon.capture.reader import Reader
@@ -23,14 +26,16 @@ from daemon.capture.requests import Requests
 from daemon.capture.stream import ReplicationStream, Server
 from daemon.capture.visibility import Visibility
 from daemon.config import Settings
+from daemon.errors import OperatorError
 from daemon.observe import metrics
 from daemon.publish.producer import Publisher
 from daemon.publish.progress import Progress
 from daemon.publish.tails import Acked, Pinned, check_topics, read_tails
+from daemon.state import spans
 from daemon.state.capture import CaptureState, Claim
 from daemon.state.jobs import CopyJobs
 from daemon.supervisor import Report
-from schemas.topics import table_topic, transactions_topic
+from schemas.topics import messages_topic, table_topic, transactions_topic
 
 READ_SECONDS = 0.05
 BUSY_READ_SECONDS = 0.002
@@ -71,8 +76,10 @@ class Capture:
         self._check_publication()
         topics = {name: Pinned(*pin) for name, pin in claim.topics.items()}
         check_topics(settings.kafka, source, claim.cluster_id, topics)
-        wanted = {table_topic(source, *table.split(".", 1)) for table in self._config.tables}
-        published = {name: pin for name, pin in topics.items() if name in {*wanted, transactions_topic(source)}}
+        # Whatever an earlier capture has read lies before this place: nothing is sent in two ways.
+        followed = spans.follow(state, source, self._wanted(topics), (server.timeline, reader.wal_position()))
+        live = {*followed.topics(claim.flush_lsn), transactions_topic(source)}
+        published = {name: pin for name, pin in topics.items() if name in live}
         acked = {place: Acked(*one) for place, one in claim.acked.items()}
         tails = read_tails(settings.kafka, source, published, acked)
         self._progress = Progress()
@@ -89,7 +96,7 @@ class Capture:
         stack.callback(self._publisher.close)
         self._requests = Requests(settings.kafka, source, claim.requests_offset)
         stack.callback(self._requests.close)
-        captured = [name for name in self._config.tables if table_topic(source, *name.split(".", 1)) in published]
+        captured = list(self._config.tables)
         readers = Readers(lambda: Reader(self._config.url.get_secret_value(), source), self._config.snapshot.tables + 1)
         stack.callback(readers.close)
         self._jobs = CopyJobs(state, source)
@@ -102,6 +109,7 @@ class Capture:
             epoch=claim.epoch,
             timeline_of=timeline_of,
             partitions={name: pin.partitions for name, pin in published.items()},
+            spans=followed,
             max_record_bytes=settings.kafka.max_record_bytes,
             key_columns=self._key_columns,
             relation_seen=self._relation_seen,
@@ -199,12 +207,24 @@ class Capture:
             self._next_beat = now + BEAT_SECONDS
             self._report("waiting", "Kafka does not take records.")
 
-    def _key_columns(self, relation: Relation) -> tuple[str, ...]:
-        return key_columns(relation, self._reader.table(relation.name).key)
+    def _wanted(self, topics: Collection[str]) -> set[str]:
+        wanted = {table_topic(self._source, *table.split(".", 1)): table for table in self._config.tables}
+        for topic, table in wanted.items():
+            if topic not in topics:
+                raise OperatorError(
+                    f"Table {table} of source {self._source} has not been set up.", "Run: placemat init"
+                )
+        return {*wanted, messages_topic(self._source)} & set(topics)
 
-    def _relation_seen(self, relation: Relation, commit_lsn: int) -> None:
+    def _key_columns(self, relation: Relation) -> tuple[str, ...]:
+        now = self._reader.find(relation.name)
+        return key_columns(relation, now.key if now else (), self._state.known_key(relation.name))
+
+    def _relation_seen(self, codec: Codec, commit_lsn: int) -> None:
+        relation = codec.relation
         columns = [[column.name, column.type_oid, column.typmod, column.key] for column in relation.columns]
-        self._state.record_relation(relation.name, commit_lsn, {"identity": relation.identity, "columns": columns})
+        shape = {"identity": relation.identity, "columns": columns, "key": list(codec.key_columns)}
+        self._state.record_relation(relation.name, commit_lsn, shape)
 
     def _doing(self) -> str | None:
         return self._copier.doing

@@ -8,9 +8,11 @@ from typing import Final, NamedTuple
 
 import msgspec
 import orjson
+from psycopg import sql
 
 from daemon.capture.pgoutput import UNCHANGED, Cell, Relation
-from daemon.capture.values import JSON_TYPES, Encoder, encoder
+from daemon.capture.values import JSON_DEPTH, JSON_TYPES, Encoder, encoder, is_deep
+from daemon.errors import GAP_ADVICE, OperatorError
 from schemas.topics import table_topic
 
 VERSION: Final = "0.1.0"
@@ -31,8 +33,18 @@ def without_before(record: Record) -> Record:
     fields = _fields(record.value)
     deleted = bytes(fields["op"]) == b'"d"'
     return Record(
-        record.key, msgspec.json.encode({**fields, "before": msgspec.Raw(record.key if deleted else b"null")})
+        record.key, msgspec.json.encode({**fields, "before": msgspec.Raw((deleted and record.key) or b"null")})
     )
+
+
+def placeholder(record: Record) -> Record:
+    """What stands for a record that is larger than the topic takes: same key, same place, no row."""
+    fields = _fields(record.value)
+    kept = {name: fields[name] for name in ("source", "op", "ts_ms", "transaction")}
+    if bytes(kept["op"]) != b'"r"':
+        kept["op"] = msgspec.Raw(b'"u"')
+    value = {"before": None, "after": msgspec.Raw(record.key or b"null"), "oversize": len(record.value), **kept}
+    return Record(record.key, msgspec.json.encode(value))
 
 
 @dataclass(slots=True)
@@ -51,19 +63,72 @@ class Head:
     """The constant part of `source`, by table."""
 
 
+class Tail:
+    """Writes what stands at the end of every envelope of one table: source, operation, time and transaction.
+
+    `collection` is what the records of a transaction are counted by. `schema` and `table` are empty for messages.
+    """
+
+    def __init__(self, source: str, database: str, collection: str, schema: str, table: str) -> None:
+        self._collection = collection
+        self._constant = {
+            "version": VERSION,
+            "connector": "postgresql",
+            "name": source,
+            "db": database,
+            "schema": schema,
+            "table": table,
+        }
+
+    def write(self, head: Head, lsn: int, ordinal: int, now_ms: int, op: bytes) -> bytes:
+        """The rest of an envelope, from the comma before `source`. Call once for every record of the transaction."""
+        collection = self._collection
+        order = head.orders[collection] = head.orders.get(collection, 0) + 1
+        fragment = head.fragments.get(collection) or self._fragment(head)
+        return b'%b"sequence":"[\\"%d\\",\\"%d\\"]","lsn":%d,"ordinal":%d},"op":"%b","ts_ms":%d,"transaction":%b}' % (
+            fragment,
+            head.commit_lsn,
+            lsn,
+            lsn,
+            ordinal,
+            op,
+            now_ms,
+            b"null"
+            if head.xid is None
+            else b'{"id":"%d:%d","total_order":%d,"data_collection_order":%d}'
+            % (head.xid, head.commit_lsn, ordinal, order),
+        )
+
+    def _fragment(self, head: Head) -> bytes:
+        values = {
+            **self._constant,
+            "ts_ms": head.ts_us // 1000,
+            "snapshot": "incremental" if head.snapshot else "false",
+            "txId": head.xid,
+            "timeline": head.timeline,
+            "commit_lsn": head.commit_lsn,
+            "origin": head.origin,
+        }
+        fragment = b',"source":%b,' % orjson.dumps(values)[:-1]
+        head.fragments[self._collection] = fragment
+        return fragment
+
+
 class Codec:
     """Writes the records of one version of one relation.
 
-    `key_columns` are the names that make the record key. One codec serves one source; it is not shared by threads.
+    `key_columns` are the names that make the record key; a table without a key has records without one. One codec
+    serves one source; it is not shared by threads.
     """
 
     def __init__(self, source: str, database: str, relation: Relation, key_columns: Sequence[str]) -> None:
         names = [column.name for column in relation.columns]
+        flagged = {column.name for column in relation.columns if column.key}
         self.relation = relation
         self.topic = self.topic_of(source, relation)
         self.key_columns = tuple(key_columns)
-        self._source = source
-        self._database = database
+        self._tail = Tail(source, database, relation.name, relation.schema, relation.table).write
+        self._identified = relation.identity == "f" or (bool(flagged) and flagged.issuperset(key_columns))
         self._names = names
         self._labels = [orjson.dumps(name) + b":" for name in names]
         self._encoders: list[Encoder] = [encoder(column.type_oid) for column in relation.columns]
@@ -89,6 +154,8 @@ class Codec:
         return Record(key, b'{"before":null,"after":null%b' % self._tail(head, head.commit_lsn, ordinal, now_ms, b"r"))
 
     def delete(self, head: Head, lsn: int, ordinal: int, now_ms: int, kind: str, old: Sequence[Cell]) -> Record:
+        """Raises OperatorError when the log does not tell which row it was."""
+        self._check_identity()
         tail = self._tail(head, lsn, ordinal, now_ms, b"d")
         return Record(self.key(old), b'{"before":%b,"after":null%b' % (self._old(kind, old), tail))
 
@@ -98,7 +165,11 @@ class Codec:
     def update(
         self, head: Head, lsn: int, ordinal: int, now_ms: int, kind: str, old: Sequence[Cell], new: list[Cell]
     ) -> tuple[Record] | tuple[Record, Record]:
-        """One record; or, when the key has changed, two with adjacent ordinals: the old key goes, the new one comes."""
+        """One record; or, when the key has changed, two with adjacent ordinals: the old key goes, the new one comes.
+
+        Raises OperatorError when the log does not tell which row it was.
+        """
+        self._check_identity()
         if old:
             self._fill(kind, old, new)
         before = self._old(kind, old) if old else b"null"
@@ -121,26 +192,35 @@ class Codec:
         tail = self._tail(head, lsn, ordinal, now_ms, b"u")
         return (Record(key, b'{"before":%b,"after":%b%b%b' % (before, after, marks, tail)),)
 
-    def oversize(self, record: Record, head: Head, lsn: int, ordinal: int, now_ms: int) -> Record:
-        """What stands for a record that is larger than the topic takes: same key, same place, no row."""
-        tail = self._tail(head, lsn, ordinal, now_ms, b"r" if head.snapshot else b"u")
-        value = b'{"before":null,"after":%b,"oversize":%d%b' % (record.key, len(record.value), tail)
-        return Record(record.key, value)
-
     def key(self, row: Sequence[Cell]) -> bytes:
-        """The record key: JSON of the key columns, in the order in which the key names them."""
+        """The record key: JSON of the key columns, in the order in which the key names them; empty without a key.
+
+        Raises OperatorError when the row came without its key.
+        """
         parts = []
         for at in self._keys:
             cell = row[at]
             if cell is None or cell is UNCHANGED:
-                raise ValueError(f"{self.relation.name}: a row came without its key column {self._names[at]}")
+                raise self._unidentified()
             parts.append(self._labels[at] + self._encoders[at](cell))
-        return b"{%b}" % b",".join(parts)
+        return b"{%b}" % b",".join(parts) if parts else b""
+
+    def _check_identity(self) -> None:
+        if not self._identified:
+            raise self._unidentified()
+
+    def _unidentified(self) -> OperatorError:
+        table = sql.Identifier(self.relation.schema, self.relation.table).as_string()
+        return OperatorError(
+            f"{self.relation.name} has logged a change without the primary key of its row, so that nobody can tell"
+            " which row it was.",
+            f"As its owner run: ALTER TABLE {table} REPLICA IDENTITY DEFAULT. Then: {GAP_ADVICE}",
+        )
 
     def _fill(self, kind: str, old: Sequence[Cell], new: list[Cell]) -> None:
-        """Take what the new tuple leaves out from the old one: all of it under FULL, the key otherwise."""
-        for at in range(len(new)) if kind == "O" else self._keys:
-            if new[at] is UNCHANGED:
+        """Take what the new tuple leaves out from the old one: all of it under FULL, the identity otherwise."""
+        for at, column in enumerate(self.relation.columns):
+            if new[at] is UNCHANGED and (kind == "O" or column.key):
                 new[at] = old[at]
 
     def _object(self, row: Sequence[Cell]) -> bytes:
@@ -171,43 +251,14 @@ class Codec:
         if UNCHANGED in new:
             names = [name for name, cell in zip(self._names, new, strict=True) if cell is UNCHANGED]
             marks = b',"unchanged":%b' % orjson.dumps(names)
-        if self._json and (nulls := [self._names[at] for at in self._json if new[at] == b"null"]):
-            marks += b',"json_null":%b' % orjson.dumps(nulls)
+        for at in self._json:
+            cell = new[at]
+            if cell == b"null" or (isinstance(cell, bytes) and len(cell) > JSON_DEPTH and is_deep(cell)):
+                return marks + self._json_marks(new)
         return marks
 
-    def _tail(self, head: Head, lsn: int, ordinal: int, now_ms: int, op: bytes) -> bytes:
-        table = self.relation.name
-        order = head.orders[table] = head.orders.get(table, 0) + 1
-        fragment = head.fragments.get(table) or self._fragment(head)
-        return b'%b"sequence":"[\\"%d\\",\\"%d\\"]","lsn":%d,"ordinal":%d},"op":"%b","ts_ms":%d,"transaction":%b}' % (
-            fragment,
-            head.commit_lsn,
-            lsn,
-            lsn,
-            ordinal,
-            op,
-            now_ms,
-            b"null"
-            if head.snapshot
-            else b'{"id":"%d:%d","total_order":%d,"data_collection_order":%d}'
-            % (head.xid or 0, head.commit_lsn, ordinal, order),
-        )
-
-    def _fragment(self, head: Head) -> bytes:
-        values = {
-            "version": VERSION,
-            "connector": "postgresql",
-            "name": self._source,
-            "ts_ms": head.ts_us // 1000,
-            "snapshot": "incremental" if head.snapshot else "false",
-            "db": self._database,
-            "schema": self.relation.schema,
-            "table": self.relation.table,
-            "txId": head.xid,
-            "timeline": head.timeline,
-            "commit_lsn": head.commit_lsn,
-            "origin": head.origin,
-        }
-        fragment = b',"source":%b,' % orjson.dumps(values)[:-1]
-        head.fragments[self.relation.name] = fragment
-        return fragment
+    def _json_marks(self, new: Sequence[Cell]) -> bytes:
+        nulls = [self._names[at] for at in self._json if new[at] == b"null"]
+        texts = [self._names[at] for at in self._json if isinstance(cell := new[at], bytes) and is_deep(cell)]
+        marks = b',"json_null":%b' % orjson.dumps(nulls) if nulls else b""
+        return marks + (b',"json_text":%b' % orjson.dumps(texts) if texts else b"")

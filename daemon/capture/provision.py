@@ -17,13 +17,14 @@ from psycopg import sql
 from sqlalchemy.dialects.postgresql import insert
 
 from daemon import broker
+from daemon.capture.catalog import find_table
 from daemon.config import Kafka, Source
 from daemon.database import reason
 from daemon.errors import GAP_ADVICE, OperatorError
-from daemon.state import jobs
+from daemon.state import jobs, spans
 from schemas import tables
 from schemas.position import Lsn, format_lsn, parse_lsn
-from schemas.topics import requests_topic, table_topic, transactions_topic
+from schemas.topics import messages_topic, requests_topic, table_topic, transactions_topic
 
 SLOT_SECONDS = 60
 _LOCK = 0x706C616365696E69  # "placeini": one init at a time in a state database
@@ -82,7 +83,7 @@ def provision(
         wanted = wanted_topics(name, source, kafka.partitions)
         topics = broker.ensure(admin, kafka, wanted)
         _check_topics(engine, name, topics)
-        places = depths(source.tables, foreign_keys(connection))
+        places = depths(_copied(connection, source.tables), foreign_keys(connection))
         if known is not None:
             _remember(engine, name, None, topics, places)
             return Provisioned(False, Lsn(int(known["flush_lsn"])), list(wanted))
@@ -126,7 +127,18 @@ def identify(url: str, name: str) -> Identity:
 def wanted_topics(name: str, source: Source, partitions: int) -> dict[str, int]:
     """Topic to partitions."""
     of_tables = {table_topic(name, *table.split(".", 1)): partitions for table in source.tables}
-    return {**of_tables, transactions_topic(name): 1, requests_topic(name): 1}
+    return {**of_tables, transactions_topic(name): 1, messages_topic(name): 1, requests_topic(name): 1}
+
+
+def _copied(connection: psycopg.Connection[Any], names: Sequence[str]) -> list[str]:
+    """Those of the tables that have a key: without one, a copied row and a changed one could not be told apart."""
+    found = {name: find_table(connection, *name.split(".", 1)) for name in names}
+    return [name for name, table in found.items() if table is not None and table.key]
+
+
+def _single(name: str) -> tuple[str, str, str]:
+    """Topics whose one partition keeps an order."""
+    return transactions_topic(name), messages_topic(name), requests_topic(name)
 
 
 def foreign_keys(connection: psycopg.Connection[Any]) -> list[tuple[str, str]]:
@@ -225,7 +237,7 @@ def _check_topics(engine: sqlalchemy.Engine, name: str, found: Sequence[broker.T
                 GAP_ADVICE,
             )
     for topic in found:
-        if topic.name in (transactions_topic(name), requests_topic(name)) and topic.partitions != 1:
+        if topic.name in _single(name) and topic.partitions != 1:
             raise OperatorError(
                 f"Topic {topic.name} has {topic.partitions} partitions, and must have one.",
                 "Delete that topic, if nothing uses it, and run placemat init again.",
@@ -279,3 +291,6 @@ def _remember(
             connection.execute(tables.sources.insert(), source_row)
         connection.execute(insert(tables.topics).on_conflict_do_nothing(), topic_rows)
         jobs.add_initial(connection, name, places)
+        if source_row is not None:
+            apart = (transactions_topic(name), requests_topic(name))
+            spans.begin(connection, name, [topic.name for topic in topics if topic.name not in apart])

@@ -12,7 +12,7 @@ import psycopg
 from psycopg import pq, sql
 
 from daemon.capture import selects
-from daemon.capture.catalog import Table, read_table
+from daemon.capture.catalog import Table, find_table, read_table
 from daemon.capture.pgoutput import Cell
 from daemon.capture.values import SESSION
 from daemon.capture.visibility import Snapshot
@@ -86,6 +86,16 @@ class Reader:
         """SQL as the server is sent it, values quoted."""
         return statement.as_string(self._connection)
 
+    def find(self, name: str) -> Table | None:
+        """The table as it is now, with or without a key; None when it is gone."""
+        return find_table(self._connection, *name.split(".", 1))
+
+    def wal_position(self) -> int:
+        """Where the next record of the log will begin."""
+        row = self._connection.execute("SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint").fetchone()
+        assert row is not None
+        return int(row[0])
+
     def snapshot(self) -> Snapshot:
         """What a statement sees now."""
         row = self._connection.execute("SELECT pg_current_snapshot()::text").fetchone()
@@ -156,7 +166,7 @@ class Reader:
         with self._connection.transaction():
             self._connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             # Before the snapshot: a table that is rewritten meanwhile would look empty to it.
-            lock = sql.SQL("LOCK TABLE ONLY {} IN ACCESS SHARE MODE NOWAIT").format(selects.named(table))
+            lock = sql.SQL("LOCK TABLE {} IN ACCESS SHARE MODE NOWAIT").format(selects.named(table))
             self._connection.execute(lock)
             found = replace(found, snapshot=self.snapshot())
             left = most_bytes

@@ -63,8 +63,10 @@ def _where(table: Table, key: Sequence[str] | None, condition: str | None, compa
     return where, list(key or ())
 
 
-def named(table: Table) -> sql.Identifier:
-    return sql.Identifier(table.relation.schema, table.relation.table)
+def named(table: Table) -> sql.Composable:
+    """A partitioned table with its partitions; another without the tables that inherit from it: those are their own."""
+    name = sql.Identifier(table.relation.schema, table.relation.table)
+    return name if table.partitioned else sql.SQL("ONLY {}").format(name)
 
 
 def columns(table: Table) -> sql.Composed:

@@ -87,6 +87,18 @@ class CaptureState:
             if acked:
                 _store_acked(connection, self._source, acked)
 
+    def known_key(self, table: str) -> list[str]:
+        """The record key of the newest version of a table's columns; empty when there is none."""
+        t = tables.relations
+        with self._begin() as connection:
+            shape = connection.execute(
+                select(t.c.shape)
+                .where(t.c.source == self._source, t.c.table_name == table)
+                .order_by(t.c.version.desc())
+                .limit(1)
+            ).scalar_one_or_none()
+        return list(shape.get("key", ())) if shape else []
+
     def record_relation(self, table: str, commit_lsn: int, shape: Mapping[str, Any]) -> None:
         """Keep this version of a table's columns, unless it is the newest already.
 

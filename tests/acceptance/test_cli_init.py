@@ -43,7 +43,7 @@ def test_init_makes_slot_topics_and_state_and_changes_nothing_the_second_time(si
     assert second.json["sources"][site.source] == {**source, "created": False}
     assert slots(site.primary) == [site.slot]
     topics = broker.describe(broker.reach(site.settings.kafka), source["topics"])
-    assert sorted(topic.partitions for topic in topics.values()) == [1, 1, 3, 3, 3, 3, 3]
+    assert sorted(topic.partitions for topic in topics.values()) == [1, 1, 1, 3, 3, 3, 3, 3]
     with psycopg.connect(site.state) as state:
         pinned = state.execute("SELECT topic, topic_id, partitions FROM placemat.topics").fetchall()
         assert set(pinned) == {(topic.name, topic.topic_id, topic.partitions) for topic in topics.values()}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import re
 
 from confluent_kafka import cimpl
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from schemas.topics import partition_of, requests_topic, table_topic, transactions_topic
+from schemas.topics import messages_topic, partition_of, requests_topic, table_of, table_topic, transactions_topic
 
 _partition = ctypes.CDLL(cimpl.__file__).rd_kafka_msg_partitioner_murmur2
 _partition.restype = ctypes.c_int32
@@ -33,3 +34,17 @@ def test_topics_are_named_by_source_and_table() -> None:
     assert table_topic("primary", "public", "stories") == "placemat.primary.public.stories"
     assert transactions_topic("primary") == "placemat.primary.transactions"
     assert requests_topic("primary") == "placemat.primary.requests"
+    assert messages_topic("primary") == "placemat.primary.messages"
+
+
+names = st.text(st.characters(blacklist_characters="\0", blacklist_categories=["Cs"]), min_size=1, max_size=20)
+
+
+@given(names, names)
+@example("a.b", "c")
+@example("a", "b.c")
+@example("a-2E", "-")
+def test_every_name_of_a_table_has_a_topic_that_kafka_takes_and_that_names_it(schema: str, table: str) -> None:
+    topic = table_topic("primary", schema, table)
+    assert re.fullmatch(r"[a-zA-Z0-9._-]+", topic)
+    assert table_of(topic) == (schema, table)
