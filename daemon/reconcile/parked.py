@@ -20,7 +20,10 @@ WHERE parked.source = %s AND parked.table_name = %s
 
 
 def parked_ids(target: Side, source: str, table: str, key: Sequence[Column], keys: Sequence[Key]) -> dict[Key, int]:
-    """The number under which each key is parked, for those that are. `key` are the target's key columns."""
+    """The number under which each key is parked, for those that are.
+
+    `key` are the target's key columns, by the names that the record key has for them.
+    """
     if not keys or target.rows(_INSTALLED) == [(False,)]:
         return {}
     names = [sql.Identifier(f"k{at}") for at in range(len(key))]

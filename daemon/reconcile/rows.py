@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from psycopg import sql
 
-from daemon.reconcile.shape import Column, Shape, quoted
+from daemon.reconcile.shape import Column, Field, View, quoted
 from daemon.reconcile.side import Side
 
 CHUNK_ROWS = 2_000
@@ -33,31 +33,30 @@ class Fields(NamedTuple):
 class Rows:
     """The rows of one table on one side. Rows are hashed by the server; values travel only where asked for."""
 
-    def __init__(self, side: Side, shape: Shape, key: Sequence[str], columns: Sequence[str]) -> None:
+    def __init__(self, side: Side, view: View) -> None:
         self.side = side
-        self.shape = shape
-        self.columns = tuple(columns)
-        key_columns = [shape.columns[name] for name in key]
-        compared = [shape.columns[name] for name in columns]
-        asked = [sql.Identifier(f"k{at}") for at in range(len(key))]
-        self._width = len(key)
+        self.columns = [field.column for field in view.fields]
+        asked = [sql.Identifier(f"k{at}") for at in range(len(view.key))]
+        passes = sql.SQL("TRUE") if view.condition is None else sql.SQL("({}) IS TRUE").format(view.condition)
+        self._width = len(view.key)
         self._parts: dict[str, sql.Composable] = {
-            "table": quoted(shape.schema, shape.table),
-            "key": _list(_qualified(column) for column in key_columns),
-            "key_texts": _list(_text(column) for column in key_columns),
-            "last": _list(column.cast(sql.SQL("%s")) for column in key_columns),
-            "digest": sql.SQL("sha256(convert_to(ROW({})::text, 'UTF8'))").format(_list(map(_canonical, compared))),
-            "texts": _list(map(_text, compared)),
-            "asked": _list([sql.SQL("%s::text[]")] * len(key)),
+            "table": quoted(view.schema, view.table),
+            "key": _list(_qualified(column) for column in view.key),
+            "key_texts": _list(sql.SQL("{}::text").format(_qualified(column)) for column in view.key),
+            "last": _list(column.cast(sql.SQL("%s")) for column in view.key),
+            "digest": sql.SQL("sha256(convert_to(ROW({})::text, 'UTF8'))").format(_list(map(_canonical, view.fields))),
+            "texts": _list(map(_text, view.fields)),
+            "passes": passes,
+            "asked": _list([sql.SQL("%s::text[]")] * len(view.key)),
             "asked_names": _list(asked),
             "match": sql.SQL(" AND ").join(
                 sql.SQL("{} = {}").format(_qualified(column), column.cast(sql.SQL("asked.{}").format(name)))
-                for column, name in zip(key_columns, asked, strict=True)
+                for column, name in zip(view.key, asked, strict=True)
             ),
         }
 
     def count(self) -> int:
-        (row,) = self.side.rows(self._sql("SELECT count(*) FROM {table}"))
+        (row,) = self.side.rows(self._sql("SELECT count(*) FROM {table} t WHERE {passes}"))
         return int(row[0])
 
     def chunks(self) -> Iterator[dict[Key, Version]]:
@@ -71,7 +70,9 @@ class Rows:
 
     def sample(self, size: int) -> list[Key]:
         """Random keys; every key when there are no more than `size`."""
-        return self.side.rows(self._sql("SELECT {key_texts} FROM {table} t ORDER BY random() LIMIT %s"), [size])
+        return self.side.rows(
+            self._sql("SELECT {key_texts} FROM {table} t WHERE {passes} ORDER BY random() LIMIT %s"), [size]
+        )
 
     def present(self, keys: Sequence[Key]) -> set[Key]:
         """Those of the keys that have a row."""
@@ -90,8 +91,8 @@ class Rows:
     def _pages(self, select: str) -> Iterator[list[tuple[Any, ...]]]:
         last: Key | None = None
         while True:
-            after = " WHERE ({key}) > ({last})" if last else ""
-            query = self._sql(select + after + " ORDER BY {key} LIMIT %s")
+            after = " AND ({key}) > ({last})" if last else ""
+            query = self._sql(select + " WHERE {passes}" + after + " ORDER BY {key} LIMIT %s")
             page = self.side.rows(query, [*(last or ()), CHUNK_ROWS])
             if page:
                 yield page
@@ -102,7 +103,7 @@ class Rows:
     def _asked(self, select: str, keys: Sequence[Key]) -> list[tuple[Any, ...]]:
         query = self._sql(
             "SELECT " + select + " FROM unnest({asked}) WITH ORDINALITY AS asked ({asked_names}, place)"
-            " JOIN {table} t ON {match}"
+            " JOIN {table} t ON {match} WHERE {passes}"
         )
         return self.side.rows(query, [list(texts) for texts in zip(*keys, strict=True)]) if keys else []
 
@@ -119,10 +120,12 @@ def _qualified(column: Column) -> sql.Composed:
     return sql.SQL("t.{}").format(column.quoted)
 
 
-def _text(column: Column) -> sql.Composed:
-    return sql.SQL("{}::text").format(_qualified(column))
+def _text(field: Field) -> sql.Composed:
+    return sql.SQL("{}::text").format(field.expression)
 
 
-def _canonical(column: Column) -> sql.Composed:
+def _canonical(field: Field) -> sql.Composed:
     """A text that equal values share where that costs nothing; the rest is settled field by field."""
-    return sql.SQL("trim_scale({})::text").format(_qualified(column)) if column.numeric else _text(column)
+    if field.column.numeric:
+        return sql.SQL("trim_scale({})::text").format(field.expression)
+    return _text(field)

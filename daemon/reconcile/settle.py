@@ -95,9 +95,8 @@ class Settler:
             for key in keys
             if (a := ours.get(key)) and (b := theirs.get(key)) and _xmins(looks[key]) == (a.xmin, b.xmin)
         ]
-        columns = [self._source.shape.columns[name] for name in self._source.columns]
         ours = {key: ours[key] for key in steady}
-        found = differing_fields(self._source.side, columns, ours, theirs)
+        found = differing_fields(self._source.side, self._source.columns, ours, theirs)
         return {key: self._difference(key, fields) if fields else None for key, fields in found.items()}
 
     def _difference(self, key: Key, fields: dict[str, Values]) -> Difference:

@@ -1,8 +1,7 @@
-"""Which columns of a routed table are compared, and by which key rows are matched."""
+"""What a table looks like on one side, and what of it is compared."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
 from psycopg import sql
@@ -69,45 +68,36 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True)
+class Field:
+    """What is compared under a column's name: an expression over a row of the table `t`."""
+
+    column: Column
+    expression: sql.Composable
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A table of one side as the route shows it: `key` and `fields` match the other side's in order.
+
+    `condition` is what a row has to pass, percent signs doubled; None: every row counts.
+    """
+
+    schema: str
+    table: str
+    key: tuple[Column, ...]
+    fields: tuple[Field, ...]
+    condition: sql.Composable | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
-    """What of a table is compared: columns in the source's order, key columns in the key's."""
+    """What of a table is compared: names of key columns and of fields as the source has them."""
 
     table: str
     key: tuple[str, ...]
     columns: tuple[str, ...]
-    source: Shape
-    target: Shape
-
-
-def compare_shapes(source: Side, target: Side, table: str, local: Collection[str]) -> Comparison:
-    """Decide what is compared: every column of the source but the `local` ones.
-
-    Raises OperatorError when the table, its key or a column is missing.
-    """
-    ours, theirs = read_shape(source, table), read_shape(target, table)
-    if not ours.primary_key:
-        raise OperatorError(
-            f"Table {table} of the source {source.name} has no primary key: its rows cannot be matched.",
-            f"Add one: ALTER TABLE {table} ADD PRIMARY KEY (…)",
-        )
-    columns = tuple(
-        column.name
-        for column in ours.columns.values()
-        if column.name not in local and (column.name in theirs.columns or not column.generated)
-    )
-    for name in (*columns, *ours.primary_key):
-        if name not in theirs.columns:
-            raise OperatorError(
-                f"Table {table} of the target {target.name} has no column {name}.",
-                f"Add the column there, or name it in targets.{target.name}.tables.{table!r}.local.",
-            )
-    if frozenset(ours.primary_key) not in theirs.unique:
-        key = ", ".join(ours.primary_key)
-        raise OperatorError(
-            f"Table {table} of the target {target.name} has no primary key or unique index on ({key}).",
-            f"Add one there: ALTER TABLE {table} ADD PRIMARY KEY ({key})",
-        )
-    return Comparison(table, ours.primary_key, columns, ours, theirs)
+    source: View
+    target: View
 
 
 def read_shape(side: Side, table: str) -> Shape:

@@ -24,8 +24,8 @@ class TableVerification:
         self, comparison: Comparison, source: Side, target: Side, lane: Lane, tracker: Tracker, *, show_values: bool
     ) -> None:
         self._comparison = comparison
-        self._source = Rows(source, comparison.source, comparison.key, comparison.columns)
-        self._target = Rows(target, comparison.target, comparison.key, comparison.columns)
+        self._source = Rows(source, comparison.source)
+        self._target = Rows(target, comparison.target)
         self._settler = Settler(comparison, self._source, self._target, lane, show_values=show_values)
         self._tracker = tracker
         self._on_difference: Callable[[Difference], None] | None = None
@@ -76,7 +76,8 @@ class TableVerification:
 
     def _settle(self, keys: list[Key], report: TableReport) -> None:
         settled = self._settler.settle(keys)
-        key_columns = [self._comparison.target.columns[name] for name in self._comparison.key]
+        named = zip(self._comparison.target.key, self._comparison.key, strict=True)
+        key_columns = [replace(column, name=name) for column, name in named]
         parked = parked_ids(
             self._target.side, self._source.side.name, report.table, key_columns, list(settled.differences)
         )

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from daemon.config import Settings
 from daemon.errors import OperatorError
+from daemon.reconcile.comparison import compare
 from daemon.reconcile.lane import Lane, write_mark
 from daemon.reconcile.paused import PausedTable, paused_tables
 from daemon.reconcile.progress import OnProgress, Tracker
 from daemon.reconcile.report import TargetReport, VerifyReport
-from daemon.reconcile.shape import compare_shapes
 from daemon.reconcile.side import opened
 from daemon.reconcile.table import TableVerification
 
@@ -46,11 +46,7 @@ def verify(
         ):
             waiting = {one.table for one in paused_tables(theirs, target.source, routed)}
             # All of them first: what cannot be compared is said before the long work begins.
-            comparisons = [
-                compare_shapes(ours, theirs, table, target.tables[table].local)
-                for table in routed
-                if table not in waiting
-            ]
+            comparisons = [compare(settings, name, ours, theirs, table) for table in routed if table not in waiting]
             through = write_mark(ours)
             tracker = Tracker(name, on_progress)
             lane = Lane(ours, theirs, stall_seconds, tracker.wait)

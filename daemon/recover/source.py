@@ -12,12 +12,13 @@ import orjson
 from connectors.contract import Refusal, Wanted
 from daemon.apply.requests import RowRequests
 from daemon.config import Settings
+from daemon.reconcile.comparison import compare
 from daemon.reconcile.lane import Lane
 from daemon.reconcile.progress import Tracker as VerifyTracker
 from daemon.reconcile.report import Difference
 from daemon.reconcile.rows import Key, Rows
 from daemon.reconcile.settle import Settler
-from daemon.reconcile.shape import Column, Comparison, compare_shapes
+from daemon.reconcile.shape import Column, Comparison
 from daemon.reconcile.side import opened
 from daemon.reconcile.table import TableVerification
 
@@ -57,7 +58,7 @@ class SourceRows:
         TableVerification(comparison, self._ours, self._theirs, lane, tracker, show_values=False).run(
             None, found.append
         )
-        columns = [comparison.source.columns[name] for name in comparison.key]
+        columns = comparison.source.key
         for one in found:
             if one.parked_id is None:
                 yield _record_key(columns, one.key), one
@@ -65,7 +66,7 @@ class SourceRows:
     def take(self, table: str, keys: Sequence[bytes]) -> list[Refusal]:
         """Ask for rows until the target shows them as the source does; those that do not come are returned."""
         comparison = self._comparison(table)
-        columns = [comparison.source.columns[name] for name in comparison.key]
+        columns = comparison.source.key
         left: list[Refusal] = []
         for first in range(0, len(keys), TOGETHER):
             by_texts = {_texts(columns, key): key for key in keys[first : first + TOGETHER]}
@@ -76,8 +77,8 @@ class SourceRows:
         return left
 
     def _take(self, comparison: Comparison, wanted: dict[Key, bytes]) -> list[Key]:
-        ours = Rows(self._ours, comparison.source, comparison.key, comparison.columns)
-        theirs = Rows(self._theirs, comparison.target, comparison.key, comparison.columns)
+        ours = Rows(self._ours, comparison.source)
+        theirs = Rows(self._theirs, comparison.target)
         pending = list(wanted)
         moved_at = time.monotonic()
         while pending and time.monotonic() - moved_at < self._stall_seconds:
@@ -92,8 +93,7 @@ class SourceRows:
         return pending
 
     def _comparison(self, table: str) -> Comparison:
-        local = self._settings.targets[self._target].tables[table].local
-        return compare_shapes(self._ours, self._theirs, table, local)
+        return compare(self._settings, self._target, self._ours, self._theirs, table)
 
     def _lane(self) -> Lane:
         return Lane(self._ours, self._theirs, self._stall_seconds, self._on_wait)
