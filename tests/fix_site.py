@@ -157,7 +157,7 @@ def _kill(process: subprocess.Popen[str]) -> None:
 def _toml(values: Mapping[str, Any], prefix: str = "") -> str:
     """Enough TOML for our own settings: strings, numbers, lists of strings, tables with any name."""
     own = {key: value for key, value in values.items() if not isinstance(value, dict)}
-    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in own.items()]
+    lines = [f"{json.dumps(key)} = {json.dumps(value, ensure_ascii=False)}" for key, value in own.items()]
     for key, value in values.items():
         if isinstance(value, dict):
             name = f"{prefix}{json.dumps(key)}"

@@ -42,14 +42,15 @@ def open_router(connection: psycopg.Connection[Any], destination: Destination) -
 
 
 class Router:
-    """One per session. Reads and writes within the open transaction, and keeps nothing from one call to the next."""
+    """One per session. Reads and writes within the open transaction, and keeps no row from one call to the next."""
 
     def __init__(self, target: str, source: str, by_table: Mapping[str, Plan], related: Related) -> None:
         self._target = target
         self._source = source
         self._plans = by_table
         self._related = related
-        self._remembers = any(plan.remembered for plan in by_table.values())
+        self._wants = any(plan.remembered for plan in by_table.values())
+        """Whether a row may be wanted: else there is nothing to ask the target for."""
         self._rows: dict[Name, Row | None] = {}
         self._touched: set[Name] = set()
         self._changed: set[Name] = set()
@@ -92,7 +93,9 @@ class Router:
 
     def wanted(self) -> list[tuple[str, bytes]]:
         """Table and record key of rows that are to be read whole, because a parent's change lets them pass again."""
-        return self._related.wanted(MOST_WANTED) if self._remembers else []
+        found = self._related.wanted(MOST_WANTED) if self._wants else []
+        self._wants = bool(found)
+        return found
 
     # One event
 
@@ -232,6 +235,7 @@ class Router:
                 gone.append(name)
             else:
                 kept[name] = row, self._links(name, row)
+                self._wants |= row.wanted
         self._related.forget(gone)
         self._related.store(kept)
         self._touched = set()

@@ -107,7 +107,7 @@ class Session:
         if self._main.retrying(self._sink.regrouped):
             log.info("tables were regrouped", target=self._name)
             raise Regrouped
-        if resting and self._sink.parked():
+        if resting:
             self._main.retrying(self._sink.attend)
             metrics.PARKED_KEYS.labels(self._name).set(self._sink.parked())
             self._requests.ask(self._sink.wanted())

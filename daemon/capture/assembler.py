@@ -12,6 +12,7 @@ from daemon import seams
 from daemon.capture import pgoutput
 from daemon.capture.codec import Codec, Head, Record, placeholder, without_before
 from daemon.capture.copier import Publish
+from daemon.capture.masking import Masks
 from daemon.capture.messages import OURS, MessageCodec
 from daemon.capture.pgoutput import Relation
 from daemon.capture.reader import MARK_PREFIX
@@ -50,6 +51,7 @@ class StreamFacts:
     partitions: Mapping[str, int]
     spans: Spans
     max_record_bytes: int
+    masks: Mapping[str, Masks]
     key_columns: Callable[[Relation], tuple[str, ...]]
     relation_seen: Callable[[Codec, int], None]
     at_mark: Callable[[int], Publish | None]
@@ -148,7 +150,9 @@ class Assembler:
         if topic not in self._stream.partitions:
             return
         keys = self._stream.key_columns(relation)
-        codec = self._known[relation.oid] = Codec(self._stream.source, self._stream.database, relation, keys)
+        masks = self._stream.masks.get(relation.name)
+        codec = Codec(self._stream.source, self._stream.database, relation, keys, masks)
+        self._known[relation.oid] = codec
         if topic in self._captured:
             self._codecs[relation.oid] = codec
             self._stream.relation_seen(codec, self._open.head.commit_lsn if self._open else 0)

@@ -31,6 +31,7 @@ from daemon.observe import metrics
 from daemon.publish.producer import Publisher
 from daemon.publish.progress import Progress
 from daemon.publish.tails import Acked, Pinned, check_topics, read_tails
+from daemon.routes import source_masks
 from daemon.state import spans
 from daemon.state.capture import CaptureState, Claim
 from daemon.state.jobs import CopyJobs
@@ -100,8 +101,19 @@ class Capture:
         readers = Readers(lambda: Reader(self._config.url.get_secret_value(), source), self._config.snapshot.tables + 1)
         stack.callback(readers.close)
         self._jobs = CopyJobs(state, source)
+        masks = source_masks(settings, source)
         self._copier = Copier(
-            *(reader, readers, self._jobs, self._visibility, source, claim.epoch, self._config.snapshot, captured)
+            *(
+                reader,
+                readers,
+                self._jobs,
+                self._visibility,
+                source,
+                claim.epoch,
+                self._config.snapshot,
+                captured,
+                masks,
+            )
         )
         facts = StreamFacts(
             source=source,
@@ -111,6 +123,7 @@ class Capture:
             partitions={name: pin.partitions for name, pin in published.items()},
             spans=followed,
             max_record_bytes=settings.kafka.max_record_bytes,
+            masks=masks,
             key_columns=self._key_columns,
             relation_seen=self._relation_seen,
             at_mark=self._copier.at_mark,

@@ -10,6 +10,8 @@ import msgspec
 import orjson
 from psycopg import sql
 
+from daemon.capture import masking
+from daemon.capture.masking import Masks
 from daemon.capture.pgoutput import UNCHANGED, Cell, Relation
 from daemon.capture.values import JSON_DEPTH, JSON_TYPES, Encoder, encoder, is_deep
 from daemon.errors import GAP_ADVICE, OperatorError
@@ -121,7 +123,9 @@ class Codec:
     serves one source; it is not shared by threads.
     """
 
-    def __init__(self, source: str, database: str, relation: Relation, key_columns: Sequence[str]) -> None:
+    def __init__(
+        self, source: str, database: str, relation: Relation, key_columns: Sequence[str], masks: Masks | None = None
+    ) -> None:
         names = [column.name for column in relation.columns]
         flagged = {column.name for column in relation.columns if column.key}
         self.relation = relation
@@ -134,6 +138,9 @@ class Codec:
         self._encoders: list[Encoder] = [encoder(column.type_oid) for column in relation.columns]
         self._json = [at for at, column in enumerate(relation.columns) if column.type_oid in JSON_TYPES]
         self._keys = [names.index(name) for name in key_columns]
+        self._dropped: frozenset[int] = frozenset()
+        if masks:
+            self._mask(masks)
 
     @staticmethod
     def topic_of(source: str, relation: Relation) -> str:
@@ -223,8 +230,17 @@ class Codec:
             if new[at] is UNCHANGED and (kind == "O" or column.key):
                 new[at] = old[at]
 
+    def _mask(self, masks: Masks) -> None:
+        """From here on clear values of these columns go nowhere. Raises OperatorError for one that cannot be masked."""
+        masking.check(self.relation, self.key_columns, masks)
+        self._dropped = masking.dropped(self._names, masks)
+        self._encoders = masking.encoders(self._names, self._encoders, masks)
+        self._json = [at for at in self._json if self._names[at] not in masks]
+
     def _object(self, row: Sequence[Cell]) -> bytes:
         parts = []
+        if self._dropped:
+            row = masking.without(row, self._dropped)
         for label, encode, cell in zip(self._labels, self._encoders, row, strict=True):
             if cell is None:
                 parts.append(label + b"null")
@@ -236,6 +252,8 @@ class Codec:
         """The old row; of kind `K` only its identity was sent, and what else looks like NULL was not."""
         if kind == "O":
             return self._object(old)
+        if self._dropped:
+            old = masking.without(old, self._dropped)
         sent = [
             label + encode(cell)
             for label, encode, cell, column in zip(
@@ -249,8 +267,8 @@ class Codec:
         """What `after` cannot say: columns that were not sent, and columns whose JSON is null, which is no NULL."""
         marks = b""
         if UNCHANGED in new:
-            names = [name for name, cell in zip(self._names, new, strict=True) if cell is UNCHANGED]
-            marks = b',"unchanged":%b' % orjson.dumps(names)
+            names = [self._names[at] for at, cell in enumerate(new) if cell is UNCHANGED and at not in self._dropped]
+            marks = b',"unchanged":%b' % orjson.dumps(names) if names else b""
         for at in self._json:
             cell = new[at]
             if cell == b"null" or (isinstance(cell, bytes) and len(cell) > JSON_DEPTH and is_deep(cell)):

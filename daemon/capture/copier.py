@@ -9,7 +9,7 @@ Source: delivery protocol, "Snapshot chunk" and "One-key snapshot".
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -19,6 +19,7 @@ import structlog
 from daemon import seams
 from daemon.capture import copy_faults
 from daemon.capture.codec import Codec
+from daemon.capture.masking import Masks
 from daemon.capture.pace import Pace
 from daemon.capture.pgoutput import Cell
 from daemon.capture.reader import Reader, Rows
@@ -77,6 +78,7 @@ class Copier:
         epoch: int,
         config: Config,
         tables: Collection[str],
+        masks: Mapping[str, Masks],
     ) -> None:
         self._reader = reader
         self._readers = readers
@@ -86,6 +88,7 @@ class Copier:
         self._epoch = epoch
         self._config = config
         self._captured = frozenset(tables)
+        self._masks = masks
         self._pace = Pace(config)
         self._copies: dict[int, TableCopy] = {}
         self._known: set[int] = set()
@@ -152,7 +155,9 @@ class Copier:
             return None
         copy, rows = chunk.copy, chunk.rows
         table = rows.table
-        codec = Codec(self._source, self._reader.database, table.relation, table.key)
+        codec = Codec(
+            self._source, self._reader.database, table.relation, table.key, self._masks.get(table.relation.name)
+        )
         clean: list[list[Cell]] = []
         dirty: Texts = {}
         found: set[bytes] = set()

@@ -42,13 +42,17 @@ def init(
 
 
 def _check_sources(settings: Settings) -> list[OperatorError]:
-    from daemon.capture import preflight
+    from daemon.capture import masking, preflight
     from daemon.database import connect
+    from daemon.routes import source_masks
 
     faults: list[OperatorError] = []
     for name, source in settings.sources.items():
         with connect(source.url.get_secret_value(), f"Source {name}", f"sources.{name}.url") as connection:
-            found = list(preflight.check(connection, name, source))
+            found = [
+                *preflight.check(connection, name, source),
+                *masking.faults(connection, name, source_masks(settings, name)),
+            ]
             faults += found or preflight.ensure_publication(connection, name, source)
     return faults
 
