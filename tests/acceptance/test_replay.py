@@ -158,3 +158,33 @@ def test_beyond_retention_it_says_so_and_takes_the_missing_rows_from_the_source(
     status, rows, whole = replay(pipeline, *start)
     assert (status, whole["tables"][0]["fetched"]) == (0, 31)
     assert placemat(pipeline, "verify")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "Say from when, or which key"),
+        (("--from", "beginning", "--key", "1"), "Say from when, or which key"),
+        (("--from", "2026-03-01T09:00"), "in which time zone"),
+        (("--from", "beginning", "--table", "nobody"), "no route for table public.nobody"),
+        (("--from", "offset:0:0"), "exactly one table"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_said_in_a_sentence(pipeline: Stage, arguments: tuple[str, ...], said: str) -> None:
+    ended = command("--config", str(pipeline.config), "replay", "--target", TARGET, *arguments)
+    assert (ended.code, ended.out) == (2, "")
+    assert said in ended.err
+
+
+def test_a_dry_run_names_rows_and_fields_for_people_too(pipeline: Stage) -> None:
+    with faulty_sink(pipeline) as connection:
+        ((key,),) = connection.execute(
+            "UPDATE stories SET title = 'damaged'"
+            " WHERE id = (SELECT max(id::text)::uuid FROM stories) RETURNING id::text"
+        )
+    replay_it = ("--config", str(pipeline.config), "replay", "--target", TARGET, "--table", "stories", "--key", key)
+    dry = command(*replay_it, "--dry-run")
+    assert (dry.code, dry.out.splitlines()[0]) == (3, f"public.stories  id={key}: update title")
+    done = command(*replay_it)
+    assert (done.code, "1 updated" in done.out) == (0, True)
+    assert placemat(pipeline, "verify", "stories")[0] == 0

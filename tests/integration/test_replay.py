@@ -243,12 +243,15 @@ def test_records_that_a_replaced_capture_appends_late_are_no_news(world: World) 
     since = send(world, insert(PARENTS, row(1)))
     last = len(world.stream.sent)
     send(world, update(PARENTS, row(1, body="newer")))
-    world.stream.resend(first)
-    assert last > first
-    send(world, insert(PARENTS, row(2)))
-    report, _ = run(world, start=Commit(since + 1))
-    assert report.changes == 0
-    assert bodies(world) == [(1, "newer"), (2, "b")]
+    for late in world.stream.sent[first:last]:
+        world.stream.send(*late)
+    world.stream.flush()
+    send(world, update(PARENTS, row(1, body="newest")), insert(PARENTS, row(2)))
+    report, _ = run(world, start=Commit(since), until=Commit(world.stream.commit_lsn - 1))
+    assert (report.changes, report.tables[0].newer) == (0, 1)
+    report, _ = run(world, start=Commit(since))
+    assert (report.changes, report.records) == (0, 4)
+    assert bodies(world) == [(1, "newest"), (2, "b")]
 
 
 def test_a_refused_row_is_named_and_the_others_come_back(world: World) -> None:
