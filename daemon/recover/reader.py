@@ -17,7 +17,6 @@ from schemas.topics import POSITION_HEADER
 
 AT_ONCE = 2_000
 BUFFER_KIB = 8_192
-REQUEST_SECONDS = 5.0
 SILENCE_SECONDS = 30.0
 _GONE = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE})
 
