@@ -51,7 +51,7 @@ def _query(table: TargetTable, key: Sequence[str], columns: Sequence[str], wante
     matched = " AND ".join(f"t.{_quoted(table, name)} = {_cast(table, name, place[name])}" for name in key)
     return (
         f"SELECT v.n, {wanted} FROM unnest({arrays}) WITH ORDINALITY AS v({names}, n)"
-        f" {join} {table.quoted} t ON {matched}"
+        f" {join} {table.only} t ON {matched}"
     )
 
 
