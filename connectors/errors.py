@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-GAP_ADVICE = 'Follow "A gap" in deploy/runbook.md.'
+GAP_ADVICE = 'Stop its capture and run placemat resync with the name of the source: see "A gap" in deploy/runbook.md.'
 """What to do when changes are missing for good, on either side of Kafka."""
 
 

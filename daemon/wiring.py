@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -81,6 +81,20 @@ def progress_reader(settings: Settings, name: str) -> ReadProgress:
 
     target = settings.targets[name]
     return ProgressReader(target.url.get_secret_value(), target.source)
+
+
+def restart_target(settings: Settings, name: str, era: int, ends: Mapping[str, list[int]]) -> None:
+    """Let a target go on from these ends of its source's topics, in a new era. Raises OperatorError when it is away."""
+    from connectors.postgres.restart import restart
+    from schemas.position import in_era
+    from schemas.topics import table_topic, transactions_topic
+
+    target = settings.targets[name]
+    spine = transactions_topic(target.source)
+    wanted = {spine, *(table_topic(target.source, *table.split(".", 1)) for table in target.needed)}
+    ends = {topic: each for topic, each in ends.items() if topic in wanted}
+    with connect(target.url.get_secret_value(), f"Target {name}", f"targets.{name}.url") as connection:
+        restart(connection, target.source, in_era(era, 0), spine, ends)
 
 
 @contextmanager

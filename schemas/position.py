@@ -54,3 +54,17 @@ class Position(NamedTuple):
 
 START = Position(0, 0, 0)
 """Before every event."""
+
+
+ERA_BITS = 16
+"""Bits of a position's timeline that PostgreSQL's own timeline has; above them stands the era."""
+
+
+def in_era(era: int, timeline: int) -> int:
+    """The timeline of positions in an era: greater than every one of the eras before it."""
+    return era << ERA_BITS | timeline
+
+
+def era_of(timeline: int) -> int:
+    """The era of a position's timeline; 0 before the first gap."""
+    return timeline >> ERA_BITS

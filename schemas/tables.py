@@ -46,6 +46,7 @@ sources = Table(
     Column("publication", Text, nullable=False),
     Column("cluster_id", Text, nullable=False, comment="Kafka cluster that holds the topics"),
     Column("epoch", BigInteger, nullable=False, server_default="0", comment="raised by each capture that takes over"),
+    Column("era", Integer, nullable=False, server_default="0", comment="raised by each resync; part of positions"),
     Column("flush_lsn", LSN, nullable=False, comment="highest position ever reported to the slot"),
     Column(
         "requests_offset", BigInteger, nullable=False, server_default="0", comment="next record of the requests topic"
@@ -118,6 +119,25 @@ snapshots = Table(
     CheckConstraint("kind IN ('initial', 'asked', 'needed', 'resync')", name="kind"),
     Index("snapshots_open_idx", "source", postgresql_where=text("done_at IS NULL")),
     comment="copies of tables: the initial ones, and those that were asked for",
+)
+
+gaps = Table(
+    "gaps",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("source", Text, ForeignKey(sources.c.name, ondelete="CASCADE"), nullable=False),
+    Column("era", Integer, nullable=False, comment="that began after it"),
+    Column("reason", Text, nullable=False),
+    Column("from_lsn", LSN, nullable=False, comment="last position known to be captured"),
+    Column("from_at", DateTime(timezone=True), nullable=False),
+    Column("to_lsn", LSN, nullable=False, comment="where the new slot begins"),
+    Column("to_at", DateTime(timezone=True), nullable=False),
+    Column("ends", JSONB, nullable=False, comment="end of each partition by topic when the era began"),
+    Column("jobs", JSONB, nullable=False, comment="ids of the copies"),
+    Column("targets", JSONB, nullable=False, comment="those that go on from the ends"),
+    Column("deleted", JSONB, nullable=False, comment="rows that only a target had, by target"),
+    Column("done_at", DateTime(timezone=True)),
+    comment="what was not captured, and how far it is repaired",
 )
 
 relations = Table(

@@ -16,15 +16,17 @@ from daemon.apply.policy import Action, decide
 from daemon.config import Target
 from daemon.consume.consumer import PartitionReader
 from daemon.consume.merge import Batch, Limits, Merge
-from daemon.errors import GAP_ADVICE, OperatorError
+from daemon.errors import GAP_ADVICE, OperatorError, Unavailable
 from daemon.observe import metrics
 from daemon.seams import AFTER_TARGET_COMMIT, BEFORE_OFFSET_COMMIT, BEFORE_TARGET_COMMIT, seam
 from schemas.envelope import TransactionEnd
-from schemas.position import Position
+from schemas.position import Position, era_of
 from schemas.topics import POSITION_HEADER
 
 IDLE_COMMIT_SECONDS = 0.1
 ATTEMPTS = 5
+ANY_ERA = 1 << 15
+"""No era is as great: a target that has taken nothing may begin in any."""
 
 Tell = Callable[[Mapping[Partition, int]], None]
 """Takes next offsets, for those who look at Kafka."""
@@ -62,6 +64,7 @@ class Lane:
         offsets = {key: stored.partitions[key].next_offset if key in stored.partitions else 0 for key in partitions}
         reader.start({**offsets, spine: stored.transactions_offset})
         tell({**offsets, spine: stored.transactions_offset})
+        self._era = ANY_ERA if stored.place == (0, 0) else era_of(stored.place[0])
         self._pending: list[Record] = []
         self._pending_bytes = 0
         self._ends: list[TransactionEnd] = []
@@ -84,11 +87,19 @@ class Lane:
         late = 0
         for message in self._reader.poll(self._target.batch_rows, timeout):
             if message.topic() == self._spine[0]:
-                self._merge.feed_end(_offset(message), TransactionEnd.model_validate_json(message.value() or b""))
+                end = TransactionEnd.model_validate_json(message.value() or b"")
+                self._check_era(era_of(end.timeline))
+                self._merge.feed_end(_offset(message), end)
             elif not self._merge.feed(_record(message)):
                 late += 1
         if late:
             metrics.LATE_RECORDS.labels(self._name).inc(late)
+
+    def _check_era(self, era: int) -> None:
+        """A new era begins after a gap; the target is read anew until a resync has set it to that."""
+        if era > self._era:
+            source = self._target.source
+            raise Unavailable(f"source {source} began anew after a gap, and waits for: placemat resync {source}")
 
     def apply(self, stop: Event, admit: Admit = lambda _: True) -> bool:
         """Everything that can be merged now and is admitted; True when that was all, and nothing is cut in two."""

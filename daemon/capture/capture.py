@@ -36,6 +36,7 @@ from daemon.state import spans
 from daemon.state.capture import CaptureState, Claim
 from daemon.state.jobs import CopyJobs
 from daemon.supervisor import Report
+from schemas.position import in_era
 from schemas.topics import messages_topic, table_topic, transactions_topic
 
 READ_SECONDS = 0.05
@@ -72,13 +73,19 @@ class Capture:
         self._stop = threading.Event()
         claim = state.claim()
         slot.check(reader, source, self._config.slot, claim, server.system_identifier)
-        timeline_of = slot.timeline_of(server.timeline, server.history)
+        own_timeline_of = slot.timeline_of(server.timeline, server.history)
+
+        def timeline_of(lsn: int) -> int:
+            return in_era(claim.era, own_timeline_of(lsn))
+
         slot.check_history(source, claim, timeline_of)
         self._check_publication()
         topics = {name: Pinned(*pin) for name, pin in claim.topics.items()}
         check_topics(settings.kafka, source, claim.cluster_id, topics)
         # Whatever an earlier capture has read lies before this place: nothing is sent in two ways.
-        followed = spans.follow(state, source, self._wanted(topics), (server.timeline, reader.wal_position()))
+        followed = spans.follow(
+            state, source, self._wanted(topics), (in_era(claim.era, server.timeline), reader.wal_position())
+        )
         live = {*followed.topics(claim.flush_lsn), transactions_topic(source)}
         published = {name: pin for name, pin in topics.items() if name in live}
         acked = {place: Acked(*one) for place, one in claim.acked.items()}

@@ -27,7 +27,8 @@ from schemas.position import Lsn, format_lsn, parse_lsn
 from schemas.topics import messages_topic, requests_topic, table_topic, transactions_topic
 
 SLOT_SECONDS = 60
-_LOCK = 0x706C616365696E69  # "placeini": one init at a time in a state database
+LOCK = 0x706C616365696E69  # "placeini"
+"""One init or resync at a time in a state database."""
 
 _FOREIGN_KEYS = """
 SELECT child_schema.nspname || '.' || child.relname, parent_schema.nspname || '.' || parent.relname
@@ -72,7 +73,7 @@ def provision(
     """
     identity = identify(source.url.get_secret_value(), name)
     with engine.begin() as guard:
-        guard.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+        guard.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
         known = _known(engine, name)
         cluster = broker.cluster_id(admin)
         if known is None:
@@ -83,11 +84,11 @@ def provision(
         wanted = wanted_topics(name, source, kafka.partitions)
         topics = broker.ensure(admin, kafka, wanted)
         _check_topics(engine, name, topics)
-        places = depths(_copied(connection, source.tables), foreign_keys(connection))
+        places = depths(copied(connection, source.tables), foreign_keys(connection))
         if known is not None:
             _remember(engine, name, None, topics, places)
             return Provisioned(False, Lsn(int(known["flush_lsn"])), list(wanted))
-        start = _create_slot(connection, name, source)
+        start = create_slot(connection, name, source)
         row = {
             "name": name,
             "system_identifier": identity.system_identifier,
@@ -130,7 +131,7 @@ def wanted_topics(name: str, source: Source, partitions: int) -> dict[str, int]:
     return {**of_tables, transactions_topic(name): 1, messages_topic(name): 1, requests_topic(name): 1}
 
 
-def _copied(connection: psycopg.Connection[Any], names: Sequence[str]) -> list[str]:
+def copied(connection: psycopg.Connection[Any], names: Sequence[str]) -> list[str]:
     """Those of the tables that have a key: without one, a copied row and a changed one could not be told apart."""
     found = {name: find_table(connection, *name.split(".", 1)) for name in names}
     return [name for name, table in found.items() if table is not None and table.key]
@@ -236,6 +237,11 @@ def _check_topics(engine: sqlalchemy.Engine, name: str, found: Sequence[broker.T
                 " the order of a key's events would be lost.",
                 GAP_ADVICE,
             )
+    check_single(name, found)
+
+
+def check_single(name: str, found: Sequence[broker.Topic]) -> None:
+    """Raises OperatorError when a topic whose one partition keeps an order has more."""
     for topic in found:
         if topic.name in _single(name) and topic.partitions != 1:
             raise OperatorError(
@@ -244,7 +250,7 @@ def _check_topics(engine: sqlalchemy.Engine, name: str, found: Sequence[broker.T
             )
 
 
-def _create_slot(connection: psycopg.Connection[Any], name: str, source: Source) -> Lsn:
+def create_slot(connection: psycopg.Connection[Any], name: str, source: Source) -> Lsn:
     """Waits for the transactions that are open; the slot is gone again when that takes too long."""
     failover = sql.SQL(", failover => true") if connection.info.server_version >= 170_000 else sql.SQL("")
     statement = sql.SQL("SELECT lsn::text FROM pg_create_logical_replication_slot({}, 'pgoutput'{})").format(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from daemon.capture.reader import Reader
 from daemon.errors import GAP_ADVICE, OperatorError
 from daemon.state.capture import Claim
-from schemas.position import format_lsn, parse_lsn
+from schemas.position import era_of, format_lsn, parse_lsn
 
 APPLICATION_NAME = "placemat capture"
 
@@ -69,7 +69,7 @@ def check(reader: Reader, source: str, slot: str, claim: Claim, system_identifie
 def check_history(source: str, claim: Claim, timeline_of: Callable[[int], int]) -> None:
     """Raises OperatorError when something was published that this server never had: it was promoted without it."""
     for position in sorted(position for _, position in claim.acked.values()):
-        if timeline_of(position.commit_lsn) != position.timeline:
+        if era_of(position.timeline) == claim.era and timeline_of(position.commit_lsn) != position.timeline:
             raise OperatorError(
                 f"Source {source} was promoted and has no commit {format_lsn(position.commit_lsn)} of timeline"
                 f" {position.timeline}, which was published: targets hold what it lost.",

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import Abort, Exit, TyperException
 
-from daemon.cli import config, demo, dev, dlq, init, lag, pause, replay, run, snapshot, status, tail, verify
+from daemon.cli import config, demo, dev, dlq, init, lag, pause, replay, resync, run, snapshot, status, tail, verify
 from daemon.cli.context import Context
 from daemon.cli.output import complain
 from daemon.errors import OperatorError
@@ -33,6 +33,7 @@ app.command("status")(status.status)
 app.command("lag")(lag.lag)
 app.command("tail")(tail.tail)
 app.command("snapshot")(snapshot.snapshot)
+app.command("resync")(resync.resync)
 app.command("verify")(verify.verify)
 app.command("replay")(replay.replay)
 app.command("pause")(pause.pause)

@@ -31,6 +31,7 @@ class Claim:
     topics: Mapping[str, tuple[str, int]]
     acked: Mapping[Slot, tuple[int, Position]]
     requests_offset: int = 0
+    era: int = 0
 
 
 class CaptureState:
@@ -50,7 +51,7 @@ class CaptureState:
             row = connection.execute(
                 update(tables.sources)
                 .where(tables.sources.c.name == self._source)
-                .values(epoch=tables.sources.c.epoch + 1, updated_at=func.now())
+                .values(epoch=tables.sources.c.epoch + 1)  # no sign of progress: `updated_at` stays
                 .returning(tables.sources)
             ).one_or_none()
             if row is None:
@@ -75,6 +76,7 @@ class CaptureState:
                 for one in acked
             },
             int(row.requests_offset),
+            int(row.era),
         )
 
     def store(self, flush_lsn: int, acked: Mapping[Slot, tuple[int, Position]]) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.position import Position, format_lsn, parse_lsn
+from schemas.position import Position, era_of, format_lsn, in_era, parse_lsn
 
 positions = st.builds(
     Position,
@@ -31,3 +31,11 @@ def test_an_lsn_is_read_as_it_is_written(lsn: int) -> None:
 def test_what_is_no_lsn_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r".*"):
         parse_lsn(text)
+
+
+def test_positions_of_a_later_era_are_greater_whatever_timeline_and_log_come_after_it() -> None:
+    before = Position(in_era(1, 40_000), 2**63, 9)
+    after = Position(in_era(2, 1), 1, 1)
+    assert before < after
+    assert before.to_header() < after.to_header()
+    assert (era_of(before.timeline), era_of(after.timeline), era_of(7)) == (1, 2, 0)

@@ -83,3 +83,13 @@ def test_the_transaction_waited_for_is_known_by_its_lower_bits_in_the_stream() -
     visibility = Visibility([WRAP + 14])
     streamed(visibility, 14, "a")
     assert visibility.waits_for(Snapshot.parse(f"{WRAP + 10}:{WRAP + 20}:{WRAP + 14}")) is None
+
+
+def test_what_one_of_the_snapshots_in_use_does_not_see_is_kept() -> None:
+    visibility = Visibility([])
+    streamed(visibility, 14, "a")
+    older, newer = Snapshot.parse("10:20:14"), Snapshot.parse("15:20:")
+    visibility.forget(newer, older)
+    assert visibility.dirty("t", "a", older)
+    visibility.forget(newer)
+    assert not visibility.dirty("t", "a", older)

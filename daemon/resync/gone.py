@@ -1,0 +1,104 @@
+"""Rows that only a target has: the source is asked about each, and answers that it is gone, or how it is by now.
+
+The answer takes its place in the stream, so nothing here depends on who writes meanwhile.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from connectors.contract import Wanted
+from daemon.apply.requests import RowRequests
+from daemon.capture.catalog import read_table
+from daemon.capture.codec import Codec
+from daemon.capture.pgoutput import Cell
+from daemon.capture.provision import copied, depths, foreign_keys
+from daemon.config import Settings
+from daemon.reconcile.rows import Key, Rows
+from daemon.reconcile.shape import compare_shapes
+from daemon.reconcile.side import Side, opened
+
+ASKED_AT_ONCE = 500
+LOOK_SECONDS = 0.2
+STALL_SECONDS = 60.0
+_INTERVALS = "SET intervalstyle = iso_8601"  # as record keys have them
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """Of one table of one target: rows that have left it, and rows that nobody has taken away in time."""
+
+    table: str
+    deleted: int
+    left: int
+
+
+def delete_gone(settings: Settings, target: str, on_table: Callable[[str], None]) -> Iterator[Gone]:
+    """Take out of a target what its source does not have; children before parents.
+
+    Raises OperatorError when one of the two databases cannot be reached or compared.
+    """
+    config = settings.targets[target]
+    source = config.source
+    with (
+        opened("source", source, settings.sources[source].url.get_secret_value()) as ours,
+        opened("target", target, config.url.get_secret_value()) as theirs,
+    ):
+        for side in (ours, theirs):
+            side.connection.execute(_INTERVALS)
+        places = depths(copied(ours.connection, list(config.tables)), foreign_keys(ours.connection))
+        requests = RowRequests(settings.kafka, target, source)
+        try:
+            for table in sorted(places, key=lambda name: -places[name]):
+                on_table(table)
+                yield _Table(ours, theirs, table, config.tables[table].local, requests).run()
+        finally:
+            requests.close()
+
+
+class _Table:
+    def __init__(self, ours: Side, theirs: Side, table: str, local: Sequence[str], requests: RowRequests) -> None:
+        comparison = compare_shapes(ours, theirs, table, local)
+        self._name = table
+        self._source = Rows(ours, comparison.source, comparison.key, comparison.key)
+        self._target = Rows(theirs, comparison.target, comparison.key, comparison.key)
+        self._key = comparison.key
+        self._table = read_table(ours.connection, *table.split(".", 1))
+        self._codec = Codec(ours.name, "", self._table.relation, self._table.key)
+        self._requests = requests
+
+    def run(self) -> Gone:
+        deleted = left = 0
+        batch: list[Key] = []
+        for keys in self._target.key_chunks():
+            present = self._source.present(keys)
+            batch += [key for key in keys if key not in present]
+            while len(batch) >= ASKED_AT_ONCE:
+                asked, batch = batch[:ASKED_AT_ONCE], batch[ASKED_AT_ONCE:]
+                stay = self._ask(asked)
+                deleted, left = deleted + len(asked) - stay, left + stay
+        stay = self._ask(batch)
+        return Gone(self._name, deleted + len(batch) - stay, left + stay)
+
+    def _ask(self, keys: list[Key]) -> int:
+        """Until none of the keys is only in the target; how many still are when nothing moves any more."""
+        wanted = {key: Wanted(self._name, self._record_key(key)) for key in keys}
+        moved_at = time.monotonic()
+        while wanted and time.monotonic() - moved_at < STALL_SECONDS:
+            self._requests.ask(list(wanted.values()))
+            time.sleep(LOOK_SECONDS)
+            there = self._target.present(list(wanted))
+            only = there - self._source.present(list(there))
+            if len(only) < len(wanted):
+                moved_at = time.monotonic()
+            wanted = {key: wanted[key] for key in only}
+        return len(wanted)
+
+    def _record_key(self, key: Key) -> bytes:
+        texts = dict(zip(self._key, key, strict=True))
+        row: list[Cell] = [
+            texts[column.name].encode() if column.name in texts else None for column in self._table.relation.columns
+        ]
+        return self._codec.key(row)

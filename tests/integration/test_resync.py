@@ -1,0 +1,231 @@
+"""After a gap `placemat resync` makes targets equal to their source again, deletes included, while people write."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import pytest
+
+from connectors.postgres.sink import PostgresSink
+from daemon import broker
+from daemon.apply.worker import ApplyWorker
+from daemon.embedded.postgres import PostgresServer
+from schemas.position import era_of
+from schemas.topics import table_topic
+from tests.fix_capture import DDL, Life, Rig, RigFactory, as_sinks_take_them
+from tests.waiting import until
+
+ROUTED = ("items", "parts")
+
+
+@dataclass(slots=True)
+class Pair:
+    """A captured database, and a target of two of its tables."""
+
+    rig: Rig
+    target: str
+    stack: ExitStack
+
+    def apply(self) -> Life:
+        life = Life(ApplyWorker(self.rig.site.settings, "copy", PostgresSink))  # type: ignore[arg-type]
+        self.stack.callback(life.stop)
+        return life
+
+    def rows(self, url: str) -> list[Any]:
+        with psycopg.connect(url, autocommit=True) as connection:
+            return [
+                connection.execute(f"SELECT to_jsonb(t) FROM {table} t ORDER BY id".encode()).fetchall()
+                for table in ROUTED
+            ]
+
+    @property
+    def equal(self) -> bool:
+        return self.rows(self.target) == self.rows(self.rig.url)
+
+    def flow(self) -> None:
+        """Rows flow to the target, then everything stops."""
+        with self.rig.start(), self.apply():
+            self.rig.copied()
+            until(lambda: self.equal, 30, what="the target to be equal")
+            self.rig.caught_up()
+        until(
+            lambda: self.rig.sql(
+                "SELECT 1 FROM pg_replication_slots WHERE slot_name = %s AND NOT active", [self.rig.site.slot]
+            )
+        )
+
+    def resync(self, *arguments: str) -> subprocess.Popen[str]:
+        return self.rig.site.spawn("resync", self.rig.site.source, "--json", *arguments)
+
+    def repair(self, code: int = 0) -> Any:
+        """Resync from its beginning to its end, while capture, apply and a writer are at work."""
+        before = len(self.rig.state("SELECT 1 FROM placemat.gaps"))
+        process = self.resync()
+        until(lambda: len(self.rig.state("SELECT 1 FROM placemat.gaps")) > before or process.poll() is not None, 30)
+        assert process.poll() is None, process.communicate()
+        stop = threading.Event()
+        writer = threading.Thread(target=self._write, args=(stop,), daemon=True)
+        with self.rig.start() as capture, self.apply() as apply:
+            writer.start()
+            out, err = process.communicate(timeout=90)
+            stop.set()
+            writer.join(10)
+            assert process.returncode == code, (out, err, capture.error, apply.error)
+            until(lambda: self.equal, 30, what="the target to be equal")
+            self.rig.caught_up()
+            verified = self.rig.site.placemat("verify", "--json")
+            assert verified.code == 0, verified.out + verified.err
+        assert (capture.error, apply.error) == (None, None)
+        return json.loads(out)
+
+    def _write(self, stop: threading.Event) -> None:
+        with psycopg.connect(self.rig.url, autocommit=True) as connection:
+            while not stop.wait(0.01):
+                connection.execute("UPDATE items SET version = version + 1 WHERE id = 1 + (random() * 100)::int")
+                connection.execute("DELETE FROM parts WHERE id = (SELECT min(id) FROM parts WHERE id > 60)")
+                connection.execute("INSERT INTO items SELECT coalesce(max(id), 0) + 1 FROM items")
+
+
+@pytest.fixture
+def pair(capture_factory: RigFactory, database_factory: Callable[[str], str]) -> Pair:
+    rig = capture_factory(chunk_rows=40)
+    rig.sql("INSERT INTO items SELECT i, 0, 'n' || i FROM generate_series(1, 200) i")
+    rig.sql("INSERT INTO parts SELECT i, 1 + i % 100 FROM generate_series(1, 100) i")
+    target = database_factory("target")
+    with psycopg.connect(target) as connection:
+        connection.execute(DDL.encode())
+    tables: dict[str, Any] = {f"public.{table}": {} for table in ROUTED}
+    rig.site.set("targets", {"copy": {"url": target, "source": rig.site.source, "tables": tables}})
+    rig.init()
+    pair = Pair(rig, target, rig.stack)
+    pair.flow()
+    return pair
+
+
+def change_unseen(rig: Rig) -> None:
+    """What people do while nothing captures."""
+    rig.sql("UPDATE items SET note = 'unseen' WHERE id % 10 = 0")
+    rig.sql("DELETE FROM parts WHERE id BETWEEN 11 AND 40")
+    rig.sql("DELETE FROM items WHERE id > 150")
+    rig.sql("INSERT INTO items VALUES (1000, 7, 'unseen')")
+    rig.sql("INSERT INTO parts VALUES (1000, 1000, 'unseen')")
+
+
+def drop_slot(pair: Pair, _other: Callable[..., PostgresServer]) -> None:
+    pair.rig.sql("SELECT pg_drop_replication_slot(%s)", [pair.rig.site.slot])
+    change_unseen(pair.rig)
+
+
+def make_topic_anew(pair: Pair, _other: Callable[..., PostgresServer]) -> None:
+    change_unseen(pair.rig)
+    settings = pair.rig.site.settings
+    name = table_topic(pair.rig.site.source, "public", "items")
+    admin = broker.reach(settings.kafka)
+    for deleted in admin.delete_topics([name]).values():
+        deleted.result()
+    until(lambda: not broker.describe(admin, [name]), what="the end of the topic")
+    broker.ensure(admin, settings.kafka, {name: 5})
+
+
+def delete_all_topics(pair: Pair, _other: Callable[..., PostgresServer]) -> None:
+    """As another cluster: nothing of it is there, and its id is another."""
+    change_unseen(pair.rig)
+    admin = broker.reach(pair.rig.site.settings.kafka)
+    names = [topic for (topic,) in pair.rig.state("SELECT topic FROM placemat.topics")]
+    for deleted in admin.delete_topics(names).values():
+        deleted.result()
+    until(lambda: not broker.describe(admin, names), what="the end of the topics")
+    pair.rig.state("UPDATE placemat.sources SET cluster_id = 'another'")
+
+
+def change_server(pair: Pair, other: Callable[..., PostgresServer]) -> None:
+    """The same rows but for some, on a server whose log is at an earlier place."""
+    rows = pair.rows(pair.rig.url)
+    server = other(settings={"fsync": "off"})
+    with psycopg.connect(server.dsn(), autocommit=True) as connection:
+        connection.execute("CREATE DATABASE moved")
+    pair.rig.disconnect()
+    pair.rig.url = server.dsn("moved")
+    pair.rig.site.set(f"sources.{pair.rig.site.source}.url", pair.rig.url)
+    pair.rig.sql(DDL)
+    for table, found in zip(ROUTED, rows, strict=True):
+        for (row,) in found:
+            pair.rig.sql(
+                f"INSERT INTO {table} SELECT * FROM jsonb_populate_record(NULL::{table}, %s)", [json.dumps(row)]
+            )
+    change_unseen(pair.rig)
+
+
+Break = Callable[[Pair, Callable[..., PostgresServer]], None]
+GAPS: dict[Break, str] = {
+    drop_slot: "missing",
+    make_topic_anew: "made anew",
+    delete_all_topics: "cluster",
+    change_server: "another server",
+}
+
+
+@pytest.mark.parametrize("gap", GAPS, ids=lambda gap: gap.__name__)
+def test_a_gap_is_repaired_deletes_included(
+    pair: Pair,
+    own_postgres: Callable[..., PostgresServer],
+    gap: Break,
+) -> None:
+    gap(pair, own_postgres)
+    with pair.rig.start() as stopped:
+        assert stopped.ended() is not None, "a capture does not go on over a gap"
+    found = pair.repair()
+    assert GAPS[gap] in found["reason"]
+    assert (found["done"], found["era"], found["away"]) == (True, 1, {})
+    assert found["targets"]["copy"]["deleted"] >= 80
+    assert found["targets"]["copy"]["left"] == 0
+    assert pair.rig.state("SELECT count(*) FROM placemat.gaps WHERE done_at IS NOT NULL") == [(1,)]
+    records = pair.rig.records("items")
+    taken, dropped = as_sinks_take_them(records)
+    assert not [one for one in dropped if era_of(one.position.timeline)], "positions rise over a gap"
+    assert {era_of(one.position.timeline) for one in taken} <= {0, 1}
+
+
+def test_a_resync_is_refused_while_the_source_is_captured(pair: Pair) -> None:
+    with pair.rig.start() as life:
+        until(lambda: life.running)
+        ended = pair.rig.site.placemat("resync", pair.rig.site.source)
+    assert (ended.code, "being read" in ended.err) == (1, True)
+    assert pair.rig.state("SELECT 1 FROM placemat.gaps") == []
+
+
+def test_a_dry_run_names_the_fault_and_changes_nothing(pair: Pair) -> None:
+    pair.rig.sql("SELECT pg_drop_replication_slot(%s)", [pair.rig.site.slot])
+    before = pair.rig.state("SELECT * FROM placemat.sources")
+    told = pair.rig.site.placemat("resync", pair.rig.site.source, "--dry-run", "--json").json
+    assert ("missing" in told["reasons"][0], told["targets"]) == (True, ["copy"])
+    assert pair.rig.site.placemat("resync", pair.rig.site.source, "--dry-run").code == 0
+    assert pair.rig.state("SELECT * FROM placemat.sources") == before
+    assert pair.rig.sql("SELECT 1 FROM pg_replication_slots WHERE slot_name = %s", [pair.rig.site.slot]) == []
+
+
+def test_a_target_that_was_away_is_named_and_finished_by_running_it_again(pair: Pair) -> None:
+    drop_slot(pair, lambda: None)  # type: ignore[arg-type,return-value]
+    real = pair.rig.site.values["targets"]["copy"]["url"]
+    pair.rig.site.set("targets.copy.url", real.replace("@127.0.0.1:", "@127.0.0.1:1"))
+    process = pair.resync()
+    until(lambda: pair.rig.state("SELECT 1 FROM placemat.gaps"), 30)
+    with pair.rig.start():
+        out, err = process.communicate(timeout=60)
+        pair.rig.caught_up()
+    assert (process.returncode, list(json.loads(out)["away"])) == (1, ["copy"]), err
+    pair.rig.site.set("targets.copy.url", real)
+    with pair.rig.start(), pair.apply() as late:
+        until(lambda: "waiting" in late.states, what="a worker that waits for the resync")
+        ended = pair.rig.site.placemat("resync", pair.rig.site.source, "--json")
+        assert (ended.code, ended.json["done"]) == (0, True), ended.err
+        until(lambda: pair.equal, 30, what="the target to be equal")
+    assert late.error is None
+    assert pair.rig.state("SELECT count(*) FROM placemat.gaps") == [(1,)]
