@@ -6,7 +6,7 @@ The answer takes its place in the stream, so nothing here depends on who writes 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from connectors.contract import Wanted
@@ -16,8 +16,10 @@ from daemon.capture.codec import Codec
 from daemon.capture.pgoutput import Cell
 from daemon.capture.provision import copied, depths, foreign_keys
 from daemon.config import Settings
+from daemon.reconcile.comparison import compare
+from daemon.reconcile.paused import paused_tables
 from daemon.reconcile.rows import Key, Rows
-from daemon.reconcile.shape import compare_shapes
+from daemon.reconcile.shape import Comparison
 from daemon.reconcile.side import Side, opened
 
 ASKED_AT_ONCE = 500
@@ -49,23 +51,27 @@ def delete_gone(settings: Settings, target: str, on_table: Callable[[str], None]
         for side in (ours, theirs):
             side.connection.execute(_INTERVALS)
         places = depths(copied(ours.connection, list(config.tables)), foreign_keys(ours.connection))
+        paused = {one.table for one in paused_tables(theirs, source, places)}
         requests = RowRequests(settings.kafka, target, source)
         try:
             for table in sorted(places, key=lambda name: -places[name]):
                 on_table(table)
-                yield _Table(ours, theirs, table, config.tables[table].local, requests).run()
+                stall = 0.0 if table in paused else STALL_SECONDS
+                yield _Table(ours, theirs, compare(settings, target, ours, theirs, table), requests, stall).run()
         finally:
             requests.close()
 
 
 class _Table:
-    def __init__(self, ours: Side, theirs: Side, table: str, local: Sequence[str], requests: RowRequests) -> None:
-        comparison = compare_shapes(ours, theirs, table, local)
-        self._name = table
-        self._source = Rows(ours, comparison.source, comparison.key, comparison.key)
-        self._target = Rows(theirs, comparison.target, comparison.key, comparison.key)
+    def __init__(
+        self, ours: Side, theirs: Side, comparison: Comparison, requests: RowRequests, stall_seconds: float
+    ) -> None:
+        self._name = comparison.table
+        self._source = Rows(ours, comparison.source)
+        self._target = Rows(theirs, comparison.target)
         self._key = comparison.key
-        self._table = read_table(ours.connection, *table.split(".", 1))
+        self._stall_seconds = stall_seconds
+        self._table = read_table(ours.connection, *comparison.table.split(".", 1))
         self._codec = Codec(ours.name, "", self._table.relation, self._table.key)
         self._requests = requests
 
@@ -86,7 +92,7 @@ class _Table:
         """Until none of the keys is only in the target; how many still are when nothing moves any more."""
         wanted = {key: Wanted(self._name, self._record_key(key)) for key in keys}
         moved_at = time.monotonic()
-        while wanted and time.monotonic() - moved_at < STALL_SECONDS:
+        while wanted and time.monotonic() - moved_at < self._stall_seconds:
             self._requests.ask(list(wanted.values()))
             time.sleep(LOOK_SECONDS)
             there = self._target.present(list(wanted))
