@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from connectors.contract import Partition, ReplayTarget, TryAgain
+from connectors.postgres.pauses import Pauses
 from connectors.postgres.replay import PostgresReplay
 from daemon import wiring
 from daemon.errors import OperatorError
@@ -307,6 +308,21 @@ def test_a_replay_waits_for_a_live_transaction_and_says_so(world: World) -> None
             target.begin()
     target.close()
     world.applied_through()
+
+
+def test_a_paused_table_is_replayed_as_of_where_it_was_paused(world: World) -> None:
+    since = send(world, insert(PARENTS, row(1)))
+    with psycopg.connect(world.url, autocommit=True) as connection:
+        pauses = Pauses(connection, world.target, world.source)
+        pauses.pause(PARENTS, "Ada", "Because")
+        until(lambda: [one.state for one in pauses.read()] == ["paused"], what="the pause")
+        world.stream.transaction(update(PARENTS, row(1, body="waits")), insert(PARENTS, row(2)))
+        world.run_sql("DELETE FROM parents")
+        run(world, start=Commit(since))
+        assert bodies(world) == [(1, "b")]
+        pauses.resume(PARENTS)
+        until(lambda: pauses.read() == [], what="the end of the pause")
+    until(lambda: bodies(world) == [(1, "waits"), (2, "b")], what="what has waited")
 
 
 def test_everything_is_replayed_from_the_beginning(world: World) -> None:
