@@ -60,8 +60,14 @@ class Lane:
         self._tell = tell
         partitions = reader.partitions(topics)
         share = max(65_536, target.buffer_bytes // max(1, len(partitions)))
-        self._merge = Merge(stored, partitions, spine, Limits(max(1_000, target.batch_rows), share))
-        offsets = {key: stored.partitions[key].next_offset if key in stored.partitions else 0 for key in partitions}
+        new = [key for key in partitions if key not in stored.partitions] if stored.place > (0, 0) else []
+        bounds = reader.bounds(new)
+        begins = {key: begin for key, (begin, _) in bounds.items()}
+        self.joining = {topic for (topic, _), (_, end) in bounds.items() if end} - {key[0] for key in stored.partitions}
+        """Topics with records that this lane has never followed: their tables have to be copied."""
+        self._merge = Merge(stored, partitions, spine, Limits(max(1_000, target.batch_rows), share), begins)
+        known = {key: taken.next_offset for key, taken in stored.partitions.items()}
+        offsets = {key: known.get(key, begins.get(key, 0)) for key in partitions}
         reader.start({**offsets, spine: stored.transactions_offset})
         tell({**offsets, spine: stored.transactions_offset})
         self._era = ANY_ERA if stored.place == (0, 0) else era_of(stored.place[0])

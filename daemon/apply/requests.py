@@ -6,15 +6,17 @@ import time
 from collections.abc import Callable, Sequence
 
 import orjson
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from connectors.contract import Wanted
 from daemon import broker
 from daemon.config import Kafka
-from schemas.envelope import RowRequest
+from daemon.consume.consumer import KafkaUnavailable
+from schemas.envelope import RowRequest, TableRequest
 from schemas.topics import requests_topic
 
 AGAIN_SECONDS = 10.0
+FLUSH_SECONDS = 6.0
 
 
 class RowRequests:
@@ -38,19 +40,39 @@ class RowRequests:
                 self._asked[one] = now
                 self._send(one)
 
+    def ask_for_table(self, table: str) -> None:
+        """Ask for every row of a table, once. Raises KafkaUnavailable when Kafka does not take that."""
+        schema, name = table.split(".", 1)
+        request = TableRequest(target=self._target, schema=schema, table=name)  # type: ignore[call-arg]
+        told: list[KafkaError | None] = []
+        try:
+            self._open().produce(
+                self._topic, request.model_dump_json(by_alias=True).encode(), b"", 0,
+                on_delivery=lambda error, _: told.append(error),
+            )  # fmt: skip
+            self._open().flush(FLUSH_SECONDS)
+        except (BufferError, KafkaException) as error:
+            raise KafkaUnavailable("kafka does not take a request") from error
+        if told != [None]:
+            raise KafkaUnavailable("kafka does not take a request")
+
     def close(self) -> None:
         if self._producer is not None:
             self._producer.flush(1)
 
     def _send(self, one: Wanted) -> None:
+        producer = self._open()
+        schema, table = one.table.split(".", 1)
+        request = RowRequest(target=self._target, schema=schema, table=table, key=orjson.loads(one.key))  # type: ignore[call-arg]
+        try:
+            producer.produce(self._topic, request.model_dump_json(by_alias=True).encode(), one.key, 0)
+        except (BufferError, KafkaException):
+            self._asked.pop(one, None)
+        producer.poll(0)
+
+    def _open(self) -> Producer:
         if self._producer is None:
             self._producer = Producer(
                 {**broker.options(self._kafka), "message.timeout.ms": 5_000, "linger.ms": 0}, logger=broker.SILENT
             )
-        schema, table = one.table.split(".", 1)
-        request = RowRequest(target=self._target, schema=schema, table=table, key=orjson.loads(one.key))  # type: ignore[call-arg]
-        try:
-            self._producer.produce(self._topic, request.model_dump_json(by_alias=True).encode(), one.key, 0)
-        except (BufferError, KafkaException):
-            self._asked.pop(one, None)
-        self._producer.poll(0)
+        return self._producer

@@ -61,8 +61,11 @@ class Session:
         self._spine = transactions_topic(target.source), 0
         apart = sink.lanes()
         without = {lane.table for lane in apart}
-        topics = [self._topic(table) for table in target.needed if table not in without]
+        topics = {self._topic(table): table for table in target.needed if table not in without}
         self._main = Lane(sink, name, target, consumer, self._spine, topics, stored, consumer.commit)
+        for topic in sorted(self._main.joining):
+            log.info("table is followed from now on, and asked for", target=name, table=topics[topic])
+            requests.ask_for_table(topics[topic])
         self._resuming = next((lane for lane in apart if lane.resuming), None)
         self._reader: PartitionReader | None = None
         self._behind: Lane | None = None

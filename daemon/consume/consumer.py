@@ -78,18 +78,28 @@ class PartitionReader:
                 raise OperatorError(f"Kafka has no topic {topic}.", "Run: placemat init")
         return [(topic, number) for topic in topics for number in sorted(known[topic].partitions)]
 
+    def bounds(self, partitions: Collection[Partition]) -> dict[Partition, tuple[int, int]]:
+        """The first offset that Kafka holds of each partition, and the one after the last."""
+        found = {}
+        try:
+            for key in partitions:
+                bounds = self._consumer.get_watermark_offsets(TopicPartition(*key), timeout=REQUEST_SECONDS)
+                if bounds is None:
+                    raise KafkaUnavailable("kafka does not answer")
+                found[key] = bounds
+        except KafkaException as error:
+            raise self._failed(error.args[0]) from error
+        return found
+
     def start(self, offsets: Mapping[Partition, int]) -> None:
         """Read every one of these partitions from its offset.
 
         Raises OperatorError where a topic does not hold that offset any more, or not yet.
         """
         try:
-            for key, offset in offsets.items():
-                bounds = self._consumer.get_watermark_offsets(TopicPartition(*key), timeout=REQUEST_SECONDS)
-                if bounds is None:
-                    raise KafkaUnavailable("kafka does not answer")
-                if not bounds[0] <= offset <= bounds[1]:
-                    raise self._gap(key, offset)
+            for key, (begin, end) in self.bounds(offsets).items():
+                if not begin <= offsets[key] <= end:
+                    raise self._gap(key, offsets[key])
             self._consumer.assign([TopicPartition(*key, offset) for key, offset in offsets.items()])
             # librdkafka keeps a partition paused over a new assignment, and whoever paused it is gone.
             self._consumer.resume([TopicPartition(*key) for key in offsets])

@@ -20,6 +20,8 @@ from schemas.position import Position, format_lsn
 
 RECORD_OVERHEAD_BYTES = 400
 """What a buffered record costs beside its key and value."""
+_LAST = 0xFFFFFFFFFF
+"""Behind every place of a transaction."""
 TRANSACTION_ENDS = 10_000
 """Most transaction ends read ahead."""
 
@@ -98,19 +100,25 @@ class _Transaction:
 class Merge:
     """One lane. Feed it what the partitions hold, in any interleaving, and take it in commit order.
 
-    `stored` is where the lane stands in the target; partitions that it does not name begin at offset 0.
+    `stored` is where the lane stands in the target. Partitions that it does not name are those of tables that the
+    target follows from now on: what they hold up to the lane's own place is dropped. They begin at `begins`.
     """
 
-    def __init__(self, stored: Progress, partitions: Collection[Partition], spine: Partition, limits: Limits) -> None:
+    def __init__(
+        self, stored: Progress, partitions: Collection[Partition], spine: Partition, limits: Limits,
+        begins: Mapping[Partition, int] | None = None,
+    ) -> None:  # fmt: skip
         self._limits = limits
         self._spine = spine
         self._place = stored.place
-        self._buffers = {key: _Buffer(key, stored.partitions.get(key, Taken())) for key in partitions}
+        new = {key: Taken(at, Position(*stored.place, _LAST)) for key, at in (begins or {}).items()}
+        self._buffers = {key: _Buffer(key, stored.partitions.get(key, new.get(key, Taken()))) for key in partitions}
         self._ends: deque[tuple[int, TransactionEnd]] = deque()
         self._after_ends = stored.transactions_offset
         self._current: _Transaction | None = None
         self._paused: set[Partition] = set()
-        self._stored: dict[Partition, Taken] = {key: buffer.state() for key, buffer in self._buffers.items()}
+        known = self._buffers.keys() - new.keys()
+        self._stored: dict[Partition, Taken] = {key: self._buffers[key].state() for key in known}
         self._stored_spine = stored.transactions_offset, stored.place
 
     def feed(self, record: Record) -> bool:
@@ -164,7 +172,7 @@ class Merge:
         moved = {}
         for key, buffer in self._buffers.items():
             state = buffer.state()
-            if state != self._stored[key]:
+            if state != self._stored.get(key):
                 moved[key] = state
         spine = self._spine_offset(), self._place
         if not moved and spine == self._stored_spine:

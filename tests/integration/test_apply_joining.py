@@ -1,0 +1,85 @@
+"""A table that a target follows from some day on: what was before is no gap, and it is asked for whole."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+
+from connectors.postgres.sink import PostgresSink
+from daemon.apply.worker import ApplyWorker
+from schemas.topics import requests_topic
+from tests.fix_servers import Kafka
+from tests.integration.apply_stream import Running, World, delete, insert, read, update
+from tests.waiting import until
+
+DDL = "CREATE TABLE items (id int PRIMARY KEY, n int); CREATE TABLE notes (id int PRIMARY KEY, n int)"
+ITEMS, NOTES = "public.items", "public.notes"
+
+
+@pytest.fixture
+def world(kafka_server: Kafka, database_factory: Callable[[str], str]) -> World:
+    return World(kafka_server, database_factory("target"), DDL, {ITEMS: {}, NOTES: {}})
+
+
+def follow(world: World, *tables: str) -> Running:
+    """A worker whose target routes these tables."""
+    target = world.settings.targets[world.target]
+    routed = target.model_copy(update={"tables": {table: target.tables[table] for table in tables}})
+    settings = world.settings.model_copy(update={"targets": {world.target: routed}})
+    return Running(ApplyWorker(settings, world.target, PostgresSink, "one"))
+
+
+def requests(world: World) -> list[tuple[str, str]]:
+    """Schema and table of what was asked for."""
+    place = TopicPartition(requests_topic(world.source), 0, 0)
+    consumer = Consumer({"bootstrap.servers": world.settings.kafka.bootstrap_servers, "group.id": "joining"})
+    try:
+        _, end = consumer.get_watermark_offsets(place, timeout=10)
+        consumer.assign([place])
+        found = [json.loads(one.value() or b"") for one in (consumer.consume(end, 10) if end else [])]
+    finally:
+        consumer.close()
+    return [(one["schema"], one["table"]) for one in found]
+
+
+def test_a_table_that_is_routed_later_starts_at_the_lanes_place_and_is_asked_for(world: World) -> None:
+    first = follow(world, ITEMS)
+    for number in range(10):
+        world.stream.transaction(insert(ITEMS, {"id": number, "n": 0}), insert(NOTES, {"id": number, "n": 0}))
+    world.applied_through()
+    first.stop()
+    world.stream.transaction(insert(ITEMS, {"id": 100, "n": 1}), update(NOTES, {"id": 3, "n": 1}))
+    world.stream.transaction(delete(NOTES, {"id": 4}))
+
+    second = follow(world, ITEMS, NOTES)
+    world.applied_through()
+    assert world.rows("SELECT id, n FROM notes ORDER BY id") == [(3, 1)]
+    assert requests(world) == [("public", "notes")]
+    world.stream.transaction(*(read(NOTES, {"id": n, "n": int(n == 3)}) for n in range(10) if n != 4), kind="snapshot")
+    world.applied_through()
+    assert len(world.rows("SELECT id FROM notes")) == 9
+    second.stop()
+    assert (first.failure, second.failure) == (None, None)
+
+    third = follow(world, ITEMS, NOTES)
+    world.stream.transaction(insert(NOTES, {"id": 200, "n": 2}))
+    world.applied_through()
+    third.stop()
+    assert requests(world) == [("public", "notes")]
+
+
+def test_a_table_without_records_is_not_asked_for(world: World) -> None:
+    first = follow(world, ITEMS)
+    world.stream.transaction(insert(ITEMS, {"id": 1, "n": 0}))
+    world.applied_through()
+    first.stop()
+    second = follow(world, ITEMS, NOTES)
+    until(lambda: "running" in second.states, 10, what="the worker")
+    world.stream.transaction(insert(NOTES, {"id": 1, "n": 0}))
+    world.applied_through()
+    second.stop()
+    assert world.rows("SELECT id FROM notes") == [(1,)]
+    assert requests(world) == []
