@@ -12,9 +12,8 @@ from connectors.errors import OperatorError
 from connectors.postgres import plan
 from connectors.postgres.columns import mask_faults
 from connectors.postgres.parents import read_foreign_keys
-from connectors.postgres.related import remember_kinds
+from connectors.postgres.related import SourceColumn, remember_columns
 from connectors.postgres.shape import Type, read_references, read_types
-from connectors.route.kinds import kind
 
 _KEYS = frozenset({"uuid", "smallint", "integer", "bigint", "text", "character varying"})
 """Types of keys of which the text alone tells the row."""
@@ -24,12 +23,15 @@ _OID = "SELECT to_regclass(quote_ident(%s) || '.' || quote_ident(%s))::oid::bigi
 def remember(
     source: psycopg.Connection[Any], target: psycopg.Connection[Any], name: str, routes: Mapping[str, Routing]
 ) -> None:
-    """Store in the target how the columns that conditions name compare; `name` is the source's."""
-    found: dict[tuple[str, str], Type] = {}
+    """Store in the target what its worker has to know of the columns that conditions need; `name` is the source's."""
+    found: dict[tuple[str, str], SourceColumn] = {}
     for table, asked in plan.asked(routes).items():
-        types = read_types(source, table)
-        found |= {(table, column): types[column] for column in asked if column in types}
-    remember_kinds(target, name, found)
+        types, references = read_types(source, table), read_references(source, table)
+        for column, parent in asked.items():
+            if column in types:
+                key = references.get((column, parent)) if parent is not None else None
+                found[table, column] = SourceColumn(*types[column], key)
+    remember_columns(target, name, found)
 
 
 def check(
@@ -40,9 +42,11 @@ def check(
     for table, routing in routes.items():
         yield from mask_faults(f"targets.{name}.tables.{table}.masks", routing.masks, types[table])
         yield from _parents(source, name, table, routing, types)
-    kinds = {(table, column): kind(*type_) for table, held in types.items() for column, type_ in held.items()}
+    held = {
+        (table, name): SourceColumn(*one, None) for table, columns in types.items() for name, one in columns.items()
+    }
     try:
-        plan.plans(name, routes, kinds)
+        plan.plans(name, routes, held)
     except OperatorError as fault:
         yield fault
     yield from _orphaned(target, name, routes)

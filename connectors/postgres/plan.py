@@ -4,12 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import orjson
 
 from connectors.contract import Parent, Routing
 from connectors.errors import OperatorError
+from connectors.postgres.related import SourceColumn
 from connectors.route.condition import Column, ConditionError, columns
 from connectors.route.kinds import Kind
 from connectors.route.truth import Test, bind
+
+WHOLE_NUMBERS = frozenset({"smallint", "integer", "bigint"})
+
+
+class Key(NamedTuple):
+    """The key column of a parent."""
+
+    column: str
+    whole_number: bool
+
+    def record_key(self, text: str) -> str:
+        """The record key of the row with this text for a key."""
+        return orjson.dumps({self.column: int(text) if self.whole_number else text}).decode()
 
 
 @dataclass(slots=True)
@@ -23,8 +40,9 @@ class Rule:
 
 @dataclass(slots=True)
 class Plan:
-    """One table. `refers` says of its columns which table they refer to; `children` that rows of others refer to it.
+    """One table. `refers` says of its columns which table they refer to, and `keys` by which key.
 
+    `children` says that rows of others refer to it.
     `fields` are the columns that are remembered; none where the condition asks for nothing but the row's own.
     """
 
@@ -33,6 +51,7 @@ class Plan:
     rule: Rule | None = None
     fields: set[str] = field(default_factory=set)
     refers: dict[str, str] = field(default_factory=dict)
+    keys: dict[str, Key] = field(default_factory=dict)
     children: bool = False
 
     @property
@@ -46,19 +65,19 @@ def tables(routes: Mapping[str, Routing]) -> list[str]:
     return list(dict.fromkeys((*routes, *named)))
 
 
-def asked(routes: Mapping[str, Routing]) -> dict[str, set[str]]:
-    """The columns that conditions need, by table, those that refer to parents among them."""
-    found: dict[str, set[str]] = {}
+def asked(routes: Mapping[str, Routing]) -> dict[str, dict[str, str | None]]:
+    """The columns that conditions need, by table; of those that refer to a parent, its table."""
+    found: dict[str, dict[str, str | None]] = {}
     for table, routing in routes.items():
         for column in columns(routing.where) if routing.where is not None else ():
-            found.setdefault(_holder(table, routing, column.path), set()).add(column.name)
+            found.setdefault(_holder(table, routing, column.path), {}).setdefault(column.name, None)
         for path, parent in routing.parents.items():
-            found.setdefault(_holder(table, routing, path[:-1]), set()).add(parent.column)
+            found.setdefault(_holder(table, routing, path[:-1]), {})[parent.column] = parent.table
     return found
 
 
-def plans(target: str, routes: Mapping[str, Routing], kinds: Mapping[tuple[str, str], Kind]) -> dict[str, Plan]:
-    """Plans of the tables that have or concern a condition; `kinds` are by table and column.
+def plans(target: str, routes: Mapping[str, Routing], known: Mapping[tuple[str, str], SourceColumn]) -> dict[str, Plan]:
+    """Plans of the tables that have or concern a condition; `known` is by table and column.
 
     Raises OperatorError where a condition does not fit the columns that it names.
     """
@@ -66,26 +85,28 @@ def plans(target: str, routes: Mapping[str, Routing], kinds: Mapping[tuple[str, 
     for table, routing in routes.items():
         if routing.where is not None:
             own = found.setdefault(table, Plan(table, routed=True))
-            own.rule = _rule(target, table, routing, kinds)
+            own.rule = _rule(target, table, routing, known)
     for table, routing in routes.items():
         for path, parent in routing.parents.items():
             holder = found.setdefault((name := _holder(table, routing, path[:-1])), Plan(name, name in routes))
             holder.refers[parent.column] = parent.table
+            if (reference := known.get((name, parent.column))) is not None and reference.key_column is not None:
+                holder.keys[parent.column] = Key(reference.key_column, reference.type in WHOLE_NUMBERS)
             found.setdefault(parent.table, Plan(parent.table, parent.table in routes)).children = True
     for table, names in asked(routes).items():
         if found[table].children or found[table].refers:
-            found[table].fields |= names
+            found[table].fields.update(names)
     return found
 
 
-def _rule(target: str, table: str, routing: Routing, kinds: Mapping[tuple[str, str], Kind]) -> Rule:
+def _rule(target: str, table: str, routing: Routing, held: Mapping[tuple[str, str], SourceColumn]) -> Rule:
     assert routing.where is not None, "a rule is made of a condition"
     named = columns(routing.where)
     known: dict[Column, Kind] = {}
     for column in named:
         holder = _holder(table, routing, column.path)
-        if (holder, column.name) in kinds:
-            known[column] = kinds[holder, column.name]
+        if (holder, column.name) in held:
+            known[column] = held[holder, column.name].kind
     try:
         test = bind(routing.where, known)
     except ConditionError as error:

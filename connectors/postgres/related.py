@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import orjson
@@ -43,10 +43,12 @@ WHERE source = %s AND (table_name, name) IN (SELECT * FROM unnest(%s::text[], %s
 """
 _CLEAR = "DELETE FROM placemat.related WHERE source = %s AND table_name = %s"
 _WANTED = "SELECT table_name, key FROM placemat.related WHERE source = %s AND wanted ORDER BY table_name, name LIMIT %s"
-_KINDS = "SELECT table_name, column_name, type, labels FROM placemat.source_columns WHERE source = %s"
+_COLUMNS = "SELECT table_name, column_name, type, labels, key_column FROM placemat.source_columns WHERE source = %s"
 _REMEMBER = """
-INSERT INTO placemat.source_columns (source, table_name, column_name, type, labels) VALUES (%s, %s, %s, %s, %s)
-ON CONFLICT (source, table_name, column_name) DO UPDATE SET type = EXCLUDED.type, labels = EXCLUDED.labels
+INSERT INTO placemat.source_columns (source, table_name, column_name, type, labels, key_column)
+VALUES (%s, %s, %s, %s, %s, %s)
+ON CONFLICT (source, table_name, column_name) DO UPDATE
+SET type = EXCLUDED.type, labels = EXCLUDED.labels, key_column = EXCLUDED.key_column
 """
 
 
@@ -60,24 +62,35 @@ class Row:
     wanted: bool = False
 
 
+class SourceColumn(NamedTuple):
+    """A column that conditions need: its type without length, an enum's labels, and of a reference the key's column."""
+
+    type: str
+    labels: list[str] | None
+    key_column: str | None
+
+    @property
+    def kind(self) -> Kind:
+        return kind(self.type, self.labels)
+
+
 def install(connection: psycopg.Connection[Any]) -> None:
     """Make the tables in schema `placemat`, which is there; safe to repeat."""
     connection.execute(resources.files(__package__).joinpath("routes.sql").read_text().encode())
 
 
-def remember_kinds(
-    connection: psycopg.Connection[Any], source: str, found: Mapping[tuple[str, str], tuple[str, list[str] | None]]
+def remember_columns(
+    connection: psycopg.Connection[Any], source: str, found: Mapping[tuple[str, str], SourceColumn]
 ) -> None:
-    """Store the types (and the labels of an enum) of a source's columns, by table and column."""
+    """Store what is known of a source's columns, by table and column."""
     with connection.cursor() as cursor:
-        rows = [(source, *column, type_, labels) for column, (type_, labels) in found.items()]
-        cursor.executemany(_REMEMBER, rows)
+        cursor.executemany(_REMEMBER, [(source, *name, *column) for name, column in found.items()])
 
 
-def read_kinds(connection: psycopg.Connection[Any], source: str) -> dict[tuple[str, str], Kind]:
-    """How the columns that conditions name compare, by table and column."""
-    rows = connection.execute(_KINDS, [source]).fetchall()
-    return {(table, column): kind(type_, labels) for table, column, type_, labels in rows}
+def read_columns(connection: psycopg.Connection[Any], source: str) -> dict[tuple[str, str], SourceColumn]:
+    """What `placemat init` found of the columns that conditions need, by table and column."""
+    rows = connection.execute(_COLUMNS, [source]).fetchall()
+    return {(table, column): SourceColumn(*rest) for table, column, *rest in rows}
 
 
 def name_of(key: bytes) -> str:

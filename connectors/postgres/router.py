@@ -17,7 +17,7 @@ from connectors.contract import Destination, Record
 from connectors.errors import OperatorError
 from connectors.postgres.literals import JSON_NULL
 from connectors.postgres.plan import Plan, Rule, plans
-from connectors.postgres.related import Name, Related, Row, name_of, read_kinds
+from connectors.postgres.related import Name, Related, Row, name_of, read_columns
 from connectors.postgres.rows import Change, Event
 from connectors.route.condition import Column
 from connectors.route.truth import MISSING, TRUE, Lookup, Missing, Text, text_of
@@ -38,7 +38,7 @@ def open_router(connection: psycopg.Connection[Any], destination: Destination) -
     name, source, routes = destination.name, destination.source, destination.routes
     if all(routing.where is None for routing in routes.values()):
         return None
-    return Router(name, source, plans(name, routes, read_kinds(connection, source)), Related(connection, source))
+    return Router(name, source, plans(name, routes, read_columns(connection, source)), Related(connection, source))
 
 
 class Router:
@@ -214,6 +214,16 @@ class Router:
         self._rows[name] = row
         self._touched.add(name)
         self._load_names(self._links(name, row))
+        self._ask_for_parents(name, row)
+
+    def _ask_for_parents(self, name: Name, row: Row) -> None:
+        """A parent that has not come may never do so by itself: its last event may be older than the topics."""
+        plan = self._plans[name[0]]
+        for column, key in plan.keys.items():
+            text = row.fields.get(column)
+            if text is not None and self._rows.get(parent := (plan.refers[column], text)) is None:
+                self._rows[parent] = Row(key.record_key(text), {}, wanted=True)
+                self._touched.add(parent)
 
     def _forget(self, name: Name) -> None:
         if self._rows.get(name) is not None:

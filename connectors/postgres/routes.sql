@@ -7,10 +7,12 @@ CREATE TABLE IF NOT EXISTS placemat.source_columns (
     column_name text NOT NULL,
     type text NOT NULL,
     labels text[],
+    key_column text,
     PRIMARY KEY (source, table_name, column_name)
 );
 COMMENT ON TABLE placemat.source_columns IS 'types of the columns that conditions name, as placemat init found them';
 COMMENT ON COLUMN placemat.source_columns.type IS 'without length; of a domain the type below';
+COMMENT ON COLUMN placemat.source_columns.key_column IS 'of a column that refers to a parent: the key column there';
 
 CREATE TABLE IF NOT EXISTS placemat.related (
     source text NOT NULL,

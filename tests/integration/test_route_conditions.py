@@ -173,10 +173,23 @@ def test_consent_given_again_asks_for_story_and_media_until_they_come_whole(lane
 
 def test_rows_that_came_before_their_parent_are_asked_for_when_it_comes(lane: RouteLane) -> None:
     lane.apply(insert(MEDIA, medium(1, 1)))
+    assert (ids(lane, "media"), asked(lane)) == ([], [(STORIES, b'{"id":1}')])
     lane.apply(insert(STORIES, story(1)))
-    assert (ids(lane, "stories"), ids(lane, "media"), asked(lane)) == ([], [], [])
-    lane.apply(read(TELLERS, teller(1)))
+    assert (ids(lane, "stories"), asked(lane)) == ([], [(TELLERS, b'{"id":1}')])
+    answer(lane, read(TELLERS, teller(1)))
     assert asked(lane) == [(MEDIA, b'{"id":1}'), (STORIES, b'{"id":1}')]
+    answer(lane, read(STORIES, story(1)), read(MEDIA, medium(1, 1)))
+    assert (ids(lane, "stories"), ids(lane, "media"), asked(lane)) == ([1], [1], [])
+
+
+def test_a_condition_that_a_target_gets_later_asks_for_the_parents_that_it_has_never_seen(lane: RouteLane) -> None:
+    family(lane)
+    lane.world.run_sql("DELETE FROM placemat.related")
+    lane.apply(update(STORIES, story(1)))
+    assert asked(lane) == [(TELLERS, b'{"id":1}')]
+    answer(lane, read(TELLERS, teller(1)))
+    answer(lane, read(STORIES, story(1)))
+    assert (ids(lane, "stories"), asked(lane)) == ([1], [])
 
 
 def test_a_story_of_another_teller_passes_by_that_teller(lane: RouteLane) -> None:
