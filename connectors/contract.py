@@ -111,6 +111,15 @@ class Wanted:
     key: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """A topic as it was when the target took its first record; one made anew has another id."""
+
+    cluster_id: str
+    topic_id: str
+    partitions: int
+
+
 class TryAgain(Exception):
     """The target was in the way of itself (a deadlock, a lock time-out): the same work may go through now."""
 
@@ -128,6 +137,9 @@ class Sink(Protocol):
 
     def lanes(self) -> list[TableLane]:
         """Tables with a lane of their own, parents first, as they were at the claim; the main lane leaves them out."""
+
+    def pin(self, found: Mapping[str, Pin]) -> Mapping[str, Pin]:
+        """Keep these topics as those that the stored offsets belong to, where none is kept yet; what is kept then."""
 
     def write(self, records: Sequence[Record]) -> None:
         """Write records, in commit order, into the open transaction, which begins with the first of them.

@@ -27,9 +27,20 @@ class TableUnfit(OperatorError):
         self.table = table
 
 
+class Gap(OperatorError):
+    """Changes are missing for good, or may be: the worker stops, and only an operator ends the gap.
+
+    `reason` is a label of the metric `placemat_gap`: one of a few words, with underscores.
+    """
+
+    def __init__(self, sentence: str, reason: str, try_: str = GAP_ADVICE) -> None:
+        super().__init__(sentence, try_)
+        self.reason = reason
+
+
 class Unavailable(Exception):
     """The other side does not answer now: the same work is tried again, with back-off."""
 
 
 class Fenced(Exception):
-    """Another instance has taken over: this one writes no more, and ends."""
+    """Another instance has taken over: this one writes no more, and stands by."""

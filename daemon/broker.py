@@ -21,7 +21,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its stubs d
 )
 
 from daemon.config import Kafka
-from daemon.errors import OperatorError
+from daemon.errors import OperatorError, Unavailable
 
 REACH_SECONDS = 5.0
 ADMIN_SECONDS = 15.0
@@ -39,6 +39,10 @@ _PASSING = (
     KafkaError.OFFSET_NOT_AVAILABLE,
     KafkaError.UNKNOWN_TOPIC_OR_PART,
 )
+
+
+class KafkaUnavailable(Unavailable):
+    """Kafka does not answer now, whatever else does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,7 @@ def reach(kafka: Kafka) -> AdminClient:
 
 def cluster_id(admin: AdminClient) -> str:
     """The id that Kafka gave itself when its storage was formatted."""
-    return str(admin.list_topics(timeout=ADMIN_SECONDS).cluster_id)
+    return str(admin.describe_cluster(request_timeout=ADMIN_SECONDS).result().cluster_id)
 
 
 def ensure(admin: AdminClient, kafka: Kafka, wanted: Mapping[str, int]) -> list[Topic]:

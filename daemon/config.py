@@ -156,6 +156,10 @@ class Source(Section):
         10, gt=0, description="The same where nothing is captured: storing may itself write to the captured server."
     )
     queue_bytes: int = Field(16 * 1024 * 1024, ge=1_048_576, description="Most bytes on their way to Kafka.")
+    check_interval_seconds: float = Field(10, gt=0, description="Between two looks for gaps while capture runs.")
+    session_timeout_seconds: float = Field(3, ge=0.5, description="After this silence another capture takes over.")
+    wal_warning_minutes: float = Field(60, ge=0, description="Warn when the slot is lost in less than this.")
+    wal_alert_minutes: float = Field(15, ge=0, description="Call it an error when the slot is lost in less than this.")
 
 
 class ParentTable(Section):
@@ -226,6 +230,7 @@ class Target(Section):
     source: InstanceName = Field("primary", description="The source whose changes come here.")
     tables: dict[TableName, Route] = Field(min_length=1, description="Routed tables; the order does not matter.")
     session_timeout_seconds: float = Field(6, ge=1, description="After this silence another worker takes over.")
+    check_interval_seconds: float = Field(10, gt=0, description="Between two looks for gaps while it applies.")
     batch_rows: int = Field(5_000, ge=1, description="Most rows of one write; transactions are never split by it.")
     buffer_bytes: int = Field(16 * 1024 * 1024, ge=1_048_576, description="Most bytes read ahead of the merge.")
 

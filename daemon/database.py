@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import socket
+from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -10,6 +13,13 @@ import psycopg
 from daemon.errors import OperatorError
 
 CONNECT_TIMEOUT_SECONDS = 5
+LIVELY: dict[str, Any] = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
+"""Connection parameters by which a peer that is lost without a word is noticed within half a minute."""
 # Where a password holds an @, its end is taken for a part of the host; with other characters for the port.
 _MISREAD = re.compile(r"""(resolve host '|server at "|on socket ")[^'"]*@|for connection option "port""")
 
@@ -49,6 +59,12 @@ def reason(error: BaseException) -> str:
         return "its URL is not a PostgreSQL URL"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     return lines[0].removeprefix("connection failed: ").rstrip(".:")
+
+
+def hang_up(connection: psycopg.Connection[Any]) -> None:
+    """End whatever a connection waits for, from another thread: it fails there as if the server had gone."""
+    with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.pgconn.socket)) as handle:
+        handle.shutdown(socket.SHUT_RDWR)
 
 
 def _is_misread(error: BaseException) -> bool:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import structlog
 
-from daemon.errors import Fenced, OperatorError, Unavailable
+from daemon.errors import Fenced, Gap, OperatorError, Unavailable
 from daemon.observe import metrics
 from daemon.observe.board import Board
 from daemon.state.workers import WorkerState
@@ -41,7 +41,7 @@ class Worker(Protocol):
         """Work until `stop` is set, then finish what must be finished within seconds, close everything, and return.
 
         Reports its state when it changes, and at least once a minute as a sign of life.
-        Raises OperatorError or Fenced to end for good, and anything else to be started again.
+        Raises OperatorError to end for good, and anything else to be started again; after Fenced it stands by.
         """
 
 
@@ -122,6 +122,7 @@ class Supervisor:
         while not self._stop.is_set():
             self._board.report(worker.name, "starting")
             started = self._clock()
+            state: WorkerState = "waiting"
             try:
                 worker.run(self._stop, lambda state, detail: self._note(worker, state, detail))
                 failure = "it returned without being asked to"
@@ -131,9 +132,9 @@ class Supervisor:
             except OperatorError as error:
                 self._give_up(worker, error)
                 return
-            except Fenced:
-                self._step_down(worker)
-                return
+            except Fenced as error:
+                state, failure = "standby", "Another instance has taken over."
+                log.warning("worker was replaced by another instance", worker=worker.name, error=str(error))
             except Unavailable as error:
                 failure = str(error)
                 log.warning("worker waits for what is unavailable", worker=worker.name, error=failure)
@@ -142,7 +143,7 @@ class Supervisor:
                 log.error("worker failed", worker=worker.name, error=failure, at=_places(error))  # noqa: TRY400 the message may hold row values
             delay = backoff.failed_after(self._clock() - started)
             metrics.WORKER_RESTARTS.labels(worker.name).inc()
-            self._board.report(worker.name, "waiting", failure)
+            self._board.report(worker.name, state, failure)
             self._wait(self._stop, delay)
         self._board.report(worker.name, "stopped")
         log.info("worker stopped", worker=worker.name)
@@ -152,19 +153,12 @@ class Supervisor:
             log.info("worker state changed", worker=worker.name, state=state, detail=detail)
 
     def _give_up(self, worker: Worker, error: OperatorError) -> None:
-        log.error("worker needs an operator", worker=worker.name, error=str(error), advice=error.try_)
+        reason = error.reason if isinstance(error, Gap) else None
+        log.error("worker needs an operator", worker=worker.name, error=str(error), advice=error.try_, gap=reason)
+        if reason is not None:
+            metrics.GAP.labels(worker.name, reason).set(1)
         self._ends.append(error)
         self._board.report(worker.name, "failed", f"{error} Try: {error.try_}")
-
-    def _step_down(self, worker: Worker) -> None:
-        log.warning("worker was replaced by another instance", worker=worker.name)
-        self._ends.append(
-            OperatorError(
-                f"{worker.name} was taken over by another instance.",
-                "Nothing, if that is what you wanted; placemat status shows which instance runs it.",
-            )
-        )
-        self._board.report(worker.name, "stopped", "Another instance has taken over.")
 
 
 def _places(error: BaseException) -> list[str]:

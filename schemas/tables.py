@@ -152,6 +152,14 @@ relations = Table(
     comment="every version of a captured table's columns",
 )
 
+publications = Table(
+    "publications",
+    metadata,
+    Column("source", Text, ForeignKey(sources.c.name, ondelete="CASCADE"), primary_key=True),
+    Column("facts", JSONB, nullable=False, comment="object numbers of the publication and its tables"),
+    comment="publications as the capture last saw them: another number means that changes were left out",
+)
+
 workers = Table(
     "workers",
     metadata,

@@ -2,4 +2,10 @@
 
 from __future__ import annotations
 
-pytest_plugins = ["tests.fix_servers", "tests.fix_proxy", "tests.fix_site", "tests.fix_capture"]
+pytest_plugins = [
+    "tests.fix_servers",
+    "tests.fix_proxy",
+    "tests.fix_site",
+    "tests.fix_capture",
+    "tests.fix_standby_server",
+]

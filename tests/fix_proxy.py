@@ -1,4 +1,7 @@
-"""A TCP proxy that loses connectivity on demand: cuts connections, or keeps them open and passes nothing."""
+"""A TCP proxy that loses connectivity on demand: cuts connections, or keeps them open and passes nothing.
+
+A trap does that at a place in the talk of one connection: when certain bytes come by, in whichever direction.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from typing import Literal
 from urllib.parse import urlsplit
 
 import pytest
@@ -13,6 +17,7 @@ import pytest
 from daemon.embedded.ports import LOOPBACK, free_port
 
 CHUNK_BYTES = 65_536
+How = Literal["cut", "black hole"]
 
 
 class Proxy:
@@ -25,6 +30,9 @@ class Proxy:
         self._lock = threading.Lock()
         self._flowing = threading.Event()
         self._flowing.set()
+        self._trap: tuple[bytes, How] | None = None
+        self._swallowed: set[socket.socket] = set()
+        self.sprung = threading.Event()
         self.port = 0
 
     @property
@@ -36,6 +44,11 @@ class Proxy:
         parts = urlsplit(target)
         login, at, _ = parts.netloc.rpartition("@")
         return parts._replace(netloc=f"{login}{at}{self.address}").geturl()
+
+    def redirect(self, target_host: str, target_port: int) -> None:
+        """Another server takes over the address: open connections are reset, new ones go there."""
+        self._target = (target_host, target_port)
+        self.cut()
 
     def start(self) -> None:
         self.port = self.port or free_port()
@@ -68,6 +81,23 @@ class Proxy:
     def resume(self) -> None:
         self._flowing.set()
 
+    def set_trap(self, at: bytes, how: How) -> None:
+        """The connection on which these bytes come by is reset before they are passed, or passes nothing any more."""
+        self.sprung.clear()
+        self._trap = at, how
+
+    def _caught(self, chunk: bytes, ends: tuple[socket.socket, socket.socket]) -> bool:
+        """Whether this connection has come to the trap, now or before."""
+        with self._lock:
+            if self._trap is not None and self._trap[0] in chunk:
+                (_, how), self._trap = self._trap, None
+                self._swallowed |= set(ends)
+                if how == "cut":
+                    for end in ends:
+                        _reset(end)
+                self.sprung.set()
+            return ends[0] in self._swallowed
+
     def _accept(self, listener: socket.socket) -> None:
         while True:
             try:
@@ -93,12 +123,14 @@ class Proxy:
         try:
             while chunk := source.recv(CHUNK_BYTES):
                 self._flowing.wait()
-                sink.sendall(chunk)
+                if not self._caught(chunk, (source, sink)):
+                    sink.sendall(chunk)
         except OSError:
             # Cut, or reset by one of the ends: the other end learns it too.
             pass
         with self._lock:
             self._connections -= {source, sink}
+            self._swallowed -= {source, sink}
         for end in (source, sink):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)

@@ -30,7 +30,9 @@ __all__ = ["GivenKafka", "GivenPostgres", "Kafka", "Postgres", "drop_database"]
 POSTGRES_URL = "PLACEMAT_TEST_POSTGRES_URL"
 KAFKA = "PLACEMAT_TEST_KAFKA"
 SERVERS = "PLACEMAT_TEST_SERVERS"
-POSTGRES_IMAGE = "postgres:18"
+VERSION: Version = 16 if os.environ.get("PLACEMAT_TEST_POSTGRES_VERSION") == "16" else 18
+"""Of the PostgreSQL that tests start themselves."""
+POSTGRES_IMAGE = f"postgres:{VERSION}"
 KAFKA_IMAGE = "apache/kafka:4.1.0"
 FAST: Mapping[str, str] = {"fsync": "off", "full_page_writes": "off", "autovacuum_naptime": "1h"}
 """For data that nobody misses: a test that pulls the plug starts a server of its own."""
@@ -39,21 +41,21 @@ FAST: Mapping[str, str] = {"fsync": "off", "full_page_writes": "off", "autovacuu
 def pytest_report_header() -> list[str]:
     kind = "containers" if os.environ.get(SERVERS) == "containers" else "embedded"
     return [
-        f"postgres: {'external, from ' + POSTGRES_URL if POSTGRES_URL in os.environ else kind}",
+        f"postgres: {'external, from ' + POSTGRES_URL if POSTGRES_URL in os.environ else f'{kind}, {VERSION}'}",
         f"kafka: {'external, from ' + KAFKA if KAFKA in os.environ else kind}",
     ]
 
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Postgres]:
-    """PostgreSQL 18 with `wal_level=logical`. Roles are common to all its databases: name them uniquely."""
+    """PostgreSQL with `wal_level=logical`. Roles are common to all its databases: name them uniquely."""
     if url := os.environ.get(POSTGRES_URL):
         yield GivenPostgres(url)
     elif os.environ.get(SERVERS) == "containers":
         with _postgres_container() as server:
             yield server
     else:
-        with PostgresServer(settings=FAST) as embedded:
+        with PostgresServer(version=VERSION, settings=FAST) as embedded:
             yield embedded
 
 
@@ -112,7 +114,7 @@ def own_postgres() -> Iterator[Callable[..., PostgresServer]]:
     with ExitStack() as stack:
 
         def start(
-            *, version: Version = 18, settings: Mapping[str, str] | None = None, directory: Path | None = None
+            *, version: Version = VERSION, settings: Mapping[str, str] | None = None, directory: Path | None = None
         ) -> PostgresServer:
             return stack.enter_context(PostgresServer(directory, version=version, settings=settings))
 

@@ -42,6 +42,16 @@ CREATE TABLE IF NOT EXISTS placemat.pauses (
 COMMENT ON TABLE placemat.pauses IS 'tables that wait for an operator; their changes wait in Kafka, other tables flow';
 COMMENT ON COLUMN placemat.pauses.commit_lsn IS 'the commit through which the table was applied when it was paused';
 
+CREATE TABLE IF NOT EXISTS placemat.pins (
+    source text NOT NULL,
+    topic text NOT NULL,
+    cluster_id text NOT NULL,
+    topic_id text NOT NULL,
+    partitions integer NOT NULL,
+    PRIMARY KEY (source, topic)
+);
+COMMENT ON TABLE placemat.pins IS 'topics as they were when the stored offsets were taken: made anew, they are others';
+
 CREATE TABLE IF NOT EXISTS placemat.parked (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     source text NOT NULL,

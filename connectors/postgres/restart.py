@@ -39,6 +39,7 @@ def restart(
         if not changed and made is None:
             return False
         connection.execute("DELETE FROM placemat.offsets WHERE source = %s", [source])
+        connection.execute("DELETE FROM placemat.pins WHERE source = %s", [source])
         rows = [
             (source, topic, number, end, timeline)
             for topic, each in ends.items()

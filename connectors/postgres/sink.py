@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 
-from connectors.contract import Destination, Progress, Record, TableLane, Wanted
+from connectors.contract import Destination, Pin, Progress, Record, TableLane, Wanted
 from connectors.errors import OperatorError, Unavailable
-from connectors.postgres import plan, turns
+from connectors.postgres import pins, plan, turns
 from connectors.postgres.failures import Refused, translate
 from connectors.postgres.lanes import Lanes
 from connectors.postgres.parked import Parked
@@ -66,6 +66,13 @@ class PostgresSink:
     def lanes(self) -> list[TableLane]:
         _, writer, _, lanes = self._session()
         return sorted(lanes.tables, key=lambda lane: writer.rank(lane.table))
+
+    def pin(self, found: Mapping[str, Pin]) -> Mapping[str, Pin]:
+        connection, _, _, _ = self._session()
+        with self._translated():
+            kept = pins.pin(connection, self._destination.source, found)
+            connection.commit()
+        return kept
 
     def write(self, records: Sequence[Record]) -> None:
         connection, writer, _, _ = self._session()

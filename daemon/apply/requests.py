@@ -10,8 +10,8 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 
 from connectors.contract import Wanted
 from daemon import broker
+from daemon.broker import KafkaUnavailable
 from daemon.config import Kafka
-from daemon.consume.consumer import KafkaUnavailable
 from schemas.envelope import RowRequest, TableRequest
 from schemas.topics import requests_topic
 

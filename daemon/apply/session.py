@@ -8,6 +8,7 @@ is committed in the target first; then all begins anew from what stands there.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from threading import Event
 
 import structlog
@@ -71,12 +72,13 @@ class Session:
         self._behind: Lane | None = None
         self._attended_at = 0.0
 
-    def work(self, stop: Event, report: Report) -> None:
-        """Until `stop`."""
+    def work(self, stop: Event, report: Report, check: Callable[[], None]) -> None:
+        """Until `stop`, or until `check` raises."""
         metrics.PARKED_KEYS.labels(self._name).set(self._sink.parked())
         reported = time.monotonic()
         try:
             while not stop.is_set():
+                check()
                 self._turn(stop)
                 if time.monotonic() - reported > REPORT_SECONDS:
                     reported = time.monotonic()

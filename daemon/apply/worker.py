@@ -5,21 +5,26 @@ from __future__ import annotations
 import socket
 import threading
 import time
+import uuid
 from typing import assert_never
 
 import pybreaker
 import structlog
 
-from connectors.contract import Destination, Sink, SinkType, TryAgain
+from connectors.contract import Destination, Pin, Sink, SinkType, TryAgain
+from daemon import pins
 from daemon.apply.policy import ending
 from daemon.apply.requests import RowRequests
 from daemon.apply.session import POLL_SECONDS, REPORT_SECONDS, Lost, Regrouped, Session
+from daemon.broker import KafkaUnavailable
 from daemon.config import Settings
-from daemon.consume.consumer import KafkaUnavailable, LaneConsumer
+from daemon.consume.consumer import LaneConsumer, NameTaken
 from daemon.errors import OperatorError, Unavailable
+from daemon.pins import Pinned, Pins
 from daemon.routes import routings
 from daemon.supervisor import Report
-from schemas.topics import transactions_topic
+from daemon.watch import Watch
+from schemas.topics import table_topic, transactions_topic
 
 PROBE_SECONDS = 1.0
 FAILURES_UNTIL_OPEN = 3
@@ -34,7 +39,7 @@ class ApplyWorker:
         self._settings = settings
         self._target = target
         self._target_name = name
-        self._instance = instance or socket.gethostname()
+        self._host = self._instance = instance or socket.gethostname()
         routes = routings(settings, name)
         self._sink: Sink = sink_type(Destination(name, target.url.get_secret_value(), target.source, routes))
         self._breaker = pybreaker.CircuitBreaker(
@@ -64,6 +69,10 @@ class ApplyWorker:
                     self._own(consumer, requests, stop, report)
         except Unavailable:
             raise
+        except NameTaken:
+            # Ours again, it would drive out the other in its turn, and so on for ever.
+            self._instance = f"{self._host}-{uuid.uuid4().hex[:8]}"
+            raise
         except Exception as error:  # raised again, as the sentence that it deserves
             stopped = ending(error, self._target_name)
             if stopped is not error:
@@ -86,11 +95,14 @@ class ApplyWorker:
         """One stretch of work, from the stored offsets until it ends, or the target or Kafka goes away."""
         try:
             stored = self._breaker.call(self._sink.claim)
-            session = Session(
-                self._sink, self._target_name, self._target, self._settings.kafka, consumer, requests, stored
-            )
-            report("running", None)
-            session.work(stop, report)
+            pinned = self._pins()
+            pinned.check()
+            with Watch(pinned.check, self._target.check_interval_seconds, self.name) as watch:
+                session = Session(
+                    self._sink, self._target_name, self._target, self._settings.kafka, consumer, requests, stored
+                )
+                report("running", None)
+                session.work(stop, report, watch.check)
         except Lost:
             log.info("lane was given away", target=self._target_name)
         except Regrouped:
@@ -103,6 +115,16 @@ class ApplyWorker:
             self._wait(consumer, stop, report, str(error))
         finally:
             self._sink.close()
+
+    def _pins(self) -> Pins:
+        """The topics that the target's offsets belong to; a missing one is told by who reads it."""
+        source = self._target.source
+        wanted = [transactions_topic(source), *(table_topic(source, *one.split(".", 1)) for one in self._target.needed)]
+        cluster_id, present = pins.look(self._settings.kafka, wanted)
+        kept = self._sink.pin({name: Pin(cluster_id, one.topic_id, one.partitions) for name, one in present.items()})
+        read = {name: Pinned(pin.topic_id, pin.partitions) for name, pin in kept.items() if name in wanted}
+        began_with = next((pin.cluster_id for name, pin in kept.items() if name in wanted), cluster_id)
+        return Pins(self._settings.kafka, f"target {self._target_name}", began_with, read)
 
     def _wait(self, consumer: LaneConsumer, stop: threading.Event, report: Report, why: str) -> None:
         """Keep the place in the group, read nothing, and probe again in a moment."""

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import ExitStack, suppress
 
 import psycopg
 import structlog
 
 from daemon import seams
-from daemon.capture import needs, pgoutput, slot
+from daemon.capture import needs, pgoutput, publication, slot
 from daemon.capture.assembler import Assembler, StreamFacts
 from daemon.capture.catalog import key_columns
 from daemon.capture.codec import Codec
@@ -28,14 +28,17 @@ from daemon.capture.visibility import Visibility
 from daemon.config import Settings
 from daemon.errors import OperatorError
 from daemon.observe import metrics
+from daemon.pins import Pinned, Pins
 from daemon.publish.producer import Publisher
 from daemon.publish.progress import Progress
-from daemon.publish.tails import Acked, Pinned, check_topics, read_tails
+from daemon.publish.tails import Acked, check_ends, read_tails
 from daemon.routes import source_masks
 from daemon.state import spans
 from daemon.state.capture import CaptureState, Claim
 from daemon.state.jobs import CopyJobs
+from daemon.state.workers import WorkerState
 from daemon.supervisor import Report
+from daemon.watch import Watch
 from schemas.position import in_era
 from schemas.topics import messages_topic, table_topic, transactions_topic
 
@@ -43,17 +46,21 @@ READ_SECONDS = 0.05
 BUSY_READ_SECONDS = 0.002
 FRAMES = 500
 FORGET_SECONDS = 1.0
+REQUESTS_SECONDS = 0.2
 BEAT_SECONDS = 20.0
 
 log = structlog.get_logger(__name__)
 
 
-class _AskedToEnd(Exception):
-    """While it waited for room in the producer's queue."""
+class AskedToEnd(Exception):
+    """While it waited for Kafka."""
 
 
 class Capture:
-    """Owns nothing that outlives `run`: what it opens goes onto the given stack."""
+    """Owns nothing that outlives `run`: what it opens goes onto the given stack.
+
+    To make one claims the source; it raises Gap, OperatorError, Unavailable, and AskedToEnd once `stop` is set.
+    """
 
     def __init__(
         self,
@@ -63,6 +70,7 @@ class Capture:
         stream: ReplicationStream,
         server: Server,
         state: CaptureState,
+        stop: threading.Event,
         stack: ExitStack,
     ) -> None:
         self._config = settings.sources[source]
@@ -70,18 +78,16 @@ class Capture:
         self._reader = reader
         self._stream = stream
         self._state = state
-        self._stop = threading.Event()
+        self._stop = stop
         claim = state.claim()
-        slot.check(reader, source, self._config.slot, claim, server.system_identifier)
-        own_timeline_of = slot.timeline_of(server.timeline, server.history)
-
-        def timeline_of(lsn: int) -> int:
-            return in_era(claim.era, own_timeline_of(lsn))
-
-        slot.check_history(source, claim, timeline_of)
+        self._stored = claim.flush_lsn
+        slot.check_server(source, self._config.slot, claim, server.system_identifier)
+        slot.check(reader, source, self._config.slot, self._stored)
+        self._known, self._unreadable = claim.published, ""
         self._check_publication()
         topics = {name: Pinned(*pin) for name, pin in claim.topics.items()}
-        check_topics(settings.kafka, source, claim.cluster_id, topics)
+        pins = Pins(settings.kafka, f"source {source}", claim.cluster_id, topics)
+        pins.check()
         # Whatever an earlier capture has read lies before this place: nothing is sent in two ways.
         followed = spans.follow(
             state, source, self._wanted(topics), (in_era(claim.era, server.timeline), reader.wal_position())
@@ -89,7 +95,14 @@ class Capture:
         live = {*followed.topics(claim.flush_lsn), transactions_topic(source)}
         published = {name: pin for name, pin in topics.items() if name in live}
         acked = {place: Acked(*one) for place, one in claim.acked.items()}
-        tails = read_tails(settings.kafka, source, published, acked)
+        tails = read_tails(settings.kafka, source, published, acked, self._unless_asked_to_end)
+        own_timeline_of = slot.timeline_of(server.timeline, server.history)
+
+        def timeline_of(lsn: int) -> int:
+            return in_era(claim.era, own_timeline_of(lsn))
+
+        of_others = (one.position for place, one in acked.items() if place not in tails)
+        slot.check_history(source, [*tails.values(), *of_others], claim.era, server.timeline, timeline_of)
         self._progress = Progress()
         self._visibility = Visibility(reader.unfinished())
         self._publisher = Publisher(
@@ -102,6 +115,12 @@ class Capture:
             self._while_full,
         )
         stack.callback(self._publisher.close)
+
+        def look() -> None:
+            pins.check()
+            check_ends(settings.kafka, self._publisher.newest())
+
+        self._watch = stack.enter_context(Watch(look, self._config.check_interval_seconds, source))
         self._requests = Requests(settings.kafka, source, claim.requests_offset)
         stack.callback(self._requests.close)
         captured = list(self._config.tables)
@@ -136,38 +155,33 @@ class Capture:
             at_mark=self._copier.at_mark,
         )
         self._assembler = Assembler(facts, self._publisher, self._progress, self._visibility)
-        self._stored = claim.flush_lsn
         self._next_beat = 0.0
+        self._next_check = time.monotonic() + self._config.check_interval_seconds
         self._report: Report = lambda _state, _detail: None
         self._next_idle_store = time.monotonic() + self._config.idle_flush_interval_seconds
         self._confirmed_metric = metrics.CAPTURE_CONFIRMED_LSN.labels(source)
         self._started(claim)
 
-    def run(self, stop: threading.Event, report: Report) -> None:
+    def run(self, report: Report) -> None:
         """Capture until `stop` is set; then wait a little for Kafka, and confirm what it has."""
-        self._stop = stop
         self._report = report
-        next_store = next_forget = 0.0
-        try:
-            while not stop.is_set():
-                self._read()
-                self._publisher.poll()
-                now = time.monotonic()
-                if now >= next_store:
-                    next_store = now + self._config.flush_interval_seconds
-                    self._store(now)
-                if now >= next_forget:
-                    next_forget = now + FORGET_SECONDS
-                    self._copier.forget()
-                    self._take_requests()
-                if now >= self._next_beat:
-                    self._next_beat = now + BEAT_SECONDS
-                    self._check_publication()
-                    report("running", self._doing())
-                if self._assembler.between_transactions:
-                    self._copier.step()
-        except _AskedToEnd:
-            return
+        next_store = next_forget = next_requests = 0.0
+        while not self._stop.is_set():
+            self._read()
+            self._publisher.poll()
+            now = time.monotonic()
+            if now >= next_store:
+                next_store = now + self._config.flush_interval_seconds
+                self._store(now)
+            if now >= next_forget:
+                next_forget = now + FORGET_SECONDS
+                self._copier.forget()
+            if now >= next_requests:
+                next_requests = now + REQUESTS_SECONDS
+                self._take_requests()
+            self._attend(now, "running", self._doing)
+            if self._assembler.between_transactions:
+                self._copier.step()
         self._publisher.drain()
         self._publisher.poll()
         self._store(time.monotonic())
@@ -215,17 +229,42 @@ class Capture:
             self._jobs.needed(needs.orders(asked.tables, self._reader), asked.next_offset)
             self._copier.look()
 
+    def _attend(self, now: float, state: WorkerState, doing: Callable[[], str | None]) -> None:
+        """Look for gaps beside the stream when it is time, and show a sign of life."""
+        self._watch.check()
+        if now >= self._next_check:
+            self._next_check = now + self._config.check_interval_seconds
+            slot.check(self._reader, self._source, self._config.slot, self._stored)
+            self._check_publication()
+        if now >= self._next_beat:
+            self._next_beat = now + BEAT_SECONDS
+            self._report(state, doing())
+
     def _check_publication(self) -> None:
         """Not while somebody changes a published table: that is asked again later."""
         with suppress(psycopg.errors.LockNotAvailable):
-            slot.check_publication(self._reader, self._source, self._config.publication, self._config.tables)
+            config = self._config
+            found = publication.check(self._reader, self._source, config.publication, config.tables, self._known)
+            if found.as_json() != self._known:
+                self._state.record_publication(found.as_json())
+                self._known = found.as_json()
+            self._tell_unreadable(", ".join(found.unreadable))
+
+    def _tell_unreadable(self, tables: str) -> None:
+        """Changes flow without the right to read a table; copies and single rows wait for it."""
+        if tables != self._unreadable:
+            self._unreadable, self._next_beat = tables, 0.0
+            if tables:
+                log.warning("rows cannot be copied without the right to read them", source=self._source, tables=tables)
 
     def _while_full(self) -> None:
+        self._unless_asked_to_end()
+        self._stream.check()
+        self._attend(time.monotonic(), "waiting", lambda: "Kafka does not take records.")
+
+    def _unless_asked_to_end(self) -> None:
         if self._stop.is_set():
-            raise _AskedToEnd
-        if (now := time.monotonic()) >= self._next_beat:
-            self._next_beat = now + BEAT_SECONDS
-            self._report("waiting", "Kafka does not take records.")
+            raise AskedToEnd
 
     def _wanted(self, topics: Collection[str]) -> set[str]:
         wanted = {table_topic(self._source, *table.split(".", 1)): table for table in self._config.tables}
@@ -247,6 +286,8 @@ class Capture:
         self._state.record_relation(relation.name, commit_lsn, shape)
 
     def _doing(self) -> str | None:
+        if self._unreadable:
+            return f"The right to read {self._unreadable} is missing. Try: GRANT SELECT ON {self._unreadable} TO …"
         return self._copier.doing
 
     def _started(self, claim: Claim) -> None:

@@ -108,9 +108,12 @@ def read_keepalive(frame: bytes) -> Keepalive:
     return Keepalive(wal_end, bool(reply))
 
 
-def status_update(received: int, flushed: int, now_us: int) -> bytes:
-    """A standby status update: written, flushed and applied positions, client time in microseconds since 1970."""
-    return _STATUS(b"r", received, flushed, flushed, now_us - EPOCH_2000_US, 0)
+def status_update(received: int, flushed: int, now_us: int, *, ask: bool = False) -> bytes:
+    """A standby status update: written, flushed and applied positions, client time in microseconds since 1970.
+
+    `ask` has the server answer at once with a keepalive.
+    """
+    return _STATUS(b"r", received, flushed, flushed, now_us - EPOCH_2000_US, ask)
 
 
 def read_begin(payload: bytes) -> Begin:

@@ -16,10 +16,10 @@ from daemon.capture.catalog import Table, find_table, read_table
 from daemon.capture.pgoutput import Cell
 from daemon.capture.values import SESSION
 from daemon.capture.visibility import Snapshot
+from daemon.database import CONNECT_TIMEOUT_SECONDS, LIVELY, hang_up
 from daemon.errors import Unavailable
 
 MARK_PREFIX = "placemat.mark"
-CONNECT_TIMEOUT_SECONDS = 10
 CANCEL_SECONDS = 2.0
 KEYS_OF_A_STATEMENT = 1_000
 """Far below what the protocol's 16 bits for parameters and the planner's stack take."""
@@ -52,11 +52,8 @@ class Reader:
                 autocommit=True,
                 connect_timeout=CONNECT_TIMEOUT_SECONDS,
                 application_name=f"placemat copy {source}",
-                keepalives_idle=10,
-                keepalives_interval=5,
-                keepalives_count=3,
-                tcp_user_timeout=30_000,
                 options=SESSION,
+                **LIVELY,
             )
         except psycopg.Error as error:
             raise Unavailable(f"source {source} cannot be reached") from error
@@ -68,6 +65,10 @@ class Reader:
 
     def close(self) -> None:
         self._connection.close()
+
+    def hang_up(self) -> None:
+        """Make a question that waits for its answer fail; for other threads."""
+        hang_up(self._connection)
 
     def setting_ms(self, name: str) -> int:
         """A time setting of the server in milliseconds."""

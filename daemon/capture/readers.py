@@ -34,6 +34,7 @@ class Readers:
         self._threads.shutdown(wait=False, cancel_futures=True)
         for reader in self._all:
             reader.cancel()
+            reader.hang_up()  # a server that is frozen hears no cancel
         self._threads.shutdown(wait=True)
         for reader in self._all:
             reader.close()

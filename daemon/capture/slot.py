@@ -1,97 +1,119 @@
-"""The slot at the start of a capture: is it ours to read, and is it where we left it?"""
+"""The slot, at the start of a capture and while it runs: is it ours to read, and is it where we left it?"""
 
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from daemon.capture.reader import Reader
-from daemon.errors import GAP_ADVICE, OperatorError
+from daemon.errors import GAP_ADVICE, Gap, OperatorError, Unavailable
 from daemon.state.capture import Claim
-from schemas.position import era_of, format_lsn, parse_lsn
+from schemas.position import Position, era_of, format_lsn, parse_lsn
 
 APPLICATION_NAME = "placemat capture"
 
 _HOLDER = """
-SELECT s.active_pid, a.application_name
-FROM pg_replication_slots s LEFT JOIN pg_stat_activity a ON a.pid = s.active_pid
+SELECT s.active_pid, a.application_name, r.reply_time::text
+FROM pg_replication_slots s
+LEFT JOIN pg_stat_activity a ON a.pid = s.active_pid
+LEFT JOIN pg_stat_replication r ON r.pid = s.active_pid
 WHERE s.slot_name = %s
 """
-_SLOT = "SELECT confirmed_flush_lsn::text, wal_status FROM pg_replication_slots WHERE slot_name = %s"
-_UNPUBLISHED = """
-SELECT EXISTS (SELECT FROM pg_publication WHERE pubname = %s),
-       (SELECT min(wanted) FROM unnest(%s::text[]) AS wanted WHERE NOT EXISTS
-        (SELECT FROM pg_publication_tables WHERE pubname = %s AND schemaname || '.' || tablename = wanted))
+_SLOT = """
+SELECT to_jsonb(s) || jsonb_build_object('here', s.database = current_database(),
+                                         'kept', current_setting('max_slot_wal_keep_size'))
+FROM pg_replication_slots s WHERE slot_name = %s
 """
 
 
-def refuse_strangers(reader: Reader, source: str, slot: str) -> None:
-    """A slot in use is waited for when another capture of ours reads it, or nobody does any more.
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who reads the slot. `reply` changes with every status that it sends, and is None when that is not to be seen."""
+
+    pid: int
+    reply: str | None
+
+
+def holder(reader: Reader, source: str, slot: str) -> Holder | None:
+    """The other capture of ours that reads the slot; None when nobody does any more.
 
     Raises OperatorError when something else reads it.
     """
     found = reader.query(_HOLDER, [slot])
     if found is None or found[0] is None:
-        return
-    pid, name = found
+        return None
+    pid, name, reply = found
     if name is not None and name.startswith(APPLICATION_NAME):
-        return
+        return Holder(pid, reply)
     raise OperatorError(
         f"Slot {slot} of source {source} is in use by another program ({name or 'unnamed'}, process {pid}).",
         f"Stop that program, or set sources.{source}.slot to a slot of its own.",
     )
 
 
-def check(reader: Reader, source: str, slot: str, claim: Claim, system_identifier: str) -> None:
-    """Raises OperatorError when the server or the slot are not where this source was left."""
+def check_server(source: str, slot: str, claim: Claim, system_identifier: str) -> None:
+    """Raises Gap when this is another server than the one that was set up, OperatorError when it is another slot."""
     if system_identifier != claim.system_identifier:
-        raise OperatorError(
+        raise Gap(
             f"Source {source} is another server than the one that was set up (system identifier {system_identifier},"
             f" not {claim.system_identifier}).",
+            "other_server",
             f"Correct sources.{source}.url. If that server is gone: {GAP_ADVICE}",
         )
-    found = reader.query(_SLOT, [slot])
-    if found is None or found[1] == "lost":
-        what = "is missing" if found is None else "was invalidated"
+    if slot != claim.slot:
         raise OperatorError(
-            f"Slot {slot} of source {source} {what}: changes after {format_lsn(claim.flush_lsn)} may be lost.",
-            GAP_ADVICE,
-        )
-    confirmed = parse_lsn(found[0])
-    if confirmed > claim.flush_lsn:
-        raise OperatorError(
-            f"Slot {slot} of source {source} is at {found[0]}, and this daemon has confirmed no more than"
-            f" {format_lsn(claim.flush_lsn)}: something else has moved it, and changes are lost.",
-            GAP_ADVICE,
+            f"Source {source} was set up with slot {claim.slot}, and sources.{source}.slot is {slot}.",
+            f"Set it back; nothing is known of what {slot} has missed.",
         )
 
 
-def check_history(source: str, claim: Claim, timeline_of: Callable[[int], int]) -> None:
-    """Raises OperatorError when something was published that this server never had: it was promoted without it."""
-    for position in sorted(position for _, position in claim.acked.values()):
-        if era_of(position.timeline) == claim.era and timeline_of(position.commit_lsn) != position.timeline:
-            raise OperatorError(
-                f"Source {source} was promoted and has no commit {format_lsn(position.commit_lsn)} of timeline"
-                f" {position.timeline}, which was published: targets hold what it lost.",
-                GAP_ADVICE,
+def check(reader: Reader, source: str, slot: str, flush_lsn: int) -> None:
+    """Raises Gap when the slot is gone, or is not where this source was left. `flush_lsn` is the highest ever told."""
+    since = f"changes after {format_lsn(flush_lsn)} may be lost"
+    row = reader.query(_SLOT, [slot])
+    if row is None:
+        raise Gap(f"Slot {slot} of source {source} is missing: {since}.", "slot_missing")
+    found = row[0]
+    if found["wal_status"] == "lost" or found.get("invalidation_reason"):
+        raise Gap(
+            f"Slot {slot} of source {source} was invalidated ({_why(found)}): {since}.",
+            "slot_invalidated",
+            f"{GAP_ADVICE} Before that, raise the limit that was too low for as long as capture was away.",
+        )
+    if found["plugin"] != "pgoutput" or not found["here"]:
+        raise Gap(
+            f"Slot {slot} of source {source} is not the one that was set up (plugin {found['plugin']},"
+            f" database {found['database']}): {since}.",
+            "slot_not_ours",
+        )
+    if parse_lsn(found["confirmed_flush_lsn"]) > flush_lsn:
+        raise Gap(
+            f"Slot {slot} of source {source} is at {found['confirmed_flush_lsn']}, and this daemon has confirmed no"
+            f" more than {format_lsn(flush_lsn)}: something else has moved it or made it anew, and changes are lost.",
+            "slot_moved",
+        )
+
+
+def check_history(
+    source: str, published: Iterable[Position], era: int, timeline: int, timeline_of: Callable[[int], int]
+) -> None:
+    """Raises Gap when something was published in this era that this server never had."""
+    for position in sorted(published):
+        known = not position.commit_lsn or era_of(position.timeline) != era
+        if not known and timeline_of(position.commit_lsn) != position.timeline:
+            raise Gap(
+                f"Source {source} is on timeline {timeline} and has no commit {format_lsn(position.commit_lsn)} of"
+                f" timeline {position.timeline}, which was published: it was promoted or restored without it, and"
+                " targets hold what it lost.",
+                "other_timeline",
             )
 
 
-def check_publication(reader: Reader, source: str, publication: str, tables: Sequence[str]) -> None:
-    """Raises OperatorError when the publication is gone or leaves out a table.
-
-    From PostgreSQL 18 on the server streams without a publication that is missing: nothing, and no error.
-    """
-    found = reader.query(_UNPUBLISHED, [publication, list(tables), publication])
-    assert found is not None
-    exists, left_out = found
-    if exists and left_out is None:
-        return
-    what = f"leaves out {left_out}" if exists else "is missing"
-    raise OperatorError(
-        f"Publication {publication} of source {source} {what}: changes since that happened are lost.",
-        f"Run placemat init to publish it again. {GAP_ADVICE}",
-    )
+def await_promotion(reader: Reader, source: str) -> None:
+    """Raises Unavailable while the server is a standby: marks cannot be written into its log."""
+    if reader.query("SELECT pg_is_in_recovery()", []) == (True,):
+        raise Unavailable(f"source {source} is a standby: capture waits until it is promoted")
 
 
 def timeline_of(timeline: int, history: str) -> Callable[[int], int]:
@@ -103,3 +125,10 @@ def timeline_of(timeline: int, history: str) -> Callable[[int], int]:
     ends = [int(parse_lsn(end)) for _, end in ancestors]
     timelines = [*(int(parent) for parent, _ in ancestors), timeline]
     return lambda lsn: timelines[bisect.bisect_right(ends, lsn)]
+
+
+def _why(found: dict[str, str | None]) -> str:
+    reason = found.get("invalidation_reason")  # PostgreSQL 17 and newer tell it
+    if reason in (None, "wal_removed"):
+        return f"wal_removed, max_slot_wal_keep_size is {found['kept']}"
+    return str(reason)

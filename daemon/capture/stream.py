@@ -2,7 +2,8 @@
 
 psycopg has no replication API; this is libpq's COPY BOTH. Status updates go out on a timer of their own, whatever
 the reader does, because a server that hears nothing for `wal_sender_timeout` ends the connection. The positions told
-are only those that `confirm` was given.
+are only those that `confirm` was given. A status asks for an answer when nothing has come since the last one, so that
+a server from which nothing comes any more is one that is lost, and not merely idle.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import select
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -18,9 +20,11 @@ from psycopg import pq, sql
 
 from daemon.capture import pgoutput
 from daemon.capture.values import SESSION
-from daemon.errors import GAP_ADVICE, OperatorError, Unavailable
+from daemon.database import CONNECT_TIMEOUT_SECONDS, LIVELY, hang_up
+from daemon.errors import Unavailable
 
-CONNECT_TIMEOUT_SECONDS = 10
+ANSWER_SECONDS = 5.0
+"""Longest time for the server to answer a command of the replication protocol."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +36,20 @@ class Server:
     history: str
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """`status_seconds` lie between two updates; after `silence_seconds` without a frame the server is lost."""
+
+    status_seconds: float
+    silence_seconds: float
+
+
 class SlotInUse(Exception):
     """The slot is read by another connection."""
+
+
+class SlotRefused(Exception):
+    """The slot cannot be read: it is missing, or what it was kept for is gone. The text is the server's reason."""
 
 
 class ReplicationStream:
@@ -49,6 +65,7 @@ class ReplicationStream:
                 connect_timeout=CONNECT_TIMEOUT_SECONDS,
                 application_name=application_name,
                 options=SESSION,
+                **LIVELY,
             )
         except psycopg.Error as error:
             raise Unavailable(f"source {source} cannot be reached: {_line(error)}") from error
@@ -58,7 +75,9 @@ class ReplicationStream:
         self._status: threading.Thread | None = None
         self._received = 0
         self._confirmed = 0
+        self._frames = 0
         self._failure: str | None = None
+        self._on_loss: Callable[[], None] = lambda: None
 
     def __enter__(self) -> Self:
         return self
@@ -73,19 +92,20 @@ class ReplicationStream:
         history = _cell(self._query(f"TIMELINE_HISTORY {timeline}"), 1) if timeline > 1 else ""
         return Server(_cell(result, 0), timeline, history)
 
-    def start(self, slot: str, publication: str, status_seconds: float) -> None:
-        """Begin to stream from the slot's confirmed position.
+    def start(self, slot: str, publication: str, pace: Pace, on_loss: Callable[[], None] = lambda: None) -> None:
+        """Begin to stream from the slot's confirmed position. `on_loss` is called when the server is lost.
 
-        Raises SlotInUse, OperatorError when slot or publication are not what they must be, and Unavailable.
+        Raises SlotInUse, SlotRefused, and Unavailable.
         """
         statement = sql.SQL(
             "START_REPLICATION SLOT {} LOGICAL 0/0 (proto_version '1', publication_names {}, messages 'true')"
         ).format(sql.Identifier(slot), sql.Literal(sql.Identifier(publication).as_string()))
-        result = self._pgconn.exec_(statement.as_string(self._connection).encode())
+        result = self._ask(statement.as_string(self._connection))
         if result.status != pq.ExecStatus.COPY_BOTH:
-            self._refused(result, slot)
+            self._refused(result)
+        self._on_loss = on_loss
         self._status = threading.Thread(
-            target=self._keep_telling, args=(status_seconds,), name=f"status:{self._source}", daemon=True
+            target=self._keep_telling, args=(pace,), name=f"status:{self._source}", daemon=True
         )
         self._status.start()
 
@@ -95,11 +115,18 @@ class ReplicationStream:
         Raises Unavailable when the connection has ended.
         """
         frames = self._drain(limit)
-        if not frames and _readable(self._pgconn.socket, timeout_seconds):
+        if not frames:
+            _ready(self._pgconn.socket, select.POLLIN, timeout_seconds)
             with self._lock:
-                self._call(self._pgconn.consume_input)
+                self._call(self._pgconn.consume_input)  # after a time-out too: TLS may hold bytes back
             frames = self._drain(limit)
+        self._frames += len(frames)
         return frames
+
+    def check(self) -> None:
+        """Raises Unavailable when the connection has ended, for a loop that does not read for a while."""
+        if self._failure:
+            raise Unavailable(self._failure)
 
     def received(self, lsn: int, *, reply: bool = False) -> None:
         """Note how far the stream was read; `reply` tells the server at once."""
@@ -133,67 +160,94 @@ class ReplicationStream:
         return frames
 
     def _call_copy(self) -> tuple[int, memoryview]:
-        try:
-            length, data = self._pgconn.get_copy_data(1)
-        except psycopg.Error as error:
-            raise Unavailable(f"the replication connection of source {self._source} ended: {_line(error)}") from error
+        self.check()
+        length, data = self._call(lambda: self._pgconn.get_copy_data(1))
         if length == -1:
-            raise Unavailable(f"the replication connection of source {self._source} ended")
-        if self._failure:
-            raise Unavailable(self._failure)
+            raise Unavailable(self._failure or f"the replication connection of source {self._source} ended")
         return length, data
 
-    def _keep_telling(self, seconds: float) -> None:
-        while not self._closing.wait(seconds):
+    def _keep_telling(self, pace: Pace) -> None:
+        heard, frames = time.monotonic(), self._frames
+        while not self._closing.wait(pace.status_seconds):
+            # What waits in the socket is not read yet, and has come.
+            if frames != self._frames or _ready(self._pgconn.socket, select.POLLIN, 0):
+                heard, frames = time.monotonic(), self._frames
+            elif time.monotonic() - heard > pace.silence_seconds:
+                self._lose(f"source {self._source} has sent nothing for {pace.silence_seconds:g} seconds")
+                return
             try:
-                self._tell()
+                self._tell(ask=True)
             except Unavailable as error:
-                self._failure = str(error)  # the reader ends with it
+                self._lose(str(error))
                 return
 
-    def _tell(self) -> None:
+    def _lose(self, why: str) -> None:
+        """The reader ends with this, also when it waits."""
+        self._failure = why
+        hang_up(self._connection)
+        self._on_loss()
+
+    def _tell(self, *, ask: bool = False) -> None:
         confirmed, received = self._confirmed, self._received
-        update = pgoutput.status_update(received, confirmed, time.time_ns() // 1000)
+        update = pgoutput.status_update(received, confirmed, time.time_ns() // 1000, ask=ask)
         with self._lock:
             if self._closing.is_set():
                 return
             self._call(lambda: self._pgconn.put_copy_data(update))
-            while self._call(self._pgconn.flush):
-                select.select([], [self._pgconn.socket], [], 1.0)
+            self._flush(time.monotonic() + ANSWER_SECONDS)
+
+    def _flush(self, deadline: float) -> None:
+        while self._call(self._pgconn.flush):
+            if not _ready(self._pgconn.socket, select.POLLOUT, deadline - time.monotonic()):
+                raise Unavailable(f"source {self._source} takes nothing any more")
 
     def _call(self, step: Any) -> Any:
         try:
             return step()
         except psycopg.Error as error:
-            raise Unavailable(f"the replication connection of source {self._source} ended: {_line(error)}") from error
+            ended = f"the replication connection of source {self._source} ended: {_line(error)}"
+            raise Unavailable(self._failure or ended) from error
 
     def _query(self, command: str) -> pq.abc.PGresult:
-        result = self._call(lambda: self._pgconn.exec_(command.encode()))
+        result = self._ask(command)
         if result.status != pq.ExecStatus.TUPLES_OK:
             raise Unavailable(f"source {self._source} answers {command} with: {_message(result)}")
-        return result  # type: ignore[no-any-return]
+        return result
 
-    def _refused(self, result: pq.abc.PGresult, slot: str) -> None:
+    def _ask(self, command: str) -> pq.abc.PGresult:
+        """The first result of a command. libpq's own call would wait for ever for a server that is lost."""
+        deadline = time.monotonic() + ANSWER_SECONDS
+        self._call(lambda: self._pgconn.send_query(command.encode()))
+        self._flush(deadline)
+        found = self._next_result(command, deadline)
+        if found is None:
+            raise Unavailable(f"source {self._source} gives no answer to {command}")
+        if found.status != pq.ExecStatus.COPY_BOTH:
+            while self._next_result(command, deadline) is not None:
+                pass
+        return found
+
+    def _next_result(self, command: str, deadline: float) -> pq.abc.PGresult | None:
+        while self._call(self._pgconn.is_busy):
+            if not _ready(self._pgconn.socket, select.POLLIN, deadline - time.monotonic()):
+                raise Unavailable(f"source {self._source} does not answer {command}")
+            self._call(self._pgconn.consume_input)
+        return self._call(self._pgconn.get_result)  # type: ignore[no-any-return]
+
+    def _refused(self, result: pq.abc.PGresult) -> None:
         sqlstate = (result.error_field(pq.DiagnosticField.SQLSTATE) or b"").decode()
         if sqlstate == "55006":  # object_in_use
             raise SlotInUse(_message(result))
-        if sqlstate == "42704":  # undefined_object
-            raise OperatorError(
-                f"Slot {slot} of source {self._source} is missing: what was committed since is not known.",
-                GAP_ADVICE,
-            )
-        if sqlstate == "55000":  # object_not_in_prerequisite_state: the WAL is gone, or the slot is another's
-            raise OperatorError(
-                f"Slot {slot} of source {self._source} cannot be read any more: {_message(result)}.",
-                GAP_ADVICE,
-            )
+        # undefined_object; object_not_in_prerequisite_state: the WAL is gone, or the slot is another's
+        if sqlstate in ("42704", "55000"):
+            raise SlotRefused(_message(result))
         raise Unavailable(f"source {self._source} does not start replication: {_message(result)}")
 
 
-def _readable(socket: int, timeout_seconds: float) -> bool:
+def _ready(socket: int, event: int, seconds: float) -> bool:
     poll = select.poll()
-    poll.register(socket, select.POLLIN | select.POLLERR | select.POLLHUP)
-    return bool(poll.poll(timeout_seconds * 1000))
+    poll.register(socket, event | select.POLLERR | select.POLLHUP)
+    return bool(poll.poll(max(0.0, seconds) * 1000))
 
 
 def _cell(result: pq.abc.PGresult, column: int) -> str:

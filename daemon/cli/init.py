@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import sqlalchemy
     from confluent_kafka.admin import AdminClient
 
-    from daemon.config import Settings
+    from daemon.config import Settings, Source
     from daemon.errors import OperatorError
 
 
@@ -77,6 +77,18 @@ def _provision(settings: Settings, engine: sqlalchemy.Engine, admin: AdminClient
         if speak:
             verb = f"made slot {source.slot}" if made.created else f"slot {source.slot} is there,"
             say(f"{name}: {verb} at {at}, {len(made.topics)} topics")
+            say(f"{name}: {_kept(source)}")
     for name in settings.targets if speak else ():
         say(f"{name}: {len(settings.targets[name].tables)} tables fit their source")
     return told
+
+
+def _kept(source: Source) -> str:
+    """How much WAL the server keeps for the slot."""
+    from daemon.observe.measure import SourceMeasure
+
+    measure = SourceMeasure(source)
+    try:
+        return str(measure().keep)
+    finally:
+        measure.close()

@@ -96,8 +96,17 @@ def _target_json(one: TargetLag) -> dict[str, Json]:
 
 def _source_json(one: SourceLag | None) -> dict[str, Json]:
     if one is None:
-        return {"bytes": None, "seconds": None, "active": None, "wal_status": None}
-    return {"bytes": one.bytes, "seconds": one.seconds, "active": one.active, "wal_status": one.wal_status}
+        names = ("bytes", "seconds", "active", "wal_status", "wal_limit_bytes", "wal_safe_bytes", "seconds_left")
+        return dict.fromkeys(names)
+    return {
+        "bytes": one.bytes,
+        "seconds": one.seconds,
+        "active": one.active,
+        "wal_status": one.keep.wal_status,
+        "wal_limit_bytes": one.keep.limit_bytes,
+        "wal_safe_bytes": one.keep.safe_bytes,
+        "seconds_left": one.seconds_left,
+    }
 
 
 class _Text:
@@ -111,6 +120,9 @@ class _Text:
         rows += [_source_cells(name, one) for name, one in sources.items()]
         if not self._follow:
             write_table(("", "RECORDS", "SECONDS", "BYTES", "PARKED", ""), rows)
+            for name, one in sources.items():
+                if one is not None:
+                    typer.echo(f"{name}: {one.keep}")
             return
         at = datetime.now().astimezone().strftime("%H:%M:%S")
         for name, records, seconds, size, parked, remark in rows:
@@ -135,7 +147,10 @@ def _target_cells(name: str, one: TargetLag) -> tuple[str, str, str, str, str, s
 def _source_cells(name: str, one: SourceLag | None) -> tuple[str, str, str, str, str, str]:
     if one is None:
         return f"source {name}", "", "-", "-", "", "the source does not answer, or has no such slot"
-    remark = "" if one.active else "nobody captures"
+    remarks = [] if one.active else ["nobody captures"]
+    if one.seconds_left is not None:
+        remarks.append(f"{one.seconds_left / 60:,.0f} minutes until the slot is lost")
+    remark = ", ".join(remarks)
     return f"source {name}", "", _number(one.seconds), _number(one.bytes), "", remark
 
 

@@ -52,6 +52,8 @@ def status(
             typer.echo(f"{row.name}: {row.detail}")
     for source in captured:
         typer.echo(_source_line(source))
+        if kept := _kept(settings, source.name):
+            typer.echo(f"{source.name}: {kept}")
         for job in source.jobs:
             typer.echo(f"  {copies.sentence(job)}")
     for name, found in paused.items():
@@ -74,6 +76,23 @@ def _paused(settings: Settings) -> dict[str, list[Pause] | None]:
         except OperatorError:
             found[name] = None
     return found
+
+
+def _kept(settings: Settings, name: str) -> str | None:
+    """How much WAL the server keeps for the slot; None when it is not to be asked."""
+    from daemon.errors import Unavailable
+    from daemon.observe.measure import SourceMeasure
+
+    source = settings.sources.get(name)
+    if source is None:
+        return None
+    measure = SourceMeasure(source)
+    try:
+        return str(measure().keep)
+    except Unavailable as error:
+        return str(error)
+    finally:
+        measure.close()
 
 
 def _shown_state(row: WorkerRow) -> str:

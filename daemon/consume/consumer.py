@@ -13,8 +13,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from connectors.contract import Partition
 from daemon import broker
+from daemon.broker import KafkaUnavailable
 from daemon.config import Kafka
-from daemon.errors import GAP_ADVICE, Fenced, OperatorError, Unavailable
+from daemon.errors import Fenced, Gap, OperatorError
 
 REQUEST_SECONDS = 5.0
 _LOST = frozenset(
@@ -29,8 +30,8 @@ _UNKNOWN = frozenset({KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION, 
 _REFUSED = frozenset({KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED})
 
 
-class KafkaUnavailable(Unavailable):
-    """Kafka does not answer now, whatever the target does."""
+class NameTaken(Fenced):
+    """Another member of the group has come with this one's instance name."""
 
 
 def group_of(target: str) -> str:
@@ -137,9 +138,9 @@ class PartitionReader:
 
     def _failed(self, error: KafkaError) -> Exception:
         if error.code() in _LOST or error.fatal():
-            return Fenced(f"another worker of target {self._target} has this one's name")
+            return NameTaken(f"another worker of target {self._target} has this one's name")
         if error.code() in _UNKNOWN:
-            return OperatorError("Kafka lacks a topic that is read.", "Run: placemat init")
+            return KafkaUnavailable("kafka does not know a topic that is read")  # the next start tells which, and why
         if error.code() in _REFUSED:
             return OperatorError(
                 f"Kafka does not let target {self._target} read its topics.",
@@ -147,16 +148,16 @@ class PartitionReader:
             )
         return KafkaUnavailable(f"kafka failed ({error.name()})")
 
-    def _gap(self, key: Partition, offset: int | None) -> OperatorError:
-        return OperatorError(
+    def _gap(self, key: Partition, offset: int | None) -> Gap:
+        return Gap(
             f"Target {self._target} needs partition {key[1]} of topic {key[0]} from offset {offset},"
             " which Kafka does not hold: changes are missing.",
-            GAP_ADVICE,
+            "offset_outside_log",
         )
 
 
 class LaneConsumer(PartitionReader):
-    """A member of the target's group. Every method raises KafkaUnavailable when Kafka fails, and Fenced when
+    """A member of the target's group. Every method raises KafkaUnavailable when Kafka fails, and NameTaken when
     another member with the same instance name has come.
 
     `instance` names this worker among those of its target and is the same after a restart, so that it gets its place

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from connectors.contract import Partition, Place, Progress, Record, Taken
-from connectors.errors import GAP_ADVICE, OperatorError
+from connectors.errors import Gap
 from schemas.envelope import TransactionEnd
 from schemas.position import Position, format_lsn
 
@@ -301,8 +301,5 @@ def _lsn(place: Place) -> str:
     return format_lsn(place[1])
 
 
-def _gap(key: Partition, what: str) -> OperatorError:
-    return OperatorError(
-        f"Topic {key[0]} has a gap in partition {key[1]}: {what}.",
-        GAP_ADVICE,
-    )
+def _gap(key: Partition, what: str) -> Gap:
+    return Gap(f"Topic {key[0]} has a gap in partition {key[1]}: {what}.", "records_missing")

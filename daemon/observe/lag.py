@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from daemon.observe.wal_guard import Keep
 from schemas.envelope import TransactionEnd
 
 Partition = tuple[str, int]
@@ -33,12 +34,16 @@ class TargetLag:
 
 @dataclass(frozen=True, slots=True)
 class SourceLag:
-    """WAL that the slot has not got confirmed. `seconds` is 0 when that is none, else not to be known from outside."""
+    """WAL that the slot has not got confirmed. `seconds` is 0 when that is none, else not to be known from outside.
+
+    `seconds_left` until the slot is lost, once the rate is known; None where nothing limits it or nothing is written.
+    """
 
     bytes: int | None
     seconds: float | None
     active: bool
-    wal_status: str | None
+    keep: Keep
+    seconds_left: float | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import psycopg
 
 from daemon.config import Settings, Source
 from daemon.errors import Unavailable
+from daemon.observe import wal_guard
 from daemon.observe.lag import (
     Bounds,
     KnownFrom,
@@ -28,7 +29,10 @@ from schemas.envelope import TransactionEnd
 from schemas.topics import table_topic, transactions_topic
 
 _SLOT = """
-SELECT active, pg_wal_lsn_diff(pg_current_wal_flush_lsn(), confirmed_flush_lsn)::bigint, wal_status
+SELECT active, pg_wal_lsn_diff(pg_current_wal_flush_lsn(), confirmed_flush_lsn)::bigint,
+       (SELECT CASE WHEN setting::bigint >= 0 THEN setting::bigint * 1024 * 1024 END
+        FROM pg_settings WHERE name = 'max_slot_wal_keep_size'),
+       safe_wal_size, wal_status, (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::bigint
 FROM pg_replication_slots WHERE slot_name = %s
 """
 
@@ -156,6 +160,7 @@ class SourceMeasure:
 
     def __init__(self, source: Source) -> None:
         self._source = source
+        self._rate = wal_guard.Rate()
         self._connection: psycopg.Connection[Any] | None = None
 
     def __call__(self) -> SourceLag:
@@ -175,8 +180,10 @@ class SourceMeasure:
             raise Unavailable("the source does not answer") from error
         if row is None:
             raise Unavailable("the source has no such slot")
-        active, behind, wal_status = row
-        return SourceLag(behind, 0.0 if behind == 0 else None, active, wal_status)
+        active, behind, limit, safe, wal_status, written = row
+        keep = wal_guard.Keep(limit, safe, wal_status)
+        left = wal_guard.seconds_left(safe, self._rate.feed(time.monotonic(), written))
+        return SourceLag(behind, 0.0 if behind == 0 else None, active, keep, left)
 
     def close(self) -> None:
         connection, self._connection = self._connection, None

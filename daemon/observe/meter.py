@@ -13,11 +13,14 @@ from prometheus_client import Gauge
 from daemon.config import Settings
 from daemon.errors import OperatorError, Unavailable
 from daemon.observe import metrics
+from daemon.observe.lag import SourceLag
 from daemon.observe.measure import ReadProgress, SourceMeasure, TargetMeasure
 from daemon.observe.topic_log import TopicLog
+from daemon.observe.wal_guard import Level, level
 
 INTERVAL_SECONDS = 1.0
 JOIN_SECONDS = 5.0
+SOURCE_GAUGES = (metrics.CAPTURE_LAG_BYTES, metrics.SLOT_SAFE_BYTES, metrics.SLOT_SECONDS_LEFT)
 TARGET_GAUGES = (metrics.LAG_RECORDS, metrics.LAG_SECONDS, metrics.LAG_BYTES, metrics.PARKED_KEYS)
 log = structlog.get_logger(__name__)
 
@@ -76,13 +79,35 @@ class Meters:
                 self._stop.wait(INTERVAL_SECONDS)
 
     def _meter_source(self, name: str) -> None:
+        config = self._settings.sources[name]
+        told = Level.FINE
         with ExitStack() as stack:
-            measure = SourceMeasure(self._settings.sources[name])
+            measure = SourceMeasure(config)
             stack.callback(measure.close)
-            stack.callback(lambda: show(metrics.CAPTURE_LAG_BYTES, name, None))
+            for gauge in SOURCE_GAUGES:
+                stack.callback(show, gauge, name, None)
             while not self._stop.is_set():
-                show(metrics.CAPTURE_LAG_BYTES, name, measure().bytes)
+                lag = measure()
+                for gauge, value in zip(SOURCE_GAUGES, (lag.bytes, lag.keep.safe_bytes, lag.seconds_left), strict=True):
+                    show(gauge, name, value)
+                found = level(lag.keep, lag.seconds_left, config.wal_warning_minutes, config.wal_alert_minutes)
+                if found != told:
+                    told = found
+                    _tell(found, name, lag)
                 self._stop.wait(INTERVAL_SECONDS)
+
+
+def _tell(found: Level, source: str, lag: SourceLag) -> None:
+    """Once for every change: who reads the log every second is told by the metric."""
+    minutes = None if lag.seconds_left is None else round(lag.seconds_left / 60, 1)
+    facts = {"source": source, "minutes_left": minutes, "slot": str(lag.keep), "wal_status": lag.keep.wal_status}
+    match found:
+        case Level.ALERT:
+            log.error("slot is about to be lost", **facts)
+        case Level.WARNING:
+            log.warning("slot will be lost", **facts)
+        case _:
+            log.info("slot is safe again", **facts)
 
 
 def show(gauge: Gauge, label: str, value: float | None) -> None:

@@ -26,6 +26,12 @@ SNAPSHOT_ROWS = Counter("placemat_snapshot_rows_total", "Rows published by the i
 CAPTURE_CONFIRMED_LSN = Gauge(
     "placemat_capture_confirmed_lsn_bytes", "Position confirmed to the slot, in bytes of WAL.", ["source"]
 )
+SLOT_SAFE_BYTES = Gauge(
+    "placemat_slot_safe_bytes", "WAL that may still be written before the slot is lost.", ["source"]
+)
+SLOT_SECONDS_LEFT = Gauge(
+    "placemat_slot_seconds_left", "Time until the slot is lost, at the rate of the last minute.", ["source"]
+)
 CAPTURE_LAG_BYTES = Gauge(
     "placemat_capture_lag_bytes", "WAL written by the source and not yet confirmed to its slot.", ["source"]
 )
@@ -52,5 +58,6 @@ LAG_BYTES = Gauge("placemat_lag_bytes", "WAL between what is applied and the new
 
 PAUSED_RECORDS = Gauge("placemat_paused_records", "Records that wait for a paused table.", ["target", "table"])
 
+GAP = Gauge("placemat_gap", "1 while the worker is stopped because changes are missing.", ["worker", "reason"])
 WORKER_STATE = Gauge("placemat_worker_state", "1 for the state that the worker is in.", ["worker", "state"])
 WORKER_RESTARTS = Counter("placemat_worker_restarts_total", "Starts after a failure.", ["worker"])

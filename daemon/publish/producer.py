@@ -59,6 +59,7 @@ class Publisher:
         self._flying: dict[Slot, deque[_Sent]] = {slot: deque() for slot in tails}
         self._ends: deque[_End] = deque()
         self._acked: dict[Slot, Acked] = {}
+        self._newest: dict[Slot, int] = {}
         self._failure: KafkaError | None = None
         self._records = metrics.CAPTURED_RECORDS.labels(source)
         self._bytes = metrics.CAPTURED_BYTES.labels(source)
@@ -121,6 +122,10 @@ class Publisher:
         acked, self._acked = self._acked, {}
         return acked
 
+    def newest(self) -> dict[Slot, int]:
+        """Offset of the newest acknowledged record of each partition that this producer wrote to; for any thread."""
+        return self._newest.copy()
+
     def drain(self) -> None:
         """Wait a little for what is on its way; what is not acknowledged then is sent again by the next capture."""
         self._producer.flush(CLOSE_SECONDS)
@@ -169,7 +174,9 @@ class Publisher:
             return
         sent = self._flying[slot].popleft()
         sent.ticket.outstanding -= 1
-        self._acked[slot] = Acked(int(message.offset() or 0), sent.position)
+        offset = int(message.offset() or 0)
+        self._acked[slot] = Acked(offset, sent.position)
+        self._newest[slot] = offset
         self._records.inc()
         self._bytes.inc(len(message))
         if slot[0] == self._transactions:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from daemon import broker
 from daemon.config import Kafka
-from daemon.errors import GAP_ADVICE, OperatorError, Unavailable
+from daemon.errors import GAP_ADVICE, Gap, OperatorError, Unavailable
+from daemon.pins import Pinned
 from schemas.position import START, Position
 from schemas.topics import POSITION_HEADER
 
+ANSWER_SECONDS = 5.0
 READ_SECONDS = 30.0
 Slot = tuple[str, int]
 """Topic and partition."""
@@ -27,57 +29,18 @@ class Acked:
     position: Position
 
 
-@dataclass(frozen=True, slots=True)
-class Pinned:
-    """A topic as it was when `init` made or found it."""
-
-    topic_id: str
-    partitions: int
-
-
-def check_topics(kafka: Kafka, source: str, cluster_id: str, pinned: Mapping[str, Pinned]) -> None:
-    """Compare cluster and topics with what the state has pinned.
-
-    Raises OperatorError when one of them is another than it was: what it held is gone, or its keys are elsewhere; and
-    Unavailable when Kafka does not answer.
-    """
-    found, present = _look(kafka, pinned)
-    if found != cluster_id:
-        raise OperatorError(
-            f"Kafka at {kafka.bootstrap_servers} is cluster {found}, and source {source} publishes to {cluster_id}.",
-            f"Point kafka.bootstrap_servers to that cluster. If it is gone: {GAP_ADVICE}",
-        )
-    for name, pin in pinned.items():
-        topic = present.get(name)
-        if topic is None or topic.topic_id != pin.topic_id:
-            what = "is gone" if topic is None else "was made anew"
-            raise OperatorError(f"Topic {name} {what}: its events are lost.", GAP_ADVICE)
-        if topic.partitions != pin.partitions:
-            raise OperatorError(
-                f"Topic {name} has {topic.partitions} partitions, and source {source} began with {pin.partitions}:"
-                " keys would change their partition.",
-                GAP_ADVICE,
-            )
-
-
-def _look(kafka: Kafka, names: Iterable[str]) -> tuple[str, dict[str, broker.Topic]]:
-    """The cluster's id, and those of the topics that exist. A capture waits for a broker that is away."""
-    try:
-        admin = broker.reach(kafka)
-        return broker.cluster_id(admin), broker.describe(admin, names)
-    except OperatorError as error:
-        raise Unavailable(str(error)) from error
-    except KafkaException as error:
-        raise Unavailable(f"Kafka does not answer: {error.args[0]}") from error
-
-
 def read_tails(
-    kafka: Kafka, source: str, pinned: Mapping[str, Pinned], acked: Mapping[Slot, Acked]
+    kafka: Kafka,
+    source: str,
+    pinned: Mapping[str, Pinned],
+    acked: Mapping[Slot, Acked],
+    go_on: Callable[[], None] = lambda: None,
 ) -> dict[Slot, Position]:
     """The newest position of each partition: of its last record, or as stored where that is greater.
 
-    Raises OperatorError when a partition ends before what Kafka had acknowledged, and Unavailable when it does not
-    answer.
+    `go_on` is called again and again while it takes its time: it may raise to give up.
+    Raises Gap when a partition ends before what Kafka had acknowledged, OperatorError when something else writes
+    there, and Unavailable when Kafka does not answer.
     """
     slots = [(name, number) for name, pin in pinned.items() for number in range(pin.partitions)]
     consumer = Consumer(
@@ -92,8 +55,8 @@ def read_tails(
         logger=broker.SILENT,
     )
     try:
-        ends = {slot: _end(consumer, slot, acked.get(slot)) for slot in slots}
-        last = _last_records(consumer, {slot: end - 1 for slot, (start, end) in ends.items() if end > start})
+        ends = {slot: _end(consumer, slot, acked.get(slot), go_on) for slot in slots}
+        last = _last_records(consumer, {slot: end - 1 for slot, (start, end) in ends.items() if end > start}, go_on)
     except KafkaException as error:
         raise Unavailable(f"Kafka does not answer: {error.args[0]}") from error
     finally:
@@ -107,26 +70,43 @@ def read_tails(
     }
 
 
-def _end(consumer: Consumer, slot: Slot, acked: Acked | None) -> tuple[int, int]:
+def check_ends(kafka: Kafka, acked: Mapping[Slot, int]) -> None:
+    """Raises Gap when a partition ends before an offset that Kafka had acknowledged, Unavailable when it is silent."""
+    try:
+        ends = broker.offsets(broker.reach(kafka), acked, "latest") if acked else {}
+    except (OperatorError, KafkaException) as error:
+        raise Unavailable("Kafka does not tell where its topics end") from error
+    for slot, end in ends.items():
+        _unless_cut_off(slot, end, acked[slot])
+
+
+def _unless_cut_off(slot: Slot, end: int, acked: int) -> None:
+    if end <= acked:
+        raise Gap(
+            f"Partition {slot[1]} of topic {slot[0]} ends at {end}, and Kafka had acknowledged record {acked}:"
+            " events are lost.",
+            "topic_cut_off",
+        )
+
+
+def _end(consumer: Consumer, slot: Slot, acked: Acked | None, go_on: Callable[[], None]) -> tuple[int, int]:
+    go_on()
     topic, partition = slot
-    marks = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=READ_SECONDS)
+    marks = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=ANSWER_SECONDS)
     if marks is None:
         raise Unavailable("Kafka does not tell where its topics end")
     start, end = marks
-    if acked is not None and end <= acked.offset:
-        raise OperatorError(
-            f"Partition {partition} of topic {topic} ends at {end}, and Kafka had acknowledged record {acked.offset}:"
-            " events are lost.",
-            GAP_ADVICE,
-        )
+    if acked is not None:
+        _unless_cut_off(slot, end, acked.offset)
     return start, end
 
 
-def _last_records(consumer: Consumer, offsets: Mapping[Slot, int]) -> dict[Slot, Message]:
+def _last_records(consumer: Consumer, offsets: Mapping[Slot, int], go_on: Callable[[], None]) -> dict[Slot, Message]:
     found: dict[Slot, Message] = {}
     consumer.assign([TopicPartition(topic, partition, offset) for (topic, partition), offset in offsets.items()])
     deadline = time.monotonic() + READ_SECONDS
     while len(found) < len(offsets):
+        go_on()
         if time.monotonic() > deadline:
             raise Unavailable("Kafka does not hand out the last records of its topics")
         for message in consumer.consume(num_messages=100, timeout=0.5):

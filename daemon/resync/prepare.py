@@ -113,6 +113,7 @@ def _pin(state: Connection, name: str, pins: Mapping[str, Any], topics: Sequence
     values = {**pins, "epoch": t.c.epoch + 1, "era": t.c.era + 1, "updated_at": func.now()}
     era = state.execute(update(t).where(t.c.name == name).values(values).returning(t.c.era)).scalar_one()
     state.execute(delete(tables.topics).where(tables.topics.c.source == name))
+    state.execute(delete(tables.publications).where(tables.publications.c.source == name))
     state.execute(
         insert(tables.topics),
         [

@@ -21,7 +21,10 @@ Slot = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a capture starts from. `topics`: name to (topic id, partitions); `acked`: newest acknowledged records."""
+    """What a capture starts from. `topics`: name to (topic id, partitions); `acked`: newest acknowledged records.
+
+    `published` is what `record_publication` kept last.
+    """
 
     epoch: int
     system_identifier: str
@@ -30,6 +33,8 @@ class Claim:
     flush_lsn: int
     topics: Mapping[str, tuple[str, int]]
     acked: Mapping[Slot, tuple[int, Position]]
+    slot: str
+    published: Mapping[str, Any] | None
     requests_offset: int = 0
     era: int = 0
 
@@ -47,22 +52,33 @@ class CaptureState:
 
         Raises OperatorError when `init` has not been run for this source, and Unavailable.
         """
+        found = self._read(
+            update(tables.sources)
+            .where(tables.sources.c.name == self._source)
+            .values(epoch=tables.sources.c.epoch + 1)  # no sign of progress: `updated_at` stays
+            .returning(tables.sources)
+        )
+        self._epoch = found.epoch
+        return found
+
+    def peek(self) -> Claim:
+        """As `claim`, and nobody is fenced."""
+        return self._read(select(tables.sources).where(tables.sources.c.name == self._source))
+
+    def _read(self, statement: sqlalchemy.Executable) -> Claim:
         with self._begin() as connection:
-            row = connection.execute(
-                update(tables.sources)
-                .where(tables.sources.c.name == self._source)
-                .values(epoch=tables.sources.c.epoch + 1)  # no sign of progress: `updated_at` stays
-                .returning(tables.sources)
-            ).one_or_none()
+            row = connection.execute(statement).one_or_none()
             if row is None:
                 raise OperatorError(f"Source {self._source} has not been set up.", "Run: placemat init")
             topics = connection.execute(select(tables.topics).where(tables.topics.c.source == self._source)).all()
             acked = connection.execute(
                 select(tables.partitions).where(tables.partitions.c.source == self._source)
             ).all()
-        self._epoch = int(row.epoch)
+            published = connection.execute(
+                select(tables.publications.c.facts).where(tables.publications.c.source == self._source)
+            ).scalar()
         return Claim(
-            self._epoch,
+            int(row.epoch),
             row.system_identifier,
             row.timeline,
             row.cluster_id,
@@ -75,6 +91,8 @@ class CaptureState:
                 )
                 for one in acked
             },
+            row.slot,
+            published,
             int(row.requests_offset),
             int(row.era),
         )
@@ -120,6 +138,16 @@ class CaptureState:
             version = newest.version + 1 if newest is not None else 1
             values = {"version": version, "commit_lsn": commit_lsn, "shape": dict(shape)}
             connection.execute(insert(t).values(source=self._source, table_name=table, **values))
+
+    def record_publication(self, facts: Mapping[str, Any]) -> None:
+        """Keep what the publication was found to be.
+
+        Raises Fenced when another capture has claimed the source, and Unavailable.
+        """
+        new = insert(tables.publications).values(source=self._source, facts=dict(facts))
+        with self._begin() as connection:
+            self._swap(connection)
+            connection.execute(new.on_conflict_do_update(index_elements=["source"], set_={"facts": new.excluded.facts}))
 
     @contextmanager
     def fenced(self) -> Iterator[Connection]:

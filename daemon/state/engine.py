@@ -25,7 +25,12 @@ def connect(url: str) -> sqlalchemy.Engine:
     """An engine over psycopg 3; it connects when it is first used, and checks a pooled connection before each use."""
 
     def open_connection() -> psycopg.Connection[Any]:
-        return psycopg.connect(url, connect_timeout=database.CONNECT_TIMEOUT_SECONDS, application_name="placemat state")
+        return psycopg.connect(
+            url,
+            connect_timeout=database.CONNECT_TIMEOUT_SECONDS,
+            application_name="placemat state",
+            **database.LIVELY,
+        )
 
     return sqlalchemy.create_engine("postgresql+psycopg://", creator=open_connection, pool_pre_ping=True, pool_size=4)
 

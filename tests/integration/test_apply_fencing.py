@@ -16,6 +16,7 @@ from schemas.position import Position
 from schemas.topics import table_topic
 from tests.fix_servers import Kafka
 from tests.integration.apply_stream import Running, World, insert, running, update
+from tests.supervised import Supervised
 from tests.waiting import until
 
 DDL = """
@@ -147,14 +148,29 @@ def test_a_second_worker_stands_by_and_takes_over(world: World) -> None:
     assert world.rows("SELECT id FROM items ORDER BY id") == [(1,), (2,)]
 
 
-def test_a_worker_of_the_same_name_replaces_the_first(world: World) -> None:
-    first = Running(world.worker("same"))
-    until(lambda: "running" in first.states, what="the first worker at work")
-    with running(world, "same"):
+def test_two_workers_of_one_name_do_not_drive_out_each_other_for_ever(world: World) -> None:
+    with Supervised(world.worker("same")) as first:
+        until(lambda: first.running, what="the first worker at work")
+        with Supervised(world.worker("same")) as second:
+            until(lambda: first.state == "standby" and second.running, what="the second worker at work")
+            world.stream.transaction(insert(ITEMS, item(1)))
+            world.applied_through()
+            [(epoch,)] = world.rows("SELECT epoch FROM placemat.lanes")
+        world.stream.transaction(insert(ITEMS, item(2)))
+        world.applied_through()
+        assert first.running
+        assert world.rows("SELECT epoch FROM placemat.lanes") == [(epoch + 1,)]
+    assert world.rows("SELECT op, count(*) FROM log GROUP BY op") == [("INSERT", 2)]
+
+
+def test_a_worker_that_was_fenced_stands_by_and_takes_over_again(world: World) -> None:
+    with Supervised(world.worker()) as worker:
+        until(lambda: worker.running, what="the worker at work")
+        world.run_sql("UPDATE placemat.lanes SET epoch = epoch + 1")
         world.stream.transaction(insert(ITEMS, item(1)))
         world.applied_through()
-        until(lambda: not first.alive, what="the end of the first worker")
-    assert isinstance(first.failure, Fenced)
+        assert "Another instance has taken over." in worker.details
+    assert (worker.error, world.rows("SELECT op, count(*) FROM log GROUP BY op")) == (None, [("INSERT", 1)])
 
 
 def test_a_reader_never_sees_half_a_transaction(world: World) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
-import signal
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
@@ -14,7 +12,7 @@ from daemon import seams
 from daemon.embedded.kafka import KafkaServer
 from daemon.embedded.postgres import PostgresServer
 from daemon.errors import Fenced, Unavailable
-from tests.fix_capture import Rig, RigFactory, as_sinks_take_them, assert_whole, replay
+from tests.fix_capture import Rig, RigFactory, assert_whole, replay
 from tests.fix_proxy import Proxy
 from tests.waiting import until
 
@@ -82,63 +80,12 @@ def test_a_capture_killed_at_a_seam_leaves_out_nothing_and_repeats_nothing(
     assert len(updates) == written
 
 
-def test_a_frozen_capture_is_replaced_and_does_no_harm_when_it_thaws(capture: Rig) -> None:
-    frozen = capture.spawn()
-    write(capture, 1)
-    capture.copied()
-    capture.caught_up()
-    os.kill(frozen.pid, signal.SIGSTOP)
-    try:
-        for number in range(2, 5):
-            write(capture, number)
-        successor = capture.start()
-        until(lambda: "standby" in successor.states, what="the successor in standby")
-        capture.sql(
-            "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = %s",
-            [capture.site.slot],
-        )
-        until(lambda: successor.running, what="the take-over")
-        capture.caught_up()
-    finally:
-        os.kill(frozen.pid, signal.SIGCONT)
-    write(capture, 5)
-    capture.caught_up()
-    assert (successor.error, capture.state("SELECT epoch FROM placemat.sources")) == (None, [(2,)])
-    frozen.send_signal(signal.SIGTERM)
-    assert frozen.wait(20) == 0
-    successor.stop()
-    with capture.start() as life:
-        write(capture, 6)
-        capture.caught_up()
-    assert life.error is None
-    taken, late = as_sinks_take_them(capture.records())
-    assert all(one.epoch == 1 for one in late)
-    assert_whole(taken)
-    assert replay(taken, "items") == capture.rows("items")
-
-
 def test_a_capture_that_was_replaced_ends_as_such(capture: Rig) -> None:
     with capture.start() as life:
         capture.caught_up()
         capture.state("UPDATE placemat.sources SET epoch = epoch + 1")
         write(capture, 1)
         assert isinstance(life.ended(), Fenced)
-
-
-def test_a_second_capture_waits_and_takes_over(capture: Rig) -> None:
-    first = capture.start()
-    until(lambda: first.running)
-    second = capture.start()
-    until(lambda: "standby" in second.states)
-    write(capture, 1)
-    capture.caught_up()
-    first.stop()
-    until(lambda: second.running)
-    write(capture, 2)
-    capture.caught_up()
-    second.stop()
-    assert (first.error, second.error) == (None, None)
-    assert_nothing_missing_nothing_twice(capture)
 
 
 def test_a_connection_cut_within_a_transaction_is_made_again_and_nothing_is_twice(

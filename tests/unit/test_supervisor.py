@@ -7,9 +7,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
+from prometheus_client import REGISTRY
 
 from daemon import supervisor as module
-from daemon.errors import Fenced, OperatorError, Unavailable
+from daemon.errors import Fenced, Gap, OperatorError, Unavailable
 from daemon.observe.board import HUNG_AFTER_SECONDS, Board
 from daemon.supervisor import Backoff, Report, Supervisor
 
@@ -133,12 +134,32 @@ def test_the_last_worker_that_ends_for_good_ends_the_process_with_its_sentence()
     assert (str(supervised.error), supervised.error and supervised.error.exit_code) == ("The door is locked.", 2)
 
 
-def test_a_replaced_worker_ends_without_a_restart() -> None:
+def test_a_replaced_worker_stands_by() -> None:
     worker = Script("capture:primary", Fenced("epoch 3"))
     supervised = Supervised(worker)
+    assert worker.settled.wait(DEADLINE_SECONDS)
+    assert (worker.starts, supervised.delays) == (2, [0.4])
+    supervised.stop()
+    assert supervised.error is None
+
+
+def test_a_gap_has_a_metric_while_the_other_workers_go_on() -> None:
+    lost = Script("capture:lost", Gap("The slot is missing.", "slot_missing"))
+    healthy = Script("apply:healthy")
+    supervised = Supervised(lost, healthy)
+    assert healthy.settled.wait(DEADLINE_SECONDS)
+    labels = {"worker": "capture:lost", "reason": "slot_missing"}
+    wait_for(lambda: REGISTRY.get_sample_value("placemat_gap", labels) == 1)
+    wait_for(lambda: supervised.board.standings()["capture:lost"].state == "failed")
+    assert supervised.board.standings()["apply:healthy"].state == "running"
+    supervised.stop()
+    assert (lost.starts, supervised.error) == (1, None)
+
+
+def test_a_gap_of_the_only_worker_ends_the_process_with_its_sentence() -> None:
+    supervised = Supervised(Script("capture:alone", Gap("The slot is missing.", "slot_missing")))
     supervised.join()
-    assert worker.starts == 1
-    assert str(supervised.error) == "capture:primary was taken over by another instance."
+    assert (str(supervised.error), supervised.error and supervised.error.exit_code) == ("The slot is missing.", 1)
 
 
 def test_a_worker_that_does_not_end_is_named_after_ten_seconds() -> None:

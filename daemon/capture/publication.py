@@ -1,0 +1,94 @@
+"""The publication, at the start of a capture and while it runs: whatever it leaves out is missing without a word.
+
+From PostgreSQL 18 on the server even streams without a publication that is gone: nothing, and no error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from daemon.capture.reader import Reader
+from daemon.errors import GAP_ADVICE, Gap
+
+OPERATIONS = ("insert", "update", "delete", "truncate")
+_ADVICE = f"Run placemat init, which publishes it again or says who can. {GAP_ADVICE}"
+
+_LOOK = """
+SELECT p.oid::bigint, to_jsonb(p), (SELECT jsonb_object_agg(wanted, jsonb_build_object(
+    'relation', c.oid::bigint,
+    'readable', has_table_privilege(c.oid, 'SELECT') AND has_schema_privilege(n.oid, 'USAGE'),
+    'membership', r.oid::bigint,
+    'published', t.tablename IS NOT NULL,
+    'filter', to_jsonb(t) ->> 'rowfilter',
+    'hidden', (SELECT min(attname) FROM pg_attribute
+               WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped AND attgenerated = ''
+               AND NOT to_jsonb(t) -> 'attnames' ? attname::text)))
+    FROM unnest(%s::text[]) AS wanted
+    LEFT JOIN pg_namespace n ON n.nspname = split_part(wanted, '.', 1)
+    LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = substr(wanted, strpos(wanted, '.') + 1)
+    LEFT JOIN pg_publication_tables t ON t.pubname = p.pubname AND t.schemaname = n.nspname AND t.tablename = c.relname
+    LEFT JOIN pg_publication_rel r ON r.prrelid = c.oid AND r.prpubid = p.oid)
+FROM pg_publication p WHERE pubname = %s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """`identities`: what the catalogue numbers anew when it is made anew; a table has (relation, membership)."""
+
+    publication: int
+    identities: Mapping[str, tuple[int, int | None]]
+    unreadable: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        return {"publication": self.publication, "tables": {name: list(pair) for name, pair in self.identities.items()}}
+
+
+def check(reader: Reader, source: str, name: str, tables: Sequence[str], before: Mapping[str, Any] | None) -> Published:
+    """The publication as it is. `before` is `as_json` of the last look, of whichever capture.
+
+    Raises Gap when it is gone, leaves out a table, rows, columns or operations, or did since the last look. A table
+    that was dropped is no gap: nothing more happens in it.
+    """
+    row = reader.query(_LOOK, [list(tables), name])
+    what = f"Publication {name} of source {source}"
+    if row is None:
+        raise Gap(f"{what} is missing: changes since that happened are lost.", "publication_changed", _ADVICE)
+    oid, flags, found = row
+    facts: dict[str, dict[str, Any]] = {
+        table: one for table, one in (found or {}).items() if one["relation"] is not None
+    }
+    known = before or {"publication": oid, "tables": {}}
+    for fault in (*_left_out(flags, facts), *_made_anew(oid, facts, known)):
+        raise Gap(f"{what} {fault}: changes since that happened are lost.", "publication_changed", _ADVICE)
+    earlier = {table: (pair[0], pair[1]) for table, pair in known["tables"].items() if table in tables}
+    now = {table: (one["relation"], one["membership"]) for table, one in facts.items()}
+    unreadable = tuple(sorted(table for table, one in facts.items() if not one["readable"]))
+    return Published(oid, {**earlier, **now}, unreadable)
+
+
+def _left_out(flags: Mapping[str, Any], facts: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    for operation in OPERATIONS:
+        if not flags[f"pub{operation}"]:
+            yield f"leaves out {operation}s"
+    for table, one in sorted(facts.items()):
+        if not one["published"]:
+            yield f"leaves out {table}"
+        elif one["filter"] is not None:
+            yield f"leaves out rows of {table}"
+        elif one["hidden"] is not None:
+            yield f"leaves out column {one['hidden']} of {table}"
+
+
+def _made_anew(oid: int, facts: Mapping[str, Mapping[str, Any]], known: Mapping[str, Any]) -> Iterator[str]:
+    if known["publication"] != oid:
+        yield "was dropped and made anew"
+    for table, (relation, membership) in sorted(known["tables"].items()):
+        if table not in facts:
+            continue
+        if facts[table]["relation"] != relation:
+            yield f"has another table {table}, which was dropped and made anew"
+        elif facts[table]["membership"] != membership:
+            yield f"had left out {table} for a while"
