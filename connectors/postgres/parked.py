@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import psycopg
 
-from connectors.contract import Record
+from connectors.contract import Record, Routing
 from connectors.postgres.bookkeeping import Request
 from connectors.postgres.router import Router
 from connectors.postgres.rows import Event, decode_change
+from connectors.postgres.withheld import withhold, withholds
 from schemas.position import START
+from schemas.topics import table_topic
 
 Kind = Literal["refused", "needs_full_row"]
 OVERSIZE = "oversize"
@@ -64,10 +66,18 @@ Key = tuple[str, bytes]
 class Parked:
     """What stands in `placemat.parked` for one source; `load` again after a transaction was rolled back."""
 
-    def __init__(self, connection: psycopg.Connection[Any], source: str, router: Router | None = None) -> None:
+    def __init__(
+        self, connection: psycopg.Connection[Any], source: str, router: Router | None = None,
+        routes: Mapping[str, Routing] | None = None,
+    ) -> None:  # fmt: skip
         self._connection = connection
         self._source = source
         self._router = router
+        self._private = {
+            table_topic(source, *table.split(".", 1)): routing
+            for table, routing in (routes or {}).items()
+            if withholds(routing)
+        }
         self.entries: dict[Key, Entry] = {}
         self.unparked: set[str] = set()
         """Tables of which a key was unparked since this was last emptied: their children may be welcome now."""
@@ -88,7 +98,9 @@ class Parked:
 
     def queue(self, entry: Entry, record: Record) -> None:
         """Let an event wait behind its key."""
-        values = {"id": entry.id, "event": record.value.decode(), "topic": record.topic}
+        routing = self._private.get(record.topic)
+        value = record.value if routing is None else withhold(record.value, routing)
+        values = {"id": entry.id, "event": value.decode(), "topic": record.topic}
         self._connection.execute(_QUEUE, {**values, "partition": record.partition, "offset": record.offset})
 
     def replace(self, entry: Entry, record: Record) -> None:

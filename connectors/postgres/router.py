@@ -82,8 +82,10 @@ class Router:
             elif plan.remembered:
                 row = rows.get((event.table, name_of(event.key)))
                 found.append(event if row is not None and row.shown else _gone(event))
-            else:
+            elif plan.rule.own.isdisjoint(event.change.withheld or ()):
                 found.append(self._judge(event, plan.rule)[-1])
+            else:
+                found.append(event)  # it passed when it came; the value that said so was not kept
         return found
 
     def _recalls(self, event: Event) -> bool:
@@ -301,12 +303,16 @@ class Router:
         row.shown = False
         key = row.key.encode()
         topic = table_topic(self._source, *name[0].split(".", 1))
-        value = b'{"before":%b,"after":null,"op":"d"}' % key
-        return Event(name[0], Record(topic, 0, -1, START, key, value), Change("d"))
+        return Event(name[0], Record(topic, 0, -1, START, key, _deletion(key)), Change("d"))
 
 
 def _gone(event: Event) -> Event:
-    return event._replace(change=Change("d"))
+    """Its row leaves; should that have to wait, nothing else of it does."""
+    return Event(event.table, event.record._replace(value=_deletion(event.key)), Change("d"))
+
+
+def _deletion(key: bytes) -> bytes:
+    return b'{"before":%b,"after":null,"op":"d"}' % (key or b"null")
 
 
 def _untold(event: Event) -> Event:

@@ -14,6 +14,9 @@ from connectors.postgres.literals import JSON_NULL
 Columns = Mapping[str, msgspec.Raw]
 """Column name to raw JSON."""
 
+WITHHELD = b"\0"
+"""Stands before a value that is masked already."""
+
 
 class Change(msgspec.Struct):
     """The part of an envelope that the sink needs; the rest is passed over."""
@@ -26,6 +29,8 @@ class Change(msgspec.Struct):
     moved_from: msgspec.Raw = msgspec.Raw()
     moved_to: msgspec.Raw = msgspec.Raw()
     oversize: int | None = None
+    withheld: list[str] | None = None
+    """Columns of an event that waits in the target: masked already where `after` has them, else left out of it."""
     untold: bool = False
     """Whether its row passes the route's condition is not told by what it holds; no envelope says so."""
 
@@ -75,6 +80,10 @@ def decode_change(value: bytes) -> Change:
         change.after |= dict.fromkeys(change.json_null, JSON_NULL)
     if change.json_text and change.after is not None:
         change.after |= {name: msgspec.Raw(_decode_string(change.after[name])) for name in change.json_text}
+    if change.withheld and change.after is not None:
+        change.after |= {
+            n: msgspec.Raw(WITHHELD + bytes(change.after[n])) for n in change.withheld if n in change.after
+        }
     return change
 
 
@@ -91,12 +100,12 @@ def fold(events: Iterable[Event]) -> dict[str, dict[bytes, Net]]:
         after = change.after
         if after is None:
             nets[record.key] = Net("delete", _NOTHING)
+        elif change.untold:
+            raise CannotFold
         elif not change.unchanged:
             nets[record.key] = Net("upsert", after)
         else:
             known = nets.get(record.key)
-            if change.untold:
-                raise CannotFold
             if known is None:
                 nets[record.key] = Net("update", after)
             elif known.kind == "delete":

@@ -55,7 +55,7 @@ class PostgresSink:
             catalogue = read_catalogue(connection, self._destination.name, self._destination.routes)
             self._pause_missing(lanes, catalogue.missing)
             router = self._router = open_router(connection, self._destination)
-            self._parked = Parked(connection, self._destination.source, router)
+            self._parked = Parked(connection, self._destination.source, router, self._destination.routes)
             self._parked.load()
             connection.commit()
         self._lanes = lanes

@@ -16,6 +16,7 @@ from connectors.errors import OperatorError, TableUnfit
 from connectors.postgres import literals
 from connectors.postgres.literals import Element
 from connectors.postgres.parents import ForeignKey, read_foreign_keys
+from connectors.postgres.rows import WITHHELD
 from connectors.route.masks import Drop, Masking, constant_text, masking
 
 _COLUMNS = """
@@ -225,7 +226,7 @@ def _routed(columns: Mapping[str, TargetColumn], routing: Routing) -> dict[str, 
 
 
 def _masked(element: Element, mask: Masking) -> Element:
-    return lambda raw: element(mask(raw))
+    return lambda raw: element(raw[1:] if raw[:1] == WITHHELD else mask(raw))
 
 
 def _constants(columns: Mapping[str, TargetColumn], routing: Routing, name: str, target: str) -> list[tuple[str, str]]:

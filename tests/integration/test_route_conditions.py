@@ -32,7 +32,7 @@ CREATE TABLE media (LIKE hub.media INCLUDING ALL, FOREIGN KEY (story_id) REFEREN
 """
 NOTES, TELLERS, STORIES, MEDIA = "hub.notes", "hub.tellers", "hub.stories", "hub.media"
 ROUTES: Routes = {
-    NOTES: {"table": "public.notes", "where": "level = 'public' and body is not null"},
+    NOTES: {"table": "public.notes", "where": "level = 'public' and body is not null", "masks": {"level": "hash"}},
     STORIES: {
         "table": "public.stories",
         "where": "level = 'public' and teller.consent = 'given'",
@@ -141,6 +141,17 @@ def test_what_waited_refused_is_judged_again_when_it_is_written(lane: RouteLane)
     assert [key.kind for key in lane.world.parked()] == ["refused"]
     lane.apply(update(NOTES, note(1, "private", body="bad")))
     assert (ids(lane, "notes"), lane.world.parked()) == ([], [])
+
+
+def test_what_waits_without_the_value_that_is_asked_for_was_judged_when_it_came(lane: RouteLane) -> None:
+    lane.world.run_sql("ALTER TABLE notes ADD CONSTRAINT known CHECK (body <> 'bad')")
+    lane.apply(insert(NOTES, note(1, body="bad")), insert(NOTES, note(2, body="bad")))
+    lane.apply(update(NOTES, note(2, "private", body="bad")))
+    assert [(key.key, key.kind) for key in lane.world.parked()] == [('{"id":1}', "refused")]
+    lane.world.run_sql("ALTER TABLE notes DROP CONSTRAINT known")
+    lane.world.ask("redrive")
+    lane.sink.attend()
+    assert (ids(lane, "notes"), lane.world.parked()) == ([1], [])
 
 
 # Over parents

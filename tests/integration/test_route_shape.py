@@ -88,3 +88,17 @@ def test_a_child_of_a_renamed_table_waits_for_its_parent(lane: RouteLane) -> Non
 
     until(welcome, what="the children of the parent that has come")
     assert lane.world.rows("SELECT count(*) FROM letters") == [(3,)]
+
+
+def test_what_waits_in_the_target_has_no_clear_value_and_is_written_as_the_route_says(lane: RouteLane) -> None:
+    lane.world.run_sql("ALTER TABLE persons ADD CONSTRAINT known CHECK (\"full name\" <> 'nobody')")
+    lane.apply(insert(PEOPLE, person(1, name="nobody", phone="0400 clear", email="clear@x.org", bio="nobody's clear")))
+    [(waiting,)] = lane.world.rows("SELECT event FROM placemat.parked_events")
+    assert "clear" not in waiting
+    assert "2000-01-01" not in waiting
+    lane.world.run_sql("ALTER TABLE persons DROP CONSTRAINT known")
+    lane.world.ask("redrive")
+    lane.sink.attend()
+    assert lane.world.parked() == []
+    [row] = lane.world.rows('SELECT "full name", email, bio, origin FROM persons')
+    assert row == ("nobody", hashed("clear@x.org"), "nob", "100% hub")
