@@ -114,7 +114,7 @@ def test_a_capture_ends_within_ten_seconds_while_something_does_not_answer(
 
 
 def test_without_the_right_to_read_changes_flow_and_the_worker_says_so(
-    capture_factory: RigFactory, role_factory: Callable[[str], str]
+    role_factory: Callable[[str], str], capture_factory: RigFactory
 ) -> None:
     rig = capture_factory(check_interval_seconds=0.2, chunk_rows=10)
     role = role_factory("REPLICATION BYPASSRLS")
