@@ -280,3 +280,44 @@ def test_a_target_gets_the_rows_below_a_parent_also_when_it_asked_while_no_captu
     }
     assert {one.row_key["id"] for one in copied_again(rig, "media", since)} == expected
     assert rig.state("SELECT count(*) FROM placemat.snapshots WHERE kind = 'needed'") == [(3,)]
+
+
+def test_copies_of_several_tables_go_on_after_a_kill_where_each_was(capture_factory: RigFactory) -> None:
+    rig = capture_factory(tables=("items", "beat"), chunk_rows=20)
+    rig.sql("INSERT INTO items SELECT i FROM generate_series(1, 200) i")
+    rig.sql("INSERT INTO beat SELECT FROM generate_series(1, 200) i")
+    rig.init()
+    with rig.start():
+        rig.copied()
+    since = now(rig)
+    snapshot(rig, "items", "beat", "--no-wait")
+    assert rig.spawn("before_progress:7").wait(60) == -9
+    done = dict(rig.state("SELECT table_name, rows FROM placemat.snapshots WHERE kind = 'asked' AND done_at IS NULL"))
+    assert sum(done.values()) == 6 * 20
+    rig.sql("UPDATE items SET version = 1")
+    with rig.start() as life:
+        rig.copied()
+        rig.caught_up()
+    assert life.error is None
+    newest = max(one.epoch for one in rig.records("items", "beat"))
+    for table in ("items", "beat"):
+        again = [one for one in copied_again(rig, table, since) if one.epoch == newest]
+        assert len(again) == 200 - done[f"public.{table}"]
+        assert len({one.key for one in copied_again(rig, table, since)}) == 200
+    assert replay(rig.records("items"), "items") == rig.rows("items")
+
+
+def test_rows_are_copied_no_faster_than_the_rate(capture_factory: RigFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = 1_000.0
+    monkeypatch.setattr(pace.Pace.__init__, "__defaults__", (None, lambda: clock))
+    rig = capture_factory(chunk_rows=100, snapshot={"rows_per_second": 10})
+    rig.sql("INSERT INTO items SELECT i FROM generate_series(1, 25) i")
+    rig.init()
+    progress = "SELECT rows FROM placemat.snapshots WHERE table_name = 'public.items'"
+    with rig.start():
+        for rows in (10, 20, 25):
+            until(lambda rows=rows: rig.state(progress) == [(rows,)])  # type: ignore[misc]
+            rig.caught_up()
+            assert rig.state(progress) == [(rows,)]
+            clock += 1.5
+        rig.copied()

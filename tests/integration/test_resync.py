@@ -12,6 +12,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from confluent_kafka import TopicPartition
 
 from connectors.postgres.sink import PostgresSink
 from daemon import broker
@@ -229,3 +230,17 @@ def test_a_target_that_was_away_is_named_and_finished_by_running_it_again(pair: 
         until(lambda: pair.equal, 30, what="the target to be equal")
     assert late.error is None
     assert pair.rig.state("SELECT count(*) FROM placemat.gaps") == [(1,)]
+
+
+def test_a_target_whose_place_in_the_topics_is_gone_gets_what_it_lacks(pair: Pair) -> None:
+    change_unseen(pair.rig)
+    with pair.rig.start():
+        pair.rig.caught_up()
+    admin = broker.reach(pair.rig.site.settings.kafka)
+    name = table_topic(pair.rig.site.source, "public", "items")
+    ends = broker.offsets(admin, [(name, number) for number in range(3)], "latest")
+    for deleted in admin.delete_records([TopicPartition(*place, end) for place, end in ends.items()]).values():
+        deleted.result()
+    with pair.apply() as late:
+        assert "resync" in str(getattr(late.ended(), "try_", ""))
+    assert pair.repair()["done"]
