@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -187,7 +188,7 @@ class Reader:
         pgconn.set_single_row_mode()
         read, cut = 0, False
         failed = None
-        while (result := pgconn.get_result()) is not None:
+        while (result := self._next_result()) is not None:
             if result.status == pq.ExecStatus.SINGLE_TUPLE and not cut:
                 row: list[Cell] = [result.get_value(0, at) for at in range(result.nfields)]
                 rows.append(row)
@@ -200,6 +201,17 @@ class Reader:
         if failed is not None:
             self._ok(failed)
         return read
+
+    def _next_result(self) -> pq.abc.PGresult | None:
+        """As libpq's, but other threads run while it waits: psycopg's own holds the interpreter's lock."""
+        pgconn = self._connection.pgconn
+        while pgconn.flush():
+            select.select([pgconn.socket], [pgconn.socket], [])
+            pgconn.consume_input()
+        while pgconn.is_busy():
+            select.select([pgconn.socket], [], [])
+            pgconn.consume_input()
+        return pgconn.get_result()
 
     def _ok(self, result: pq.abc.PGresult) -> None:
         if result.status == pq.ExecStatus.FATAL_ERROR:
