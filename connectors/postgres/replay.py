@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 import psycopg
@@ -16,11 +16,11 @@ import psycopg
 from connectors.contract import Destination, Expected, Finding, Partition, Record, Refusal
 from connectors.errors import OperatorError, Unavailable
 from connectors.postgres import bookkeeping, comparing, turns
-from connectors.postgres.failures import Refused, translate
+from connectors.postgres.failures import Refused
 from connectors.postgres.parked import Parked
 from connectors.postgres.router import Router, open_router
 from connectors.postgres.rows import CannotFold, Change, Columns, Event, Net, decode_change, decode_key
-from connectors.postgres.session import open_session
+from connectors.postgres.session import open_session, translated
 from connectors.postgres.statements import Catalogue, TargetTable, read_catalogue
 from connectors.postgres.steps import key_step, step_of
 from connectors.postgres.writer import Writer
@@ -195,26 +195,15 @@ class PostgresReplay:
             raise Unavailable(f"target {self._destination.name} is not connected")
         return self._connection
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translated(self) -> AbstractContextManager[None]:
         """Whatever goes wrong, nothing stays half done."""
-        try:
-            yield
-        except psycopg.errors.UndefinedTable as error:
-            self._abandon()
-            raise OperatorError(f"Target {self._destination.name} is not prepared.", "Run: placemat init") from error
-        except psycopg.Error as error:
-            self._abandon()
-            translated = translate(error, self._destination.name)
-            if isinstance(translated, Refused):
-                raise OperatorError(
-                    f"Target {self._destination.name} cannot compare a row: {translated.reason}.",
-                    "See with placemat init whether its columns are of the source's types.",
-                ) from error
-            raise translated from error
-        except BaseException:  # raised again, once the transaction is gone
-            self._abandon()
-            raise
+        name = self._destination.name
+        return translated(
+            name,
+            "cannot compare a row",
+            "See with placemat init whether its columns are of the source's types.",
+            self._abandon,
+        )
 
     def _abandon(self) -> None:
         if self._connection is not None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
+
+from connectors.errors import OperatorError
+from connectors.postgres.failures import Refused, translate
 
 CONNECT_TIMEOUT_SECONDS = 5
 _SETTINGS = {
@@ -38,3 +43,25 @@ def open_session(url: str, application_name: str, **settings: str) -> psycopg.Co
     connection.execute(f"SELECT {calls}".encode(), [part for setting in wanted.items() for part in setting])
     connection.commit()
     return connection
+
+
+@contextmanager
+def translated(target: str, cannot: str, advice: str, abandon: Callable[[], None]) -> Iterator[None]:
+    """What goes wrong within, as the error that it deserves, once `abandon` has left nothing half done.
+
+    `cannot` begins the sentence for what the target refuses: "refuses what placemat keeps there".
+    """
+    try:
+        yield
+    except psycopg.errors.UndefinedTable as error:
+        abandon()
+        raise OperatorError(f"Target {target} is not prepared.", "Run: placemat init") from error
+    except psycopg.Error as error:
+        abandon()
+        found = translate(error, target)
+        if isinstance(found, Refused):
+            raise OperatorError(f"Target {target} {cannot}: {found.reason}.", advice) from error
+        raise found from error
+    except BaseException:  # raised again, once nothing is half done
+        abandon()
+        raise

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import psycopg
 
 from connectors.contract import Destination, Pin, Progress, Record, TableLane, Wanted
-from connectors.errors import OperatorError, Unavailable
+from connectors.errors import Unavailable
 from connectors.postgres import pins, plan, turns
-from connectors.postgres.failures import Refused, translate
 from connectors.postgres.lanes import Lanes
 from connectors.postgres.parked import Parked
 from connectors.postgres.router import Router, open_router
-from connectors.postgres.session import open_session
+from connectors.postgres.session import open_session, translated
 from connectors.postgres.statements import read_catalogue
 from connectors.postgres.writer import Writer
 from schemas.topics import table_topic
@@ -184,26 +183,10 @@ class PostgresSink:
             raise Unavailable(f"target {self._destination.name} is not connected")
         return self._connection, self._writer, self._parked, self._lanes
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translated(self) -> AbstractContextManager[None]:
         """Whatever goes wrong, nothing stays half done."""
-        try:
-            yield
-        except psycopg.errors.UndefinedTable as error:
-            self._abandon()
-            raise OperatorError(f"Target {self._destination.name} is not prepared.", "Run: placemat init") from error
-        except psycopg.Error as error:
-            self._abandon()
-            translated = translate(error, self._destination.name)
-            if isinstance(translated, Refused):
-                raise OperatorError(
-                    f"Target {self._destination.name} refuses what placemat keeps there: {translated.reason}.",
-                    "Run: placemat init",
-                ) from error
-            raise translated from error
-        except BaseException:  # raised again, once the connection is closed
-            self._abandon()
-            raise
+        name = self._destination.name
+        return translated(name, "refuses what placemat keeps there", "Run: placemat init", self._abandon)
 
     def _abandon(self) -> None:
         connection = self._connection

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from daemon.cli.bar import progress_bar
 from daemon.cli.context import settings as read_settings
 from daemon.cli.output import say, write_json
 from daemon.errors import OperatorError, Unavailable
@@ -49,7 +48,7 @@ def replay(
     settings = read_settings(ctx)
     end = parse_end(until) if until is not None else None
     task = Task(tables_of(settings, target, table or []), _start(start, key), end, rate, dry_run)
-    with _progress_bar() as on_progress:
+    with progress_bar(_described) as on_progress:
         try:
             report = run(
                 settings, target, wiring.replay_target(settings, target), task,
@@ -97,22 +96,5 @@ def _tell(report: ReplayReport, *, as_json: bool) -> None:
             say(f"{one.table}: partition {partition} begins at offset {offset}; the source is asked for the rest.")
 
 
-@contextmanager
-def _progress_bar() -> Iterator[Callable[[Progress], None] | None]:
-    """A bar on standard error, for a person; nothing where nobody looks."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-    from rich.progress import Progress as Bar
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None)
-
-        def show(progress: Progress) -> None:
-            waiting = " (waiting)" if progress.waiting else ""
-            bar.update(task, description=f"{progress.step}{waiting}", completed=progress.done, total=progress.total)
-
-        yield show
+def _described(progress: Progress) -> str:
+    return f"{progress.step} (waiting)" if progress.waiting else progress.step

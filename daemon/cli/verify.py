@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from daemon.cli.bar import progress_bar
 from daemon.cli.context import settings as read_settings
 from daemon.cli.output import write_json
 from daemon.errors import OperatorError
@@ -32,7 +30,7 @@ def verify(
     from daemon.reconcile.verify import verify as compare
 
     settings = read_settings(ctx)
-    with _progress_bar() as on_progress:
+    with progress_bar(_described) as on_progress:
         report = compare(settings, tables or [], sample=sample, on_progress=on_progress, show_values=values)
     if as_json:
         write_json(report.to_json())
@@ -48,23 +46,5 @@ def verify(
         )
 
 
-@contextmanager
-def _progress_bar() -> Iterator[Callable[[Progress], None] | None]:
-    """A bar on standard error, for a person; nothing where nobody looks."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-    from rich.progress import Progress as Bar
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None)
-
-        def show(progress: Progress) -> None:
-            waiting = " (waiting for the target)" if progress.waiting else ""
-            described = f"{progress.target} {progress.table}{waiting}"
-            bar.update(task, description=described, completed=progress.done, total=progress.total)
-
-        yield show
+def _described(progress: Progress) -> str:
+    return f"{progress.target} {progress.table}{' (waiting for the target)' if progress.waiting else ''}"
