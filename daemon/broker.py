@@ -93,12 +93,14 @@ def cluster_id(admin: AdminClient) -> str:
     return str(admin.describe_cluster(request_timeout=ADMIN_SECONDS).result().cluster_id)
 
 
-def ensure(admin: AdminClient, kafka: Kafka, wanted: Mapping[str, int]) -> list[Topic]:
+def ensure(admin: AdminClient, kafka: Kafka, wanted: Mapping[str, int], *, forever: bool = False) -> list[Topic]:
     """Make the topics that are missing (name to partitions), and set what differs on those that are there.
+
+    With `forever` their records are kept for good, for topics of few records.
 
     Raises OperatorError when the broker refuses.
     """
-    config = _topic_config(kafka)
+    config = _topic_config(kafka) | ({"retention.ms": "-1"} if forever else {})
     present = describe(admin, wanted)
     missing = [
         NewTopic(name, partitions, kafka.replication_factor, config=dict(config))

@@ -105,6 +105,53 @@ class TransactionEnd(Shape):
     counts: dict[str, dict[str, int]]
     """Records by topic and partition, whether sent now, sent before, or left out as too large."""
     epoch: int
+    schemas: dict[str, int] = Field(default_factory=dict)
+    """Version of the tables' columns by topic: the newest one that a record of this transaction has."""
+
+
+class SchemaColumn(Shape):
+    """One column. Type, NOT NULL and default are the catalogue's, and null where it no longer has such a column."""
+
+    name: str
+    type: str | None
+    type_oid: int
+    typmod: int
+    key: bool
+    """Whether it belongs to the replica identity."""
+    not_null: bool | None
+    default: str | None
+    """The expression; `identity` for an identity column."""
+    existing: str | None
+    """PostgreSQL's text of the value that rows have which were there before the column was added, as far as known."""
+
+
+class SchemaChange(Shape):
+    """A version of a table's columns, on the topic of schema changes. It may be repeated under the same number."""
+
+    source: str
+    schema_: Annotated[str, Field(alias="schema")]
+    table: str
+    version: int
+    commit_lsn: int
+    """The first transaction that has records of this version."""
+    gone: bool
+    """The source has no table of this name any more: dropped, or renamed."""
+    captured: bool
+    """False for a table that is published and that nobody has asked for."""
+    identity: Literal["default", "full", "index", "nothing"]
+    key: list[str]
+    """The columns of the record key; none: all records have one key, and stand in one partition."""
+    columns: list[SchemaColumn]
+    added: list[str]
+    """Compared with the version before, as are the following three."""
+    dropped: list[str]
+    retyped: list[str]
+    key_changed: bool
+
+    @property
+    def name(self) -> str:
+        """`schema.table`."""
+        return f"{self.schema_}.{self.table}"
 
 
 class RowRequest(Shape):

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from schemas.envelope import ChangeEvent, RowRequest, TableRequest, TransactionEnd
+from schemas.envelope import ChangeEvent, RowRequest, SchemaChange, TableRequest, TransactionEnd
 from schemas.topics import EPOCH_HEADER, POSITION_HEADER, PREFIX
 
 FOLDER = Path(__file__).parent / "json"
@@ -21,6 +21,7 @@ def documents() -> dict[str, str]:
     """File name to text."""
     shapes = {
         "change-event": ChangeEvent.model_json_schema(by_alias=True),
+        "schema-change": SchemaChange.model_json_schema(by_alias=True),
         "transaction-end": TransactionEnd.model_json_schema(by_alias=True),
         "row-request": RowRequest.model_json_schema(by_alias=True),
         "table-request": TableRequest.model_json_schema(by_alias=True),

@@ -9,6 +9,9 @@ PREFIX = "placemat"
 LONGEST_TOPIC = 249
 """Characters of a name that Kafka takes."""
 
+SCHEMA_CHANGES_TOPIC = f"{PREFIX}.schema-changes"
+"""Topic, of one partition, with every version of every captured table, of all sources."""
+
 POSITION_HEADER = "position"
 """`Position.to_header` of the event."""
 EPOCH_HEADER = "epoch"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import orjson
@@ -16,6 +16,7 @@ from daemon.capture.masking import Masks
 from daemon.capture.messages import OURS, MessageCodec
 from daemon.capture.pgoutput import Relation
 from daemon.capture.reader import MARK_PREFIX
+from daemon.capture.schema_changes import Version
 from daemon.capture.visibility import Visibility
 from daemon.observe import metrics
 from daemon.publish.producer import Publisher
@@ -37,6 +38,7 @@ class _Transaction:
     ticket: Ticket
     ordinal: int = 0
     counts: Counts = field(default_factory=dict)
+    schemas: dict[str, int] = field(default_factory=dict)
     marks: list[bytes] = field(default_factory=list)
 
 
@@ -52,8 +54,8 @@ class StreamFacts:
     spans: Spans
     max_record_bytes: int
     masks: Mapping[str, Masks]
-    key_columns: Callable[[Relation], tuple[str, ...]]
-    relation_seen: Callable[[Codec, int], None]
+    streamed: Callable[[Relation, int], Version]
+    read: Callable[[Relation, Sequence[str], int], Version]
     at_mark: Callable[[int], Publish | None]
 
 
@@ -67,6 +69,7 @@ class Assembler:
         self._visibility = visibility
         self._codecs: dict[int, Codec | None] = {}
         self._known: dict[int, Codec] = {}
+        self._versions: dict[str, int] = {}
         self._messages = MessageCodec(stream.source, stream.database)
         self._captured: frozenset[str] = frozenset()
         self._holds_until: Place = (0, 0)
@@ -141,21 +144,21 @@ class Assembler:
                 self._codecs[oid] = None
             elif self._codecs[oid] is None:
                 self._codecs[oid] = codec
-                self._stream.relation_seen(codec, place[1])
 
     def _relation(self, relation: Relation) -> None:
+        """Announced here, before the first record of this version."""
         self._known.pop(relation.oid, None)
         self._codecs[relation.oid] = None
+        version = self._stream.streamed(relation, self._transaction.head.commit_lsn)
         topic = Codec.topic_of(self._stream.source, relation)
         if topic not in self._stream.partitions:
             return
-        keys = self._stream.key_columns(relation)
         masks = self._stream.masks.get(relation.name)
-        codec = Codec(self._stream.source, self._stream.database, relation, keys, masks)
+        codec = Codec(self._stream.source, self._stream.database, relation, version.key, masks)
         self._known[relation.oid] = codec
+        self._versions[topic] = version.number
         if topic in self._captured:
             self._codecs[relation.oid] = codec
-            self._stream.relation_seen(codec, self._open.head.commit_lsn if self._open else 0)
 
     def _codec(self, payload: bytes) -> Codec | None:
         """The codec of the row's relation; None for a table that is published and not captured here."""
@@ -262,6 +265,8 @@ class Assembler:
         by_partition = transaction.counts.setdefault(topic, {})
         name = str(partition)
         by_partition[name] = by_partition.get(name, 0) + 1
+        if version := self._versions.get(topic):
+            transaction.schemas[topic] = version
         position = Position(transaction.head.timeline, transaction.head.commit_lsn, transaction.ordinal)
         self._publisher.send(transaction.ticket, (topic, partition), position, record.key, record.value)
 
@@ -276,6 +281,7 @@ class Assembler:
 
     def _publish(self, transaction: _Transaction, publish: Publish, now_ms: int) -> None:
         codec = publish.codec
+        version = self._stream.read(codec.relation, codec.key_columns, transaction.head.commit_lsn)
         head = Head(
             transaction.head.timeline, transaction.head.commit_lsn, transaction.head.ts_us, xid=None, snapshot=True
         )
@@ -287,6 +293,8 @@ class Assembler:
             transaction.ordinal += 1
             record = codec.absent(head, transaction.ordinal, now_ms, key)
             self._place_row(transaction, codec, record)
+        if codec.topic in transaction.counts:
+            transaction.schemas[codec.topic] = version.number
 
     def _own(self, content: bytes) -> int | None:
         try:
@@ -306,6 +314,7 @@ class Assembler:
             "xid": head.xid,
             "counts": transaction.counts,
             "epoch": self._stream.epoch,
+            "schemas": transaction.schemas,
         }
         position = Position(head.timeline, head.commit_lsn, transaction.ordinal)
         self._publisher.end(transaction.ticket, position, orjson.dumps(value), after_records=kind == "snapshot")

@@ -16,19 +16,18 @@ import structlog
 from daemon import seams
 from daemon.capture import needs, pgoutput, publication, slot
 from daemon.capture.assembler import Assembler, StreamFacts
-from daemon.capture.catalog import key_columns
-from daemon.capture.codec import Codec
 from daemon.capture.copier import Copier
-from daemon.capture.pgoutput import Relation
 from daemon.capture.reader import Reader
 from daemon.capture.readers import Readers
 from daemon.capture.requests import Requests
+from daemon.capture.schema_changes import SchemaChanges
 from daemon.capture.stream import ReplicationStream, Server
 from daemon.capture.visibility import Visibility
 from daemon.config import Settings
 from daemon.errors import OperatorError
 from daemon.observe import metrics
 from daemon.pins import Pinned, Pins
+from daemon.publish.announce import Announcer
 from daemon.publish.producer import Publisher
 from daemon.publish.progress import Progress
 from daemon.publish.tails import Acked, check_ends, read_tails
@@ -40,13 +39,14 @@ from daemon.state.workers import WorkerState
 from daemon.supervisor import Report
 from daemon.watch import Watch
 from schemas.position import in_era
-from schemas.topics import messages_topic, table_topic, transactions_topic
+from schemas.topics import SCHEMA_CHANGES_TOPIC, messages_topic, table_topic, transactions_topic
 
 READ_SECONDS = 0.05
 BUSY_READ_SECONDS = 0.002
 FRAMES = 500
 FORGET_SECONDS = 1.0
 REQUESTS_SECONDS = 0.2
+GONE_SECONDS = 5.0
 BEAT_SECONDS = 20.0
 
 log = structlog.get_logger(__name__)
@@ -84,6 +84,10 @@ class Capture:
         slot.check_server(source, self._config.slot, claim, server.system_identifier)
         slot.check(reader, source, self._config.slot, self._stored)
         self._known, self._unreadable = claim.published, ""
+        masks = source_masks(settings, source)
+        self._announcer = Announcer(settings.kafka, SCHEMA_CHANGES_TOPIC, self._while_full)
+        stack.callback(self._announcer.close)
+        self._schemas = SchemaChanges(reader, state, self._announce, source, self._config.tables, masks)
         self._check_publication()
         topics = {name: Pinned(*pin) for name, pin in claim.topics.items()}
         pins = Pins(settings.kafka, f"source {source}", claim.cluster_id, topics)
@@ -127,7 +131,6 @@ class Capture:
         readers = Readers(lambda: Reader(self._config.url.get_secret_value(), source), self._config.snapshot.tables + 1)
         stack.callback(readers.close)
         self._jobs = CopyJobs(state, source)
-        masks = source_masks(settings, source)
         self._copier = Copier(
             *(
                 reader,
@@ -150,8 +153,8 @@ class Capture:
             spans=followed,
             max_record_bytes=settings.kafka.max_record_bytes,
             masks=masks,
-            key_columns=self._key_columns,
-            relation_seen=self._relation_seen,
+            streamed=self._schemas.streamed,
+            read=self._schemas.read,
             at_mark=self._copier.at_mark,
         )
         self._assembler = Assembler(facts, self._publisher, self._progress, self._visibility)
@@ -165,7 +168,7 @@ class Capture:
     def run(self, report: Report) -> None:
         """Capture until `stop` is set; then wait a little for Kafka, and confirm what it has."""
         self._report = report
-        next_store = next_forget = next_requests = 0.0
+        next_store = next_forget = next_requests = next_gone = 0.0
         while not self._stop.is_set():
             self._read()
             self._publisher.poll()
@@ -179,6 +182,9 @@ class Capture:
             if now >= next_requests:
                 next_requests = now + REQUESTS_SECONDS
                 self._take_requests()
+            if now >= next_gone:
+                next_gone = now + GONE_SECONDS
+                self._schemas.look_for_gone()
             self._attend(now, "running", self._doing)
             if self._assembler.between_transactions:
                 self._copier.step()
@@ -257,6 +263,10 @@ class Capture:
             if tables:
                 log.warning("rows cannot be copied without the right to read them", source=self._source, tables=tables)
 
+    def _announce(self, key: bytes, value: bytes) -> None:
+        self._announcer.announce(key, value)
+        self._next_beat = 0.0
+
     def _while_full(self) -> None:
         self._unless_asked_to_end()
         self._stream.check()
@@ -274,16 +284,6 @@ class Capture:
                     f"Table {table} of source {self._source} has not been set up.", "Run: placemat init"
                 )
         return {*wanted, messages_topic(self._source)} & set(topics)
-
-    def _key_columns(self, relation: Relation) -> tuple[str, ...]:
-        now = self._reader.find(relation.name)
-        return key_columns(relation, now.key if now else (), self._state.known_key(relation.name))
-
-    def _relation_seen(self, codec: Codec, commit_lsn: int) -> None:
-        relation = codec.relation
-        columns = [[column.name, column.type_oid, column.typmod, column.key] for column in relation.columns]
-        shape = {"identity": relation.identity, "columns": columns, "key": list(codec.key_columns)}
-        self._state.record_relation(relation.name, commit_lsn, shape)
 
     def _doing(self) -> str | None:
         if self._unreadable:

@@ -28,6 +28,37 @@ ORDER BY a.attnum
 """
 
 
+_DETAILS = """
+SELECT a.attname::text, a.atttypid::bigint, a.atttypmod, format_type(a.atttypid, a.atttypmod), a.attnotnull,
+       CASE WHEN a.attidentity <> '' THEN 'identity' ELSE pg_get_expr(d.adbin, d.adrelid) END,
+       (a.attmissingval::text::text[])[1]
+FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+WHERE n.nspname = %s AND c.relname = %s
+"""
+_MISSING = """
+SELECT wanted FROM unnest(%s::text[]) AS wanted WHERE NOT EXISTS (
+    SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+    WHERE nspname || '.' || relname = wanted AND relkind IN ('r', 'p'))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """What the stream does not say of a column. `type` is written by PostgreSQL, with its schema unless it is built in;
+    `existing` is the text of the value that rows have which were there before the column was added, where the server
+    keeps it apart."""
+
+    type_oid: int
+    typmod: int
+    type: str
+    not_null: bool
+    default: str | None
+    existing: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """A table of the source. `key` is its primary key in that key's own order, else the index that is its replica
@@ -85,3 +116,16 @@ def key_columns(relation: Relation, *known: Sequence[str]) -> tuple[str, ...]:
     if relation.identity == "i" and not fitting:
         return logged
     return next(iter(fitting), ())
+
+
+def read_details(connection: psycopg.Connection[Any], schema: str, name: str) -> dict[str, Detail]:
+    """By column, as the catalogue has them now; nothing where the table is gone."""
+    with connection.transaction():
+        connection.execute("SET LOCAL search_path = ''")
+        rows = connection.execute(_DETAILS, [schema, name]).fetchall()
+    return {column: Detail(*rest) for column, *rest in rows}
+
+
+def read_missing(connection: psycopg.Connection[Any], names: Sequence[str]) -> set[str]:
+    """Those of the tables (as `schema.table`) that are not there."""
+    return {row[0] for row in connection.execute(_MISSING, [list(names)])}

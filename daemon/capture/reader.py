@@ -13,7 +13,7 @@ import psycopg
 from psycopg import pq, sql
 
 from daemon.capture import selects
-from daemon.capture.catalog import Table, find_table, read_table
+from daemon.capture.catalog import Detail, Table, find_table, read_details, read_missing, read_table
 from daemon.capture.pgoutput import Cell
 from daemon.capture.values import SESSION
 from daemon.capture.visibility import Snapshot
@@ -83,6 +83,14 @@ class Reader:
     def table(self, name: str) -> Table:
         """Raises OperatorError when it is gone or has no key."""
         return read_table(self._connection, *name.split(".", 1))
+
+    def details(self, name: str) -> dict[str, Detail]:
+        """What the stream does not say of a table's columns, by name."""
+        return read_details(self._connection, *name.split(".", 1))
+
+    def missing(self, names: Sequence[str]) -> set[str]:
+        """Those of the tables that the source has no more."""
+        return read_missing(self._connection, names)
 
     def text(self, statement: sql.Composed) -> str:
         """SQL as the server is sent it, values quoted."""

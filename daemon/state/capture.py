@@ -107,37 +107,25 @@ class CaptureState:
             if acked:
                 _store_acked(connection, self._source, acked)
 
-    def known_key(self, table: str) -> list[str]:
-        """The record key of the newest version of a table's columns; empty when there is none."""
-        t = tables.relations
+    def relations(self) -> list[tuple[str, int, int, dict[str, Any]]]:
+        """Table, version, first commit and shape of every version, in the order of versions."""
+        t = tables.relations.c
         with self._begin() as connection:
-            shape = connection.execute(
-                select(t.c.shape)
-                .where(t.c.source == self._source, t.c.table_name == table)
-                .order_by(t.c.version.desc())
-                .limit(1)
-            ).scalar_one_or_none()
-        return list(shape.get("key", ())) if shape else []
+            rows = connection.execute(
+                select(t.table_name, t.version, t.commit_lsn, t.shape)
+                .where(t.source == self._source)
+                .order_by(t.table_name, t.version)
+            ).all()
+        return [(name, version, int(commit_lsn), shape) for name, version, commit_lsn, shape in rows]
 
-    def record_relation(self, table: str, commit_lsn: int, shape: Mapping[str, Any]) -> None:
-        """Keep this version of a table's columns, unless it is the newest already.
+    def record_relation(self, table: str, version: int, commit_lsn: int, shape: Mapping[str, Any]) -> None:
+        """Keep a new version of a table's columns.
 
         Raises Fenced when another capture has claimed the source, and Unavailable.
         """
-        t = tables.relations
-        with self._begin() as connection:
-            self._swap(connection)
-            newest = connection.execute(
-                select(t.c.version, t.c.shape)
-                .where(t.c.source == self._source, t.c.table_name == table)
-                .order_by(t.c.version.desc())
-                .limit(1)
-            ).one_or_none()
-            if newest is not None and newest.shape == shape:
-                return
-            version = newest.version + 1 if newest is not None else 1
-            values = {"version": version, "commit_lsn": commit_lsn, "shape": dict(shape)}
-            connection.execute(insert(t).values(source=self._source, table_name=table, **values))
+        values = {"table_name": table, "version": version, "commit_lsn": commit_lsn, "shape": dict(shape)}
+        with self.fenced() as connection:
+            connection.execute(insert(tables.relations).values(source=self._source, **values))
 
     def record_publication(self, facts: Mapping[str, Any]) -> None:
         """Keep what the publication was found to be.

@@ -98,7 +98,7 @@ def test_trace_04_a_replaced_capture_stores_nothing_more(capture: Rig) -> None:
         stale: list[Callable[[], None]] = [
             lambda: CopyJobs(thawed, source).chunk_done(1, ["7"], 7, None, done=True),
             lambda: thawed.store(2**60, {(transactions_topic(source), 0): (9, Position(1, 2, 3))}),
-            lambda: thawed.record_relation("public.items", 1, {"columns": []}),
+            lambda: thawed.record_relation("public.items", 9, 1, {"columns": []}),
         ]
         for write in stale:
             with pytest.raises(Fenced):

@@ -1,0 +1,136 @@
+"""Versions of captured tables: announced before their first record, once, and never the end of a capture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from confluent_kafka import Consumer, TopicPartition
+
+from schemas.envelope import SchemaChange
+from schemas.topics import SCHEMA_CHANGES_TOPIC, table_topic
+from tests.fix_capture import Rig, RigFactory
+from tests.waiting import until
+
+
+def announced(rig: Rig, table: str) -> list[SchemaChange]:
+    consumer = Consumer(
+        {
+            "bootstrap.servers": rig.site.settings.kafka.bootstrap_servers,
+            "group.id": "test",
+            "enable.auto.commit": False,
+        }
+    )
+    place = TopicPartition(SCHEMA_CHANGES_TOPIC, 0)
+    low, high = consumer.get_watermark_offsets(place, timeout=10)
+    consumer.assign([TopicPartition(SCHEMA_CHANGES_TOPIC, 0, low)])
+    found: list[SchemaChange] = []
+    at = low
+    while at < high:
+        for message in consumer.consume(100, 0.2):
+            at = (message.offset() or 0) + 1
+            change = SchemaChange.model_validate_json(message.value() or b"")
+            if (change.source, change.name) == (rig.site.source, f"public.{table}"):
+                found.append(change)
+    consumer.close()
+    return found
+
+
+def columns(change: SchemaChange) -> dict[str, Any]:
+    return {column.name: column for column in change.columns}
+
+
+def versions(rig: Rig, table: str) -> list[int]:
+    """Of the transactions that have records of a table, in order."""
+    topic = table_topic(rig.site.source, "public", table)
+    return [end.value["schemas"][topic] for end in rig.ends() if topic in end.value["schemas"]]
+
+
+def test_a_new_column_is_announced_with_its_type_default_and_the_value_of_rows_that_were_there(capture: Rig) -> None:
+    with capture.start():
+        capture.copied()
+        capture.sql("INSERT INTO items (id) VALUES (1)")
+        capture.sql("ALTER TABLE items ADD COLUMN price numeric(8,2) NOT NULL DEFAULT 1.5")
+        capture.sql("INSERT INTO items (id) VALUES (2)")
+        capture.caught_up()
+    first, second = announced(capture, "items")
+    assert (first.version, first.key, first.identity, first.added) == (1, ["id"], "default", [])
+    assert (second.version, second.added, second.dropped, second.retyped) == (2, ["price"], [], [])
+    price = columns(second)["price"]
+    assert (price.type, price.not_null, price.default, price.existing) == ("numeric(8,2)", True, "1.5", "1.50")
+    assert versions(capture, "items")[-2:] == [1, 2]
+
+
+def test_a_column_that_the_source_masks_is_announced_without_its_default(capture_factory: RigFactory) -> None:
+    rig = capture_factory(tables=("items", "beat"), masks={"public.items": {"secret": "drop", "note": {"truncate": 3}}})
+    rig.sql("ALTER TABLE items ADD secret text")
+    rig.init()
+    with rig.start():
+        rig.copied()
+        rig.sql("ALTER TABLE items ADD price int, ALTER note SET DEFAULT 'nobody'")
+        rig.sql("INSERT INTO items (id) VALUES (1)")
+        rig.caught_up()
+    change = announced(rig, "items")[-1]
+    assert list(columns(change)) == ["id", "version", "note", "price"]
+    assert (columns(change)["note"].type, columns(change)["note"].default) == (None, None)
+
+
+def test_what_was_announced_is_not_announced_again_after_a_restart(capture: Rig) -> None:
+    for _ in range(2):
+        with capture.start():
+            capture.copied()
+            capture.sql("INSERT INTO items (id) SELECT coalesce(max(id), 0) + 1 FROM items")
+            capture.caught_up()
+    assert [change.version for change in announced(capture, "items")] == [1]
+
+
+def test_changes_in_the_middle_of_a_transaction_are_versions_of_their_own(capture: Rig) -> None:
+    with capture.start():
+        capture.copied()
+        capture.sql(
+            "BEGIN; INSERT INTO items (id) VALUES (1); ALTER TABLE items RENAME note TO remark;"
+            " INSERT INTO items (id) VALUES (2); ALTER TABLE items ALTER version TYPE numeric;"
+            " INSERT INTO items (id) VALUES (3); COMMIT"
+        )
+        capture.caught_up()
+    _, renamed, retyped = announced(capture, "items")
+    assert (renamed.added, renamed.dropped) == (["remark"], ["note"])
+    assert (retyped.retyped, retyped.added) == (["version"], [])
+    assert versions(capture, "items")[-1] == 3
+
+
+def test_a_table_that_is_dropped_is_announced_and_the_others_go_on(capture: Rig) -> None:
+    with capture.start():
+        capture.copied()
+        capture.sql("DROP TABLE parts")
+    with capture.start() as life:
+        until(lambda: life.running or life.error, what="the capture at work without that table")
+        assert life.error is None, repr(life.error)
+        capture.sql("INSERT INTO items (id) VALUES (1)")
+        capture.caught_up()
+    assert announced(capture, "parts")[-1].gone
+    assert len(capture.records("items")) == 1
+
+
+def test_a_table_that_loses_its_key_goes_on_in_one_partition(capture: Rig) -> None:
+    with capture.start() as life:
+        capture.copied()
+        capture.sql("ALTER TABLE beat REPLICA IDENTITY FULL")
+        capture.sql("ALTER TABLE parts REPLICA IDENTITY FULL")
+        capture.sql("INSERT INTO items (id) VALUES (1)")
+        capture.sql("ALTER TABLE parts DROP CONSTRAINT parts_pkey")
+        capture.sql("INSERT INTO parts (id, item_id) SELECT n, 1 FROM generate_series(1, 9) n")
+        capture.caught_up()
+        assert life.running
+    assert announced(capture, "parts")[-1].key == []
+    assert len({(record.partition, record.key) for record in capture.records("parts")}) == 1
+
+
+def test_a_table_that_is_published_and_not_captured_is_announced_as_such(capture: Rig) -> None:
+    with capture.start():
+        capture.copied()
+        capture.sql("ALTER TABLE parts RENAME TO pieces")
+        capture.sql("INSERT INTO items (id) VALUES (1)")
+        capture.sql("INSERT INTO pieces (id, item_id) VALUES (1, 1)")
+        capture.caught_up()
+    [change] = announced(capture, "pieces")
+    assert not change.captured
