@@ -213,7 +213,14 @@ def test_lag_says_exactly_what_waits_for_a_target_that_is_away(stoppable: tuple[
     until(lambda: _count(site.ledger) == WRITTEN + 1, 60, what="every row in the target")
     until(lambda: _lag(site)["records"] == 0, what="no lag")
     for _ in range(5):
-        assert _lag(site) == {"records": 0, "seconds": 0.0, "bytes": 0, "parked": 0, "known_from": "target"}
+        assert _lag(site) == {
+            "records": 0,
+            "seconds": 0.0,
+            "bytes": 0,
+            "parked": 0,
+            "paused": {},
+            "known_from": "target",
+        }
     until(lambda: daemon.metric("placemat_lag_records", target="empathy_ledger") == 0, what="no lag in the metrics")
     assert daemon.metric("placemat_lag_seconds", target="empathy_ledger") == 0
     daemon.terminate()
@@ -230,7 +237,7 @@ def test_lag_stays_at_nothing_while_nothing_happens(ready: Site) -> None:
     follow = ready.spawn("lag", "--follow", "--interval", "1", "--json")
     assert follow.stdout is not None
     started = time.monotonic()
-    nothing = {"records": 0, "seconds": 0.0, "bytes": 0, "parked": 0, "known_from": "target"}
+    nothing = {"records": 0, "seconds": 0.0, "bytes": 0, "parked": 0, "paused": {}, "known_from": "target"}
     while time.monotonic() - started < IDLE_SECONDS:
         assert json.loads(follow.stdout.readline())["targets"]["empathy_ledger"] == nothing
         assert daemon.metric("placemat_lag_records", target="empathy_ledger") == 0
