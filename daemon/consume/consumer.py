@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from connectors.contract import Partition
 from daemon import broker
@@ -49,6 +50,8 @@ class PartitionReader:
         self, kafka: Kafka, target: str, buffer_bytes: int, options: Mapping[str, str | int | bool] | None = None
     ) -> None:
         self._target = target
+        # Questions go over connections of their own: on those of the consumer they would wait behind a fetch.
+        self._admin = AdminClient(broker.options(kafka), logger=broker.SILENT)
         kilobytes = max(1_024, buffer_bytes // 1_024)
         self._consumer = Consumer(
             {
@@ -71,7 +74,7 @@ class PartitionReader:
     def partitions(self, topics: Collection[str]) -> list[Partition]:
         """Every partition of the topics. Raises OperatorError for a topic that is missing."""
         try:
-            known = self._consumer.list_topics(timeout=REQUEST_SECONDS).topics
+            known = self._admin.list_topics(timeout=REQUEST_SECONDS).topics
         except KafkaException as error:
             raise KafkaUnavailable("kafka does not answer") from error
         for topic in topics:
@@ -81,16 +84,14 @@ class PartitionReader:
 
     def bounds(self, partitions: Collection[Partition]) -> dict[Partition, tuple[int, int]]:
         """The first offset that Kafka holds of each partition, and the one after the last."""
-        found = {}
+        if not partitions:
+            return {}
         try:
-            for key in partitions:
-                bounds = self._consumer.get_watermark_offsets(TopicPartition(*key), timeout=REQUEST_SECONDS)
-                if bounds is None:
-                    raise KafkaUnavailable("kafka does not answer")
-                found[key] = bounds
+            begins = broker.offsets(self._admin, partitions, "earliest")
+            ends = broker.offsets(self._admin, partitions, "latest")
         except KafkaException as error:
             raise self._failed(error.args[0]) from error
-        return found
+        return {key: (begins[key], ends[key]) for key in partitions}
 
     def start(self, offsets: Mapping[Partition, int]) -> None:
         """Read every one of these partitions from its offset.
