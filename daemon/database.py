@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import socket
 from contextlib import suppress
 from typing import Any
@@ -65,6 +66,13 @@ def hang_up(connection: psycopg.Connection[Any]) -> None:
     """End whatever a connection waits for, from another thread: it fails there as if the server had gone."""
     with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.pgconn.socket)) as handle:
         handle.shutdown(socket.SHUT_RDWR)
+
+
+def ready(file: int, events: int, seconds: float | None = None) -> bool:
+    """Wait until a connection's socket can be read or written, `select.POLLIN` or `POLLOUT`, or has failed."""
+    poll = select.poll()
+    poll.register(file, events | select.POLLERR | select.POLLHUP)
+    return bool(poll.poll(None if seconds is None else max(0.0, seconds) * 1000))
 
 
 def _is_misread(error: BaseException) -> bool:

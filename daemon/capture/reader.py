@@ -17,7 +17,7 @@ from daemon.capture.catalog import Detail, Table, find_table, read_details, read
 from daemon.capture.pgoutput import Cell
 from daemon.capture.values import SESSION
 from daemon.capture.visibility import Snapshot
-from daemon.database import CONNECT_TIMEOUT_SECONDS, LIVELY, hang_up
+from daemon.database import CONNECT_TIMEOUT_SECONDS, LIVELY, hang_up, ready
 from daemon.errors import Unavailable
 
 MARK_PREFIX = "placemat.mark"
@@ -213,11 +213,9 @@ class Reader:
     def _next_result(self) -> pq.abc.PGresult | None:
         """As libpq's, but other threads run while it waits: psycopg's own holds the interpreter's lock."""
         pgconn = self._connection.pgconn
-        while pgconn.flush():
-            select.select([pgconn.socket], [pgconn.socket], [])
-            pgconn.consume_input()
         while pgconn.is_busy():
-            select.select([pgconn.socket], [], [])
+            events = select.POLLIN | (select.POLLOUT if pgconn.flush() else 0)
+            ready(pgconn.socket, events)
             pgconn.consume_input()
         return pgconn.get_result()
 

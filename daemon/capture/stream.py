@@ -20,7 +20,7 @@ from psycopg import pq, sql
 
 from daemon.capture import pgoutput
 from daemon.capture.values import SESSION
-from daemon.database import CONNECT_TIMEOUT_SECONDS, LIVELY, hang_up
+from daemon.database import CONNECT_TIMEOUT_SECONDS, LIVELY, hang_up, ready
 from daemon.errors import Unavailable
 
 ANSWER_SECONDS = 5.0
@@ -116,7 +116,7 @@ class ReplicationStream:
         """
         frames = self._drain(limit)
         if not frames:
-            _ready(self._pgconn.socket, select.POLLIN, timeout_seconds)
+            ready(self._pgconn.socket, select.POLLIN, timeout_seconds)
             with self._lock:
                 self._call(self._pgconn.consume_input)  # after a time-out too: TLS may hold bytes back
             frames = self._drain(limit)
@@ -170,7 +170,7 @@ class ReplicationStream:
         heard, frames = time.monotonic(), self._frames
         while not self._closing.wait(pace.status_seconds):
             # What waits in the socket is not read yet, and has come.
-            if frames != self._frames or _ready(self._pgconn.socket, select.POLLIN, 0):
+            if frames != self._frames or ready(self._pgconn.socket, select.POLLIN, 0):
                 heard, frames = time.monotonic(), self._frames
             elif time.monotonic() - heard > pace.silence_seconds:
                 self._lose(f"source {self._source} has sent nothing for {pace.silence_seconds:g} seconds")
@@ -198,7 +198,7 @@ class ReplicationStream:
 
     def _flush(self, deadline: float) -> None:
         while self._call(self._pgconn.flush):
-            if not _ready(self._pgconn.socket, select.POLLOUT, deadline - time.monotonic()):
+            if not ready(self._pgconn.socket, select.POLLOUT, deadline - time.monotonic()):
                 raise Unavailable(f"source {self._source} takes nothing any more")
 
     def _call(self, step: Any) -> Any:
@@ -229,7 +229,7 @@ class ReplicationStream:
 
     def _next_result(self, command: str, deadline: float) -> pq.abc.PGresult | None:
         while self._call(self._pgconn.is_busy):
-            if not _ready(self._pgconn.socket, select.POLLIN, deadline - time.monotonic()):
+            if not ready(self._pgconn.socket, select.POLLIN, deadline - time.monotonic()):
                 raise Unavailable(f"source {self._source} does not answer {command}")
             self._call(self._pgconn.consume_input)
         return self._call(self._pgconn.get_result)  # type: ignore[no-any-return]
@@ -242,12 +242,6 @@ class ReplicationStream:
         if sqlstate in ("42704", "55000"):
             raise SlotRefused(_message(result))
         raise Unavailable(f"source {self._source} does not start replication: {_message(result)}")
-
-
-def _ready(socket: int, event: int, seconds: float) -> bool:
-    poll = select.poll()
-    poll.register(socket, event | select.POLLERR | select.POLLHUP)
-    return bool(poll.poll(max(0.0, seconds) * 1000))
 
 
 def _cell(result: pq.abc.PGresult, column: int) -> str:

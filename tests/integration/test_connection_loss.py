@@ -75,7 +75,7 @@ def test_before_the_stream_flows(route: tuple[Rig, Proxy], phase: str, how: How)
         write(rig, 2)
         rig.copied()
         rig.caught_up()
-        assert worker.count("waiting") == 1
+        assert worker.count("starting") == 2
     assert worker.error is None
     assert_nothing_missing_nothing_twice(rig)
 

@@ -8,6 +8,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import psycopg
@@ -349,4 +350,21 @@ def test_a_table_that_is_rewritten_while_a_chunk_is_read_does_not_look_empty(cap
             reader.chunk(table, None, 1_000)
         writer.execute("ALTER TABLE items ALTER version TYPE numeric")
     assert len(reader.chunk(table, None, 1_000).rows) == 100
+    reader.close()
+
+
+def test_a_chunk_that_the_server_thinks_about_keeps_no_other_thread_from_running(capture: Rig) -> None:
+    """Statuses go out meanwhile; held up, the whole process would look dead. The time-out is for that case."""
+    capture.sql("INSERT INTO items VALUES (1)")
+    capture.sql(f"ALTER DATABASE {capture.url.rpartition('/')[2]} SET statement_timeout = '5s'")
+    reader = Reader(capture.url, "test")
+    table = reader.table("public.items")
+    waiting = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    condition = "pg_advisory_xact_lock_shared(4711) IS NOT NULL"
+    capture.sql("SELECT pg_advisory_lock(4711)")
+    with ThreadPoolExecutor(1) as threads:
+        chunk = threads.submit(reader.chunk, table, None, 10, condition=condition)
+        until(lambda: capture.sql(waiting), 4, what="a SELECT that waits")
+        capture.sql("SELECT pg_advisory_unlock(4711)")
+        assert len(chunk.result(10).rows) == 1
     reader.close()
