@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from connectors.route.condition import Condition
 from connectors.route.masks import Drop, Mask, Scalar
+from schemas.envelope import SchemaColumn
 from schemas.position import START, Position
 
 Partition = tuple[str, int]
@@ -75,6 +76,8 @@ class Destination:
     url: str
     source: str
     routes: Mapping[str, Routing]
+    additive: bool = False
+    """Columns that are added at the source may be added here too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +123,22 @@ class Pin:
     partitions: int
 
 
+@dataclass(frozen=True, slots=True)
+class NewShape:
+    """What a source's table has come to be, by the names there. `added`, `dropped` and `retyped` are all that changed
+    since it is followed; `renamed` are those of `added` that came while others went: they may be those.
+    """
+
+    table: str
+    columns: Mapping[str, SchemaColumn]
+    key: tuple[str, ...]
+    added: tuple[str, ...]
+    renamed: frozenset[str]
+    dropped: frozenset[str]
+    retyped: frozenset[str]
+    key_changed: bool
+
+
 class TryAgain(Exception):
     """The target was in the way of itself (a deadlock, a lock time-out): the same work may go through now."""
 
@@ -140,6 +159,13 @@ class Sink(Protocol):
 
     def pin(self, found: Mapping[str, Pin]) -> Mapping[str, Pin]:
         """Keep these topics as those that the stored offsets belong to, where none is kept yet; what is kept then."""
+
+    def adapt(self, shape: NewShape) -> bool:
+        """Before the first record of a new version of a table: alter it, if need be. Committed at once; no transaction
+        is open. True: it is another one than at the claim, whoever has altered it; then as after `pause`.
+
+        Raises TableUnfit when the table does not fit, and nothing may be altered that would make it fit.
+        """
 
     def write(self, records: Sequence[Record]) -> None:
         """Write records, in commit order, into the open transaction, which begins with the first of them.

@@ -231,6 +231,9 @@ class Target(Section):
     tables: dict[TableName, Route] = Field(min_length=1, description="Routed tables; the order does not matter.")
     session_timeout_seconds: float = Field(6, ge=1, description="After this silence another worker takes over.")
     check_interval_seconds: float = Field(10, gt=0, description="Between two looks for gaps while it applies.")
+    auto_ddl: Literal["off", "additive"] = Field(
+        "off", description="additive: columns that are added at the source are added here too; off: the table pauses."
+    )
     batch_rows: int = Field(5_000, ge=1, description="Most rows of one write; transactions are never split by it.")
     buffer_bytes: int = Field(16 * 1024 * 1024, ge=1_048_576, description="Most bytes read ahead of the merge.")
 

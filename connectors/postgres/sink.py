@@ -8,9 +8,10 @@ from typing import Any
 
 import psycopg
 
-from connectors.contract import Destination, Pin, Progress, Record, TableLane, Wanted
+from connectors.contract import Destination, NewShape, Pin, Progress, Record, TableLane, Wanted
 from connectors.errors import Unavailable
 from connectors.postgres import pins, plan, turns
+from connectors.postgres.adapt import Adapting
 from connectors.postgres.lanes import Lanes
 from connectors.postgres.parked import Parked
 from connectors.postgres.router import Router, open_router
@@ -72,6 +73,18 @@ class PostgresSink:
             kept = pins.pin(connection, self._destination.source, found)
             connection.commit()
         return kept
+
+    def adapt(self, shape: NewShape) -> bool:
+        connection, writer, _, lanes = self._session()
+        claimed, destination = writer.catalogue, self._destination
+        routing = destination.routes[shape.table]
+        with self._translated():
+            self._begin(connection, anew=True)
+            lanes.hold()
+            Adapting(connection, destination.name, routing, shape, additive=destination.additive).run()
+            now = read_catalogue(connection, destination.name, {shape.table: routing})
+            connection.commit()
+        return now.layout(shape.table) != claimed.layout(shape.table)
 
     def write(self, records: Sequence[Record]) -> None:
         connection, writer, _, _ = self._session()

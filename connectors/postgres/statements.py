@@ -181,6 +181,11 @@ class Catalogue:
     deferrable: bool
     missing: frozenset[str] = frozenset()
 
+    def layout(self, table: str) -> dict[str, tuple[str, str, bool, bool]]:
+        """What statements are built from; nothing of a table that is not there."""
+        columns = self.tables[table].columns if table in self.tables else {}
+        return {name: (one.name, one.type, one.generated, one.always) for name, one in columns.items()}
+
 
 def read_catalogue(connection: psycopg.Connection[Any], target: str, routes: Mapping[str, Routing]) -> Catalogue:
     """Read what the routed tables look like."""

@@ -43,7 +43,8 @@ class Writer:
         self._connection = connection
         self._target = target
         self._topics = topics
-        self._catalogue = catalogue
+        self.catalogue = catalogue
+        """As it was at the claim."""
         self._parked = parked
         self._router = router
         self._resting = paused | catalogue.missing
@@ -55,7 +56,7 @@ class Writer:
 
     def rank(self, table: str) -> int:
         """Parents have a lower one than their children."""
-        known = self._catalogue.tables.get(table)
+        known = self.catalogue.tables.get(table)
         return known.rank if known is not None else -1
 
     def rests(self, table: str) -> bool:
@@ -117,7 +118,7 @@ class Writer:
     def _children(self, tables: set[str]) -> list[Key]:
         """Parked keys that a foreign key has refused and that rows of these tables may set free: those of children
         that lacked their parent, and of parents to which children referred still."""
-        catalogue = self._catalogue.tables
+        catalogue = self.catalogue.tables
         concerned = {
             name for name, table in catalogue.items() if any(key.parent in tables for key in table.foreign_keys)
         }
@@ -244,7 +245,7 @@ class Writer:
         self._parked.need(new, reason)
 
     def _update_key(self, event: Event, old: bytes) -> bool:
-        table = self._catalogue.tables[event.table]
+        table = self.catalogue.tables[event.table]
         key = decode_key(old)
         after = event.change.after or {}
         statement = table.move(tuple(key), tuple(after))
@@ -263,7 +264,7 @@ class Writer:
     def _truncation(self, tables: Sequence[str]) -> Callable[[], None]:
         def truncate() -> None:
             for name in tables:
-                if self._catalogue.tables[name].routing.truncate == "stop":
+                if self.catalogue.tables[name].routing.truncate == "stop":
                     raise OperatorError(
                         f"{name} was truncated in the source, and its route to target {self._target} stops at that.",
                         f"To follow it set targets.{self._target}.tables.{name}.truncate to apply.",
@@ -282,7 +283,7 @@ class Writer:
         return truncate
 
     def _truncate(self, tables: Sequence[str]) -> None:
-        ordered = sorted((self._catalogue.tables[name] for name in tables), key=lambda table: table.rank)
+        ordered = sorted((self.catalogue.tables[name] for name in tables), key=lambda table: table.rank)
         try:
             with self._connection.transaction(SAVEPOINT):
                 self._connection.execute(f"TRUNCATE {', '.join(table.only for table in ordered)}".encode())
@@ -349,7 +350,7 @@ class Writer:
 
         Nothing is written, and Refused or CannotFold raised, where one of the rows is not welcome.
         """
-        steps = [step_of(*group) for group in groups(self._catalogue, tables)]
+        steps = [step_of(*group) for group in groups(self.catalogue, tables)]
         missing: list[Key] = []
         with self._savepoint():
             with self._connection.pipeline():
@@ -364,7 +365,7 @@ class Writer:
         missing: list[Key] = []
         orphans: dict[Key, str] = {}
         with self._savepoint():
-            for table, kind, sent, rows in groups(self._catalogue, fold(events)):
+            for table, kind, sent, rows in groups(self.catalogue, fold(events)):
                 alone = self._orphans(table, sent, rows) if kind != "delete" else {}
                 orphans |= {(table.name, key): reason for key, reason in alone.items()}
                 if left := [row for row in rows if row[0] not in alone]:
@@ -410,7 +411,7 @@ class Writer:
 
     def _check_constraints(self) -> None:
         """Find what is checked late now, and not at COMMIT, where nobody could tell which row is at fault."""
-        if self._catalogue.deferrable:
+        if self.catalogue.deferrable:
             self._connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
 
     def _execute(self, text: str, values: Sequence[object]) -> psycopg.Cursor[Any]:
@@ -420,7 +421,7 @@ class Writer:
     def _savepoint(self) -> Iterator[None]:
         try:
             with self._connection.transaction(SAVEPOINT):
-                if self._catalogue.deferrable:
+                if self.catalogue.deferrable:
                     self._connection.execute("SET CONSTRAINTS ALL DEFERRED")
                 yield
         except psycopg.Error as error:

@@ -16,8 +16,10 @@ import structlog
 from connectors.contract import Progress, Sink, TableLane
 from daemon.apply.lane import Lane
 from daemon.apply.requests import RowRequests
+from daemon.apply.shapes import Shapes
 from daemon.config import Kafka, Target
 from daemon.consume.consumer import LaneConsumer, PartitionReader
+from daemon.consume.versions import Versions
 from daemon.errors import OperatorError, TableUnfit
 from daemon.observe import metrics
 from daemon.seams import AFTER_REJOIN, BEFORE_REJOIN, seam
@@ -42,7 +44,7 @@ class Lost(Exception):
 
 
 class Regrouped(Exception):
-    """A table has left the main lane, or has come back to it: begin anew from what the target has stored."""
+    """A table has left the main lane, has come back to it, or was altered: begin anew from what the target has."""
 
 
 class Session:
@@ -50,7 +52,7 @@ class Session:
 
     def __init__(
         self, sink: Sink, name: str, target: Target, kafka: Kafka, consumer: LaneConsumer, requests: RowRequests,
-        stored: Progress,
+        versions: Versions, stored: Progress,
     ) -> None:  # fmt: skip
         self._sink = sink
         self._name = name
@@ -64,10 +66,14 @@ class Session:
         without = {lane.table for lane in apart}
         topics = {self._topic(table): table for table in target.needed if table not in without}
         self._main = Lane(sink, name, target, consumer, self._spine, topics, stored, consumer.commit)
+        routed = {topic: table for topic, table in topics.items() if table in target.tables}
+        self._shapes = Shapes(sink, versions, routed)
         for topic in sorted(self._main.joining):
             log.info("table is followed from now on, and asked for", target=name, table=topics[topic])
             requests.ask_for_table(topics[topic])
         self._resuming = next((lane for lane in apart if lane.resuming), None)
+        behind = {self._topic(lane.table): lane.table for lane in apart if lane is self._resuming}
+        self._shapes_behind = Shapes(sink, versions, {key: at for key, at in behind.items() if at in target.tables})
         self._reader: PartitionReader | None = None
         self._behind: Lane | None = None
         self._attended_at = 0.0
@@ -97,7 +103,8 @@ class Session:
             raise Lost
         resting = False
         if self._behind is None or not self._behind.streaming:
-            resting = self._main.apply(stop)
+            resting = self._main.apply(stop, self._shapes.known)
+            self._adapt(self._shapes)
         if self._resuming is not None and not self._main.streaming:
             self._catch_up(self._resuming, stop)
         if not self._main.streaming and (self._behind is None or not self._behind.streaming):
@@ -127,6 +134,7 @@ class Session:
                 lane.apply(stop, self._not_beyond_main)
                 if lane.streaming:
                     return
+                self._adapt(self._shapes_behind)
                 if lane.applied == self._main.applied:
                     seam(BEFORE_REJOIN)
                     self._sink.rejoin(resuming.table)
@@ -141,7 +149,12 @@ class Session:
             self._pause(resuming.table, error)
 
     def _not_beyond_main(self, end: TransactionEnd) -> bool:
-        return (end.timeline, end.commit_lsn) <= self._main.applied
+        return (end.timeline, end.commit_lsn) <= self._main.applied and self._shapes_behind.known(end)
+
+    def _adapt(self, shapes: Shapes) -> None:
+        if altered := self._main.retrying(shapes.adapt):
+            log.info("table is another one than before", target=self._name, table=altered)
+            raise Regrouped
 
     def _open(self, resuming: TableLane) -> Lane:
         self._reader = PartitionReader(self._kafka, self._name, self._target.buffer_bytes // 2)

@@ -19,6 +19,7 @@ from daemon.apply.session import POLL_SECONDS, REPORT_SECONDS, Lost, Regrouped, 
 from daemon.broker import KafkaUnavailable
 from daemon.config import Settings
 from daemon.consume.consumer import LaneConsumer, NameTaken
+from daemon.consume.versions import Versions
 from daemon.errors import OperatorError, Unavailable
 from daemon.pins import Pinned, Pins
 from daemon.routes import routings
@@ -41,7 +42,11 @@ class ApplyWorker:
         self._target_name = name
         self._host = self._instance = instance or socket.gethostname()
         routes = routings(settings, name)
-        self._sink: Sink = sink_type(Destination(name, target.url.get_secret_value(), target.source, routes))
+        self._sink: Sink = sink_type(
+            Destination(
+                name, target.url.get_secret_value(), target.source, routes, additive=target.auto_ddl == "additive"
+            )
+        )
         self._breaker = pybreaker.CircuitBreaker(
             fail_max=FAILURES_UNTIL_OPEN, reset_timeout=PROBE_SECONDS, exclude=[OperatorError]
         )
@@ -62,11 +67,12 @@ class ApplyWorker:
             buffer_bytes=target.buffer_bytes,
         )
         requests = RowRequests(self._settings.kafka, self._target_name, target.source)
+        versions = Versions(self._settings.kafka, self._target_name, target.source)
         try:
             while not stop.is_set():
                 self._stand_by(consumer, stop, report)
                 if consumer.owned:
-                    self._own(consumer, requests, stop, report)
+                    self._own(consumer, requests, versions, stop, report)
         except Unavailable:
             raise
         except NameTaken:
@@ -81,6 +87,7 @@ class ApplyWorker:
         finally:
             self._sink.close()
             requests.close()
+            versions.close()
             consumer.close()
 
     def _stand_by(self, consumer: LaneConsumer, stop: threading.Event, report: Report) -> None:
@@ -91,7 +98,9 @@ class ApplyWorker:
                 report("standby", None)
             consumer.poll(1, POLL_SECONDS)
 
-    def _own(self, consumer: LaneConsumer, requests: RowRequests, stop: threading.Event, report: Report) -> None:
+    def _own(
+        self, consumer: LaneConsumer, requests: RowRequests, versions: Versions, stop: threading.Event, report: Report
+    ) -> None:
         """One stretch of work, from the stored offsets until it ends, or the target or Kafka goes away."""
         try:
             stored = self._breaker.call(self._sink.claim)
@@ -99,8 +108,9 @@ class ApplyWorker:
             pinned.check()
             with Watch(pinned.check, self._target.check_interval_seconds, self.name) as watch:
                 session = Session(
-                    self._sink, self._target_name, self._target, self._settings.kafka, consumer, requests, stored
-                )
+                    self._sink, self._target_name, self._target, self._settings.kafka, consumer, requests, versions,
+                    stored,
+                )  # fmt: skip
                 report("running", None)
                 session.work(stop, report, watch.check)
         except Lost:

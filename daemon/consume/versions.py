@@ -1,0 +1,97 @@
+"""Versions of a source's tables, as they were announced: read from the topic when one is met that is not known yet."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from confluent_kafka import Message
+
+from connectors.contract import NewShape
+from daemon.broker import KafkaUnavailable
+from daemon.config import Kafka
+from daemon.consume.consumer import REQUEST_SECONDS, PartitionReader
+from schemas.envelope import SchemaChange
+from schemas.topics import SCHEMA_CHANGES_TOPIC
+
+PLACE = SCHEMA_CHANGES_TOPIC, 0
+BUFFER_BYTES = 1_048_576
+READ_SECONDS = 0.1
+RECORDS = 1_000
+
+
+class Versions:
+    """Those of one source. `upto` raises KafkaUnavailable, and OperatorError when there is no such topic."""
+
+    def __init__(self, kafka: Kafka, target: str, source: str) -> None:
+        self._kafka = kafka
+        self._target = target
+        self._source = source
+        self._reader: PartitionReader | None = None
+        self._next = 0
+        self._known: dict[str, dict[int, SchemaChange]] = {}
+
+    def upto(self, table: str, version: int) -> NewShape | None:
+        """What a table has come to be by a version; None where that was never announced, or is there no more.
+
+        A version is announced before its first record: whoever has met one finds it in the topic.
+        """
+        if version not in self._known.get(table, {}):
+            self._catch_up()
+        known = self._known.get(table, {})
+        if version not in known:
+            return None
+        return _folded([known[number] for number in sorted(known) if number <= version])
+
+    def close(self) -> None:
+        """Let go of the connection; what is known stays known."""
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.close()
+
+    def _catch_up(self) -> None:
+        """Read to the present end."""
+        try:
+            if self._reader is None:
+                reader = self._reader = PartitionReader(self._kafka, self._target, BUFFER_BYTES)
+                reader.partitions([SCHEMA_CHANGES_TOPIC])
+                self._next, _ = reader.bounds([PLACE])[PLACE]
+                reader.start({PLACE: self._next})
+            self._read(self._reader)
+        except BaseException:  # raised again: the next one begins with a connection of its own
+            self.close()
+            raise
+
+    def _read(self, reader: PartitionReader) -> None:
+        _, end = reader.bounds([PLACE])[PLACE]
+        until = time.monotonic() + REQUEST_SECONDS
+        while self._next < end:
+            if time.monotonic() > until:
+                raise KafkaUnavailable("kafka does not answer")
+            for message in reader.poll(RECORDS, READ_SECONDS):
+                self._take(message)
+
+    def _take(self, message: Message) -> None:
+        offset = message.offset()
+        assert offset is not None, "a record that was read has an offset"
+        self._next = offset + 1
+        change = SchemaChange.model_validate_json(message.value() or b"")
+        if change.source == self._source:
+            self._known.setdefault(change.name, {})[change.version] = change
+
+
+def _folded(changes: Sequence[SchemaChange]) -> NewShape:
+    """The newest of them, with what any of them changed: a target may have seen none of it."""
+    newest = changes[-1]
+    columns = {column.name: column for column in newest.columns}
+    added = {name: change for change in changes for name in change.added if name in columns}
+    return NewShape(
+        newest.name,
+        columns,
+        tuple(newest.key),
+        added=tuple(name for name in columns if name in added),
+        renamed=frozenset(name for name, change in added.items() if change.dropped),
+        dropped=frozenset(name for change in changes for name in change.dropped) - columns.keys(),
+        retyped=frozenset(name for change in changes for name in change.retyped) & columns.keys(),
+        key_changed=any(change.key_changed for change in changes),
+    )
