@@ -9,7 +9,8 @@ import pytest
 
 from daemon.capture import stream
 from daemon.capture.worker import CaptureWorker
-from tests.fix_capture import Rig, assert_whole, replay
+from daemon.embedded.postgres import PostgresServer
+from tests.fix_capture import Rig, RigFactory, assert_whole, replay
 from tests.fix_proxy import How, Proxy
 from tests.supervised import Supervised
 from tests.waiting import until
@@ -117,8 +118,12 @@ def test_while_nothing_happens(route: tuple[Rig, Proxy], how: How) -> None:
     assert_nothing_missing_nothing_twice(rig)
 
 
-def test_an_idle_source_is_not_taken_for_lost(route: tuple[Rig, Proxy]) -> None:
-    rig, _ = route
+def test_an_idle_source_is_not_taken_for_lost(
+    capture_factory: RigFactory, own_postgres: Callable[..., PostgresServer]
+) -> None:
+    """A server of its own: what others write makes a server say something."""
+    server = own_postgres(settings={"fsync": "off", "wal_sender_timeout": "1500ms", "autovacuum": "off"})
+    rig = capture_factory(postgres=server).init()
     with Supervised(CaptureWorker(rig.site.settings, rig.site.source)) as worker:
         until(lambda: worker.running, what="the capture at work")
         rig.copied()
