@@ -3,37 +3,28 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol, TypeVar
 
-
-class Measured(Protocol):
-    """How much is done, and of how much."""
-
-    @property
-    def done(self) -> int: ...
-    @property
-    def total(self) -> int: ...
-
-
-P = TypeVar("P", bound=Measured)
+from daemon.progress import OnProgress, Progress
 
 
 @contextmanager
-def progress_bar(describe: Callable[[P], str]) -> Iterator[Callable[[P], None] | None]:
+def progress_bar() -> Iterator[OnProgress | None]:
     """What moves the bar, for a person who looks; None where nobody does."""
     if not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+    from rich.progress import Progress as Bar
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=None)
 
-        def show(progress: P) -> None:
-            bar.update(task, description=describe(progress), completed=progress.done, total=progress.total)
+        def show(progress: Progress) -> None:
+            what = f"{progress.step} (waiting)" if progress.waiting else progress.step
+            bar.update(task, description=what, completed=progress.done, total=progress.total)
 
         yield show

@@ -13,7 +13,6 @@ from daemon.cli.output import say, write_json
 from daemon.errors import OperatorError, Unavailable
 
 if TYPE_CHECKING:
-    from daemon.recover.progress import Progress
     from daemon.recover.replay import Task
     from daemon.recover.report import ReplayReport, RowChange
     from daemon.recover.window import Start
@@ -48,7 +47,7 @@ def replay(
     settings = read_settings(ctx)
     end = parse_end(until) if until is not None else None
     task = Task(tables_of(settings, target, table or []), _start(start, key), end, rate, dry_run)
-    with progress_bar(_described) as on_progress:
+    with progress_bar() as on_progress:
         try:
             report = run(
                 settings, target, wiring.replay_target(settings, target), task,
@@ -94,7 +93,3 @@ def _tell(report: ReplayReport, *, as_json: bool) -> None:
     for one in report.tables:
         for partition, offset in one.lost.items():
             say(f"{one.table}: partition {partition} begins at offset {offset}; the source is asked for the rest.")
-
-
-def _described(progress: Progress) -> str:
-    return f"{progress.step} (waiting)" if progress.waiting else progress.step

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -10,9 +10,6 @@ from daemon.cli.bar import progress_bar
 from daemon.cli.context import settings as read_settings
 from daemon.cli.output import write_json
 from daemon.errors import OperatorError
-
-if TYPE_CHECKING:
-    from daemon.reconcile.progress import Progress
 
 DIFFERENCES = 3
 
@@ -30,7 +27,7 @@ def verify(
     from daemon.reconcile.verify import verify as compare
 
     settings = read_settings(ctx)
-    with progress_bar(_described) as on_progress:
+    with progress_bar() as on_progress:
         report = compare(settings, tables or [], sample=sample, on_progress=on_progress, show_values=values)
     if as_json:
         write_json(report.to_json())
@@ -44,7 +41,3 @@ def verify(
             f"{table.table} of target {target} is paused and was not compared.",
             f"placemat resume {target} {table.table}, then placemat verify again.",
         )
-
-
-def _described(progress: Progress) -> str:
-    return f"{progress.target} {progress.table}{' (waiting for the target)' if progress.waiting else ''}"

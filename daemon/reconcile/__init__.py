@@ -1,6 +1,6 @@
 """Comparing what the targets hold with what their sources hold."""
 
-from daemon.reconcile.progress import Progress
+from daemon.progress import Progress
 from daemon.reconcile.report import Difference, TableReport, TargetReport, VerifyReport
 from daemon.reconcile.verify import verify
 

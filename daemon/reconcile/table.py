@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from daemon.progress import Tracker
 from daemon.reconcile.lane import Lane
 from daemon.reconcile.parked import parked_ids
-from daemon.reconcile.progress import Tracker
 from daemon.reconcile.report import Difference, TableReport
 from daemon.reconcile.rows import CHUNK_ROWS, Key, Rows
 from daemon.reconcile.settle import Settler

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from daemon.config import Settings
 from daemon.errors import OperatorError
+from daemon.progress import OnProgress, Tracker
 from daemon.reconcile.comparison import compare
 from daemon.reconcile.lane import Lane, write_mark
 from daemon.reconcile.paused import PausedTable, paused_tables
-from daemon.reconcile.progress import OnProgress, Tracker
 from daemon.reconcile.report import TargetReport, VerifyReport
 from daemon.reconcile.side import opened
 from daemon.reconcile.table import TableVerification
@@ -48,7 +48,7 @@ def verify(
             # All of them first: what cannot be compared is said before the long work begins.
             comparisons = [compare(settings, name, ours, theirs, table) for table in routed if table not in waiting]
             through = write_mark(ours)
-            tracker = Tracker(name, on_progress)
+            tracker = Tracker(on_progress, name)
             lane = Lane(ours, theirs, stall_seconds, tracker.wait)
             found = tuple(
                 TableVerification(comparison, ours, theirs, lane, tracker, show_values=show_values).run(sample)

@@ -18,9 +18,9 @@ from confluent_kafka import Message
 from connectors.contract import Expected, Finding, Refusal, ReplayTarget, TryAgain
 from daemon.config import Settings
 from daemon.errors import OperatorError
+from daemon.progress import OnProgress, Tracker
 from daemon.recover.contents import partial
 from daemon.recover.locate import Locator, Window
-from daemon.recover.progress import OnProgress, Tracker
 from daemon.recover.reader import ReplayReader
 from daemon.recover.report import ChangeKind, OnChange, ReplayReport, RowChange, TableReport
 from daemon.recover.source import SourceRows

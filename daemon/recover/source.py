@@ -12,9 +12,9 @@ import orjson
 from connectors.contract import Refusal, Wanted
 from daemon.apply.requests import RowRequests
 from daemon.config import Settings
+from daemon.progress import Tracker
 from daemon.reconcile.comparison import compare
 from daemon.reconcile.lane import Lane
-from daemon.reconcile.progress import Tracker as VerifyTracker
 from daemon.reconcile.report import Difference
 from daemon.reconcile.rows import Key, Rows
 from daemon.reconcile.settle import Settler
@@ -53,7 +53,7 @@ class SourceRows:
         """Every row of a table that is not the same on both sides, but for the parked ones."""
         comparison = self._comparison(table)
         found: list[Difference] = []
-        tracker = VerifyTracker(self._target, lambda _: self._on_wait())
+        tracker = Tracker(lambda _: self._on_wait())
         lane = self._lane()
         TableVerification(comparison, self._ours, self._theirs, lane, tracker, show_values=False).run(
             None, found.append

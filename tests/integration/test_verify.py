@@ -246,8 +246,8 @@ def test_a_sample_compares_only_so_many_rows_of_each_side(notes: Pair) -> None:
 def test_progress_ends_at_its_total(notes: Pair) -> None:
     told: list[Progress] = []
     notes.verify("notes", on_progress=told.append)
-    assert told[0] == Progress("empathy_ledger", "public.notes", 0, 10)
-    assert told[-1] == Progress("empathy_ledger", "public.notes", 10, 10)
+    assert told[0] == Progress("empathy_ledger public.notes", 0, 10)
+    assert told[-1] == Progress("empathy_ledger public.notes", 10, 10)
 
 
 def test_columns_and_tables_with_odd_names_are_compared(pair: Pair) -> None:

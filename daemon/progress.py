@@ -1,4 +1,4 @@
-"""How far a replay is, told as it goes."""
+"""How far long work is, told as it goes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far one step is: records or keys. `waiting` for the live worker, or for the source."""
+    """How far one step is: rows, records or keys. `waiting` for a target to apply, or for the source to answer."""
 
     step: str
     done: int
@@ -20,10 +20,11 @@ OnProgress = Callable[[Progress], None]
 
 
 class Tracker:
-    """Counts, and tells the listener."""
+    """Counts, and tells the listener; `of` goes before every step. What comes meanwhile lets a total grow."""
 
-    def __init__(self, listener: OnProgress | None) -> None:
+    def __init__(self, listener: OnProgress | None, of: str = "") -> None:
         self._listener = listener
+        self._of = of
         self._step = ""
         self._done = 0
         self._total = 0
@@ -42,4 +43,4 @@ class Tracker:
 
     def _tell(self, *, waiting: bool = False) -> None:
         if self._listener:
-            self._listener(Progress(self._step, self._done, self._total, waiting))
+            self._listener(Progress(f"{self._of} {self._step}".strip(), self._done, self._total, waiting))
