@@ -144,7 +144,7 @@ class TryAgain(Exception):
 
 
 class Sink(Protocol):
-    """A transactional target. All calls come from one thread; nothing is visible before `commit` returns.
+    """A transactional target. Calls come from one thread, but for `pinned`; nothing is visible before `commit` returns.
 
     Every method but `close` raises Unavailable when the target does not answer, TryAgain when the transaction was
     rolled back for a passing reason, Fenced when another worker has claimed the target, TableUnfit when a table has to
@@ -156,6 +156,10 @@ class Sink(Protocol):
 
     def lanes(self) -> list[TableLane]:
         """Tables with a lane of their own, parents first, as they were at the claim; the main lane leaves them out."""
+
+    def pinned(self) -> Mapping[str, Pin]:
+        """The topics that the stored offsets belong to; none where nothing was taken. From any thread, on a connection
+        of its own, without a claim. Raises Unavailable."""
 
     def pin(self, found: Mapping[str, Pin]) -> Mapping[str, Pin]:
         """Keep these topics as those that the stored offsets belong to, where none is kept yet; what is kept then."""

@@ -67,6 +67,9 @@ class PostgresSink:
         _, writer, _, lanes = self._session()
         return sorted(lanes.tables, key=lambda lane: writer.rank(lane.table))
 
+    def pinned(self) -> Mapping[str, Pin]:
+        return pins.pinned(self._destination)
+
     def pin(self, found: Mapping[str, Pin]) -> Mapping[str, Pin]:
         connection, _, _, _ = self._session()
         with self._translated():

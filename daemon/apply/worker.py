@@ -11,21 +11,20 @@ from typing import assert_never
 import pybreaker
 import structlog
 
-from connectors.contract import Destination, Pin, Sink, SinkType, TryAgain
-from daemon import pins
+from connectors.contract import Destination, Sink, SinkType, TryAgain
 from daemon.apply.policy import ending
 from daemon.apply.requests import RowRequests
 from daemon.apply.session import POLL_SECONDS, REPORT_SECONDS, Lost, Regrouped, Session
+from daemon.apply.target_pins import TargetPins
 from daemon.broker import KafkaUnavailable
 from daemon.config import Settings
 from daemon.consume.consumer import LaneConsumer, NameTaken
 from daemon.consume.versions import Versions
 from daemon.errors import OperatorError, Unavailable
-from daemon.pins import Pinned, Pins
 from daemon.routes import routings
 from daemon.supervisor import Report
 from daemon.watch import Watch
-from schemas.topics import table_topic, transactions_topic
+from schemas.topics import transactions_topic
 
 PROBE_SECONDS = 1.0
 FAILURES_UNTIL_OPEN = 3
@@ -47,6 +46,7 @@ class ApplyWorker:
                 name, target.url.get_secret_value(), target.source, routes, additive=target.auto_ddl == "additive"
             )
         )
+        self._pins = TargetPins(settings, name, self._sink)
         self._breaker = pybreaker.CircuitBreaker(
             fail_max=FAILURES_UNTIL_OPEN, reset_timeout=PROBE_SECONDS, exclude=[OperatorError]
         )
@@ -57,6 +57,7 @@ class ApplyWorker:
 
     def run(self, stop: threading.Event, report: Report) -> None:
         """See `daemon.supervisor.Worker`."""
+        self._pins.look()  # another cluster has no group of this target, or another's: nobody would be given the lane
         target = self._target
         consumer = LaneConsumer(
             self._settings.kafka,
@@ -92,11 +93,13 @@ class ApplyWorker:
 
     def _stand_by(self, consumer: LaneConsumer, stop: threading.Event, report: Report) -> None:
         told = 0.0
-        while not stop.is_set() and not consumer.owned:
-            if time.monotonic() - told > REPORT_SECONDS:
-                told = time.monotonic()
-                report("standby", None)
-            consumer.poll(1, POLL_SECONDS)
+        with Watch(self._pins.check, self._target.check_interval_seconds, f"{self.name} standby") as watch:
+            while not stop.is_set() and not consumer.owned:
+                if time.monotonic() - told > REPORT_SECONDS:
+                    told = time.monotonic()
+                    report("standby", None)
+                watch.check()
+                consumer.poll(1, POLL_SECONDS)
 
     def _own(
         self, consumer: LaneConsumer, requests: RowRequests, versions: Versions, stop: threading.Event, report: Report
@@ -104,7 +107,7 @@ class ApplyWorker:
         """One stretch of work, from the stored offsets until it ends, or the target or Kafka goes away."""
         try:
             stored = self._breaker.call(self._sink.claim)
-            pinned = self._pins()
+            pinned = self._pins.pin()
             pinned.check()
             with Watch(pinned.check, self._target.check_interval_seconds, self.name) as watch:
                 session = Session(
@@ -125,16 +128,6 @@ class ApplyWorker:
             self._wait(consumer, stop, report, str(error))
         finally:
             self._sink.close()
-
-    def _pins(self) -> Pins:
-        """The topics that the target's offsets belong to; a missing one is told by who reads it."""
-        source = self._target.source
-        wanted = [transactions_topic(source), *(table_topic(source, *one.split(".", 1)) for one in self._target.needed)]
-        cluster_id, present = pins.look(self._settings.kafka, wanted)
-        kept = self._sink.pin({name: Pin(cluster_id, one.topic_id, one.partitions) for name, one in present.items()})
-        read = {name: Pinned(pin.topic_id, pin.partitions) for name, pin in kept.items() if name in wanted}
-        began_with = next((pin.cluster_id for name, pin in kept.items() if name in wanted), cluster_id)
-        return Pins(self._settings.kafka, f"target {self._target_name}", began_with, read)
 
     def _wait(self, consumer: LaneConsumer, stop: threading.Event, report: Report, why: str) -> None:
         """Keep the place in the group, read nothing, and probe again in a moment."""

@@ -129,6 +129,22 @@ def test_a_target_stops_when_kafka_is_another_cluster(
     assert (gap.reason, "is cluster" in str(gap)) == ("other_cluster", True)
 
 
+def test_a_worker_that_stands_by_looks_for_itself(world: World) -> None:
+    """The one that has the lane does not look for an hour, and adding partitions makes no error."""
+    often, target = world.settings, world.settings.targets[world.target]
+    seldom = target.model_copy(update={"check_interval_seconds": 3_600.0})
+    world.settings = often.model_copy(update={"targets": {world.target: seldom}})
+    with Supervised(world.worker("one")) as holder:
+        world.stream.transaction(insert(ITEMS, {"id": 1, "n": 0}))
+        world.applied_through()
+        world.settings = often
+        with Supervised(world.worker("two")) as standby:
+            until(lambda: standby.state == "standby", what="a standby")
+            add_partitions(world)
+            gap = standby.ended()
+        assert (isinstance(gap, Gap) and gap.reason, holder.running) == ("partitions_changed", True)
+
+
 def test_a_target_that_was_emptied_begins_with_the_topics_that_are_there(world: World) -> None:
     with Supervised(world.worker()) as worker:
         world.stream.transaction(insert(ITEMS, {"id": 1, "n": 0}))
