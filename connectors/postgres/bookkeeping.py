@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import resources
@@ -65,6 +67,15 @@ class ParkedEvent:
     partition: int
     offset: int
     event: str
+
+
+@contextmanager
+def prepared(target: str) -> Iterator[None]:
+    """Raises OperatorError when what is done in the block finds none of these tables."""
+    try:
+        yield
+    except psycopg.errors.UndefinedTable:
+        raise OperatorError(f"Target {target} is not prepared.", "Run: placemat init") from None
 
 
 def install(connection: psycopg.Connection[Any]) -> None:

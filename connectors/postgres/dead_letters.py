@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 
-from connectors.errors import OperatorError
 from connectors.postgres import bookkeeping
 from connectors.postgres.bookkeeping import ParkedEvent, ParkedKey, Request
 
@@ -23,22 +20,15 @@ class DeadLetters:
 
     def parked(self) -> list[ParkedKey]:
         """Every parked key, oldest first. Raises OperatorError when the target is not prepared."""
-        with self._prepared():
+        with bookkeeping.prepared(self._target):
             return bookkeeping.list_parked(self._connection, self._source)
 
     def queue(self, parked_id: int) -> list[ParkedEvent]:
         """The events that wait behind one key, in order."""
-        with self._prepared():
+        with bookkeeping.prepared(self._target):
             return bookkeeping.read_queue(self._connection, parked_id)
 
     def ask(self, ids: list[int], request: Request) -> list[int]:
         """Leave a request for the worker; returns the ids that are parked."""
-        with self._prepared():
+        with bookkeeping.prepared(self._target):
             return bookkeeping.ask(self._connection, ids, request, self._connection.info.user)
-
-    @contextmanager
-    def _prepared(self) -> Iterator[None]:
-        try:
-            yield
-        except psycopg.errors.UndefinedTable:
-            raise OperatorError(f"Target {self._target} is not prepared.", "Run: placemat init") from None

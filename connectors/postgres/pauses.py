@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
 import psycopg
 
-from connectors.errors import OperatorError
+from connectors.postgres import bookkeeping
 
 State = Literal["asked", "paused", "resuming"]
 """Asked: the worker has not come to it yet. Resuming: it catches up."""
@@ -66,22 +64,15 @@ class Pauses:
 
     def pause(self, table: str, by: str, reason: str) -> None:
         """Ask the worker to pause a table. Raises OperatorError when the target is not prepared."""
-        with self._prepared():
+        with bookkeeping.prepared(self._target):
             self._connection.execute(_PAUSE, [self._source, table, by, reason])
 
     def resume(self, table: str) -> None:
         """Ask the worker to let a table catch up; one that was only asked to be paused never is."""
-        with self._prepared(), self._connection.transaction():
+        with bookkeeping.prepared(self._target), self._connection.transaction():
             if self._connection.execute(_NEVER_PAUSED, [self._source, table]).rowcount == 0:
                 self._connection.execute(_RESUME, [self._source, table])
 
     @property
     def role(self) -> str:
         return self._connection.info.user
-
-    @contextmanager
-    def _prepared(self) -> Iterator[None]:
-        try:
-            yield
-        except psycopg.errors.UndefinedTable:
-            raise OperatorError(f"Target {self._target} is not prepared.", "Run: placemat init") from None

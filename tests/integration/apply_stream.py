@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 import psycopg
-from confluent_kafka import Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 from connectors.contract import Record
 from connectors.postgres import bookkeeping
@@ -128,6 +128,14 @@ class Stream:
             found.append(Record(topic, partition, ordinal, position, key, value))
         return found
 
+    def counts(self, commit_lsn: int) -> dict[str, Counter[str]]:
+        """Counts of the records that were sent for a commit, as its end tells them."""
+        found: dict[str, Counter[str]] = {}
+        for topic, partition, _, _, position in self.sent:
+            if position.commit_lsn == commit_lsn:
+                found.setdefault(topic, Counter())[str(partition)] += 1
+        return found
+
     def end(self, counts: Mapping[str, Mapping[str, int]], kind: str = "tx", ts_us: int | None = None) -> None:
         finish = TransactionEnd.model_validate(
             {
@@ -224,6 +232,17 @@ class World:
             bookkeeping.ask(
                 connection, [key.id for key in bookkeeping.list_parked(connection, self.source)], request, "x"
             )
+
+    def requested(self) -> list[dict[str, Any]]:
+        """What the target has asked its source for, so far."""
+        place = TopicPartition(requests_topic(self.source), 0, 0)
+        consumer = Consumer({"bootstrap.servers": self.settings.kafka.bootstrap_servers, "group.id": "requested"})
+        try:
+            _, end = consumer.get_watermark_offsets(place, timeout=10)
+            consumer.assign([place])
+            return [orjson.loads(one.value() or b"") for one in (consumer.consume(end, 10) if end else [])]
+        finally:
+            consumer.close()
 
     def worker(self, instance: str = "one") -> ApplyWorker:
         return ApplyWorker(self.settings, self.target, PostgresSink, instance)

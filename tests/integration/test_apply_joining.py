@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
 
 from connectors.postgres.sink import PostgresSink
 from daemon.apply.worker import ApplyWorker
-from schemas.topics import requests_topic
 from tests.fix_servers import Kafka
 from tests.integration.apply_stream import Running, World, delete, insert, read, update
 from tests.waiting import until
@@ -34,15 +31,7 @@ def follow(world: World, *tables: str) -> Running:
 
 def requests(world: World) -> list[tuple[str, str]]:
     """Schema and table of what was asked for."""
-    place = TopicPartition(requests_topic(world.source), 0, 0)
-    consumer = Consumer({"bootstrap.servers": world.settings.kafka.bootstrap_servers, "group.id": "joining"})
-    try:
-        _, end = consumer.get_watermark_offsets(place, timeout=10)
-        consumer.assign([place])
-        found = [json.loads(one.value() or b"") for one in (consumer.consume(end, 10) if end else [])]
-    finally:
-        consumer.close()
-    return [(one["schema"], one["table"]) for one in found]
+    return [(one["schema"], one["table"]) for one in world.requested()]
 
 
 def test_a_table_that_is_routed_later_starts_at_the_lanes_place_and_is_asked_for(world: World) -> None:
