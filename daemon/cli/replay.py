@@ -43,15 +43,19 @@ def replay(
     from daemon.recover.replay import Task, tables_of
     from daemon.recover.replay import replay as run
     from daemon.recover.window import parse_end
+    from daemon.state import engine as state
+    from daemon.state import sources
 
     settings = read_settings(ctx)
     end = parse_end(until) if until is not None else None
     task = Task(tables_of(settings, target, table or []), _start(start, key), end, rate, dry_run)
+    with state.opened(settings.state.url.get_secret_value()) as engine:
+        era = sources.eras(engine).get(settings.targets[target].source, 0)
     with progress_bar() as on_progress:
         try:
             report = run(
                 settings, target, wiring.replay_target(settings, target), task,
-                on_progress=on_progress, on_change=_teller(task, as_json=as_json),
+                era=era, on_progress=on_progress, on_change=_teller(task, as_json=as_json),
             )  # fmt: skip
         except Unavailable as error:
             raise OperatorError(

@@ -25,10 +25,14 @@ def verify(
 ) -> None:
     """Compare every row and field of each target with its source; exit status 3 when they differ."""
     from daemon.reconcile.verify import verify as compare
+    from daemon.state import engine as state
+    from daemon.state import sources
 
     settings = read_settings(ctx)
+    with state.opened(settings.state.url.get_secret_value()) as engine:
+        eras = sources.eras(engine)
     with progress_bar() as on_progress:
-        report = compare(settings, tables or [], sample=sample, on_progress=on_progress, show_values=values)
+        report = compare(settings, tables or [], eras=eras, sample=sample, on_progress=on_progress, show_values=values)
     if as_json:
         write_json(report.to_json())
     else:

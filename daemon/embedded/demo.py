@@ -24,6 +24,8 @@ from daemon.embedded.tate import TateReport, load_tate
 from daemon.errors import OperatorError
 from daemon.reconcile import verify
 from daemon.reconcile.report import VerifyReport
+from daemon.state import engine as state
+from daemon.state import sources
 from schemas import domain
 from schemas.topics import table_topic
 
@@ -157,7 +159,9 @@ class _Demo:
         self._settle()
         measured = latency.measure(self._dsns["primary"], self._dsns[TARGET], since)
         self._say("Comparing every row and every field …")
-        verified = verify(load(self._config), [], sample=None)
+        settings = load(self._config)
+        with state.opened(settings.state.url.get_secret_value()) as engine:
+            verified = verify(settings, [], eras=sources.eras(engine), sample=None)
         topics = [table_topic("primary", "public", table) for table in domain.ROUTED_TABLES]
         counted = witness.count(self._dsns["primary"], self._dsns[TARGET], self._kafka, topics)
         for finding in counted.findings:

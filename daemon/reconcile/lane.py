@@ -4,23 +4,35 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 from psycopg import sql
 
 from daemon.reconcile.side import Side
-from schemas.position import Lsn, parse_lsn
+from schemas.position import Lsn, in_era, parse_lsn
 
 POLL_SECONDS = 0.02
 
-_MARK = sql.SQL("""SELECT pg_logical_emit_message(true, 'placemat.mark', '{"by":"verify"}')::text""")
+# The first eight digits of a WAL file's name are the timeline, which a promotion raises at once.
+_MARK = sql.SQL("""
+SELECT left(pg_walfile_name(pg_current_wal_insert_lsn()), 8),
+       pg_logical_emit_message(true, 'placemat.mark', '{"by":"verify"}')::text
+""")
 _INSTALLED = sql.SQL("SELECT to_regclass('placemat.lanes') IS NOT NULL")
-_APPLIED = sql.SQL("SELECT commit_lsn::bigint FROM placemat.lanes WHERE source = %s AND lane = 'main'")
+_APPLIED = sql.SQL("SELECT timeline, commit_lsn::bigint FROM placemat.lanes WHERE source = %s AND lane = 'main'")
 
 
-def write_mark(source: Side) -> Lsn:
-    """Put a mark into the source's log; every change that was visible before it has a commit below this LSN."""
-    ((text,),) = source.rows(_MARK)
-    return parse_lsn(text)
+class Place(NamedTuple):
+    """Where a commit stands; without its era and timeline an LSN says nothing of what is before it and after it."""
+
+    timeline: int
+    commit_lsn: Lsn
+
+
+def write_mark(source: Side, era: int) -> Place:
+    """Put a mark into the source's log, which is in that era; the commit of all that was visible is before it."""
+    ((timeline, lsn),) = source.rows(_MARK)
+    return Place(in_era(era, int(timeline, 16)), parse_lsn(lsn))
 
 
 class Lane:
@@ -29,9 +41,10 @@ class Lane:
     `applying` is None until the first wait tells; after a wait in vain it stays False, and nothing waits again.
     """
 
-    def __init__(self, source: Side, target: Side, stall_seconds: float, on_wait: Callable[[], None]) -> None:
+    def __init__(self, source: Side, target: Side, era: int, stall_seconds: float, on_wait: Callable[[], None]) -> None:
         self.source = source
         self.target = target
+        self._era = era
         self.applying: bool | None = None
         self._stall_seconds = stall_seconds
         self._on_wait = on_wait
@@ -39,10 +52,10 @@ class Lane:
     def pass_mark(self) -> bool:
         """Write a mark and wait until the target has applied what came before; False when it stands still instead."""
         if self.applying is not False:
-            self.applying = self._reaches(write_mark(self.source))
+            self.applying = self._reaches(write_mark(self.source, self._era))
         return self.applying
 
-    def _reaches(self, mark: Lsn) -> bool:
+    def _reaches(self, mark: Place) -> bool:
         """Waits as long as the target moves; gives up after `stall_seconds` at one place."""
         applied = self._applied()
         moved_at = time.monotonic()
@@ -56,7 +69,7 @@ class Lane:
                 moved_at = time.monotonic()
         return applied is not None
 
-    def _applied(self) -> int | None:
+    def _applied(self) -> Place | None:
         ((installed,),) = self.target.rows(_INSTALLED)
         rows = self.target.rows(_APPLIED, [self.source.name]) if installed else []
-        return int(rows[0][0]) if rows else None
+        return Place(*rows[0]) if rows else None

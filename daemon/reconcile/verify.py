@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from daemon.config import Settings
 from daemon.errors import OperatorError
@@ -22,6 +22,7 @@ def verify(
     settings: Settings,
     tables: Sequence[str],
     *,
+    eras: Mapping[str, int],
     sample: int | None,
     on_progress: OnProgress | None = None,
     show_values: bool = False,
@@ -29,9 +30,9 @@ def verify(
 ) -> VerifyReport:
     """Compare tables, with or without `public.`, in every target that has a route for them; all of them if none.
 
-    With `sample`, that many random keys of each side instead of every row. A row that differs counts only once the
-    target has applied what the source had; `stall_seconds` without any progress there end that wait for good. Paused
-    tables are named and not compared.
+    `eras` are those of the sources, 0 for one that is not named. With `sample`, that many random keys of each side
+    instead of every row. A row that differs counts only once the target has applied what the source had;
+    `stall_seconds` without any progress there end that wait for good. Paused tables are named and not compared.
 
     Raises OperatorError: exit code 2 for a table without a route or a URL that is none, 1 for what cannot be reached,
     read or matched.
@@ -47,9 +48,10 @@ def verify(
             waiting = {one.table for one in paused_tables(theirs, target.source, routed)}
             # All of them first: what cannot be compared is said before the long work begins.
             comparisons = [compare(settings, name, ours, theirs, table) for table in routed if table not in waiting]
-            through = write_mark(ours)
+            era = eras.get(target.source, 0)
+            through = write_mark(ours, era).commit_lsn
             tracker = Tracker(on_progress, name)
-            lane = Lane(ours, theirs, stall_seconds, tracker.wait)
+            lane = Lane(ours, theirs, era, stall_seconds, tracker.wait)
             found = tuple(
                 TableVerification(comparison, ours, theirs, lane, tracker, show_values=show_values).run(sample)
                 for comparison in comparisons

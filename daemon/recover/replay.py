@@ -54,10 +54,11 @@ def replay(
     target: ReplayTarget,
     task: Task,
     *,
+    era: int,
     on_progress: OnProgress | None = None,
     on_change: OnChange | None = None,
 ) -> ReplayReport:
-    """Replay into the target called `name`. Safe to interrupt and to repeat.
+    """Replay into the target called `name`, whose source is in that era. Safe to interrupt and to repeat.
 
     Raises OperatorError (exit code 2 for what cannot be asked for), and Unavailable when a server does not answer.
     """
@@ -72,7 +73,9 @@ def replay(
             closing(KeyStore(order)) as store,
             closing(ReplayReader(settings.kafka, window.starts)) as reader,
         ):
-            work = _Replay(settings, name, target, task, window, store, reader, topics, Tracker(on_progress), on_change)
+            work = _Replay(
+                settings, name, target, task, era, window, store, reader, topics, Tracker(on_progress), on_change
+            )
             work.run(order)
     return ReplayReport(name, task.dry_run, tuple(work.reports.values()), work.records, time.monotonic() - started)
 
@@ -84,6 +87,7 @@ class _Replay:
         name: str,
         target: ReplayTarget,
         task: Task,
+        era: int,
         window: Window,
         store: KeyStore,
         reader: ReplayReader,
@@ -91,7 +95,7 @@ class _Replay:
         tracker: Tracker,
         on_change: OnChange | None,
     ) -> None:
-        self._settings, self._name, self._target, self._task = settings, name, target, task
+        self._settings, self._name, self._target, self._task, self._era = settings, name, target, task, era
         self._window, self._store, self._reader, self._topics = window, store.tables, reader, topics
         self._tracker, self._on_change = tracker, on_change
         self._rows = CHUNK_ROWS if task.rate is None else max(1, min(CHUNK_ROWS, int(task.rate)))
@@ -243,7 +247,7 @@ class _Replay:
         if not whole and not any(asked.values()):
             return
         self._tracker.begin("from the source", 0)
-        with closing(SourceRows(self._settings, self._name, self._tracker.wait)) as source:
+        with closing(SourceRows(self._settings, self._name, self._era, self._tracker.wait)) as source:
             for table in order:
                 keys: dict[bytes, tuple[str, ...]] = dict.fromkeys(asked[table], ())
                 if table in whole:

@@ -32,10 +32,17 @@ class SourceRows:
     """One target beside its source. Raises OperatorError when one of them does not answer."""
 
     def __init__(
-        self, settings: Settings, target: str, on_wait: Callable[[], None], stall_seconds: float = STALL_SECONDS
+        self,
+        settings: Settings,
+        target: str,
+        era: int,
+        on_wait: Callable[[], None],
+        stall_seconds: float = STALL_SECONDS,
     ) -> None:
+        """`era` is the source's."""
         self._settings = settings
         self._target = target
+        self._era = era
         self._on_wait = on_wait
         self._stall_seconds = stall_seconds
         self._stack = ExitStack()
@@ -96,7 +103,7 @@ class SourceRows:
         return compare(self._settings, self._target, self._ours, self._theirs, table)
 
     def _lane(self) -> Lane:
-        return Lane(self._ours, self._theirs, self._stall_seconds, self._on_wait)
+        return Lane(self._ours, self._theirs, self._era, self._stall_seconds, self._on_wait)
 
 
 def _texts(columns: Sequence[Column], key: bytes) -> Key:

@@ -7,6 +7,7 @@ from datetime import datetime
 
 import sqlalchemy
 
+from daemon.state import engine as state
 from daemon.state import jobs
 from daemon.state.jobs import Job
 from schemas import tables
@@ -51,3 +52,11 @@ def read(engine: sqlalchemy.Engine) -> list[SourceRow]:
             )
             for name, slot, flush, epoch in connection.execute(found)
         ]
+
+
+def eras(engine: sqlalchemy.Engine) -> dict[str, int]:
+    """The era of every source that has been set up. Raises OperatorError when the state cannot be read."""
+    state.check(engine)
+    with engine.connect() as connection:
+        found = connection.execute(sqlalchemy.select(tables.sources.c.name, tables.sources.c.era))
+        return {name: era for name, era in found}

@@ -82,7 +82,7 @@ def run(
         assert isinstance(target, PostgresReplay)
         target = _Meddled(target, hook)
     task = Task(tables or (PARENTS, CHILDREN), **options)
-    return replaying.replay(world.settings, world.target, target, task, on_change=changes.append), changes
+    return replaying.replay(world.settings, world.target, target, task, era=0, on_change=changes.append), changes
 
 
 class _Meddled:

@@ -10,6 +10,8 @@ import pytest
 
 from daemon.embedded.postgres import PostgresServer
 from daemon.reconcile import Progress, VerifyReport
+from daemon.reconcile.lane import Place
+from schemas.position import Lsn, in_era
 from tests.integration.verify_pair import Connection, Pair, applying, only_table, pair_of
 from tests.waiting import until
 
@@ -40,7 +42,7 @@ def bring(key: int) -> Callable[[Connection, Connection], None]:
     return apply
 
 
-def verify_while_lagging(pair: Pair, key: int) -> VerifyReport:
+def verify_while_lagging(pair: Pair, key: int, era: int = 0) -> VerifyReport:
     """Verify against a worker that applies nothing before `verify` has begun to wait for it."""
     awaited = Event()
 
@@ -53,8 +55,8 @@ def verify_while_lagging(pair: Pair, key: int) -> VerifyReport:
             awaited.set()
 
     try:
-        with applying(pair, apply):
-            report = pair.verify("notes", on_progress=listen)
+        with applying(pair, apply, era):
+            report = pair.verify("notes", on_progress=listen, era=era)
             assert awaited.is_set()
             return report
     finally:
@@ -75,6 +77,14 @@ def test_a_change_in_flight_is_no_difference(notes: Pair, key: int, change: str)
     assert report.clean
     assert report.still_changing == 0
     assert report.targets[0].applying is True
+
+
+def test_a_place_of_an_earlier_era_is_before_every_mark(notes: Pair) -> None:
+    """Another server's log may be at an earlier place than the one that was captured before a resync."""
+    notes.move_lane(Place(in_era(0, 7), Lsn(1 << 62)))
+    notes.source.execute("UPDATE notes SET title = 'new' WHERE id = 3")
+    report = verify_while_lagging(notes, 3, era=1)
+    assert (report.clean, report.targets[0].applying) == (True, True)
 
 
 def test_damage_beside_a_change_in_flight_is_a_difference(notes: Pair) -> None:

@@ -37,13 +37,13 @@ def test_tables_are_named_with_or_without_their_schema(pair: Pair) -> None:
         (["public.others", "notes", "others"], ["public.others", "public.notes"]),
         ([], ["public.notes", "public.others"]),
     ]:
-        report = verify(settings, names, sample=None)
+        report = verify(settings, names, eras={}, sample=None)
         assert [table.table for table in report.tables] == compared
 
 
 def test_a_table_without_a_route_is_a_usage_error(pair: Pair) -> None:
     with pytest.raises(OperatorError, match=r"No target has a route for table public\.contacts") as caught:
-        verify(pair.settings("notes"), ["contacts"], sample=None)
+        verify(pair.settings("notes"), ["contacts"], eras={}, sample=None)
     assert caught.value.exit_code == 2
     assert "public.notes" in caught.value.try_
 
@@ -110,4 +110,4 @@ def test_a_url_that_is_none_is_refused(pair: Pair) -> None:
     source = settings.sources["primary"].model_copy(update={"url": SecretStr("no url at all")})
     broken = settings.model_copy(update={"sources": {"primary": source}})
     with pytest.raises(OperatorError, match=r"The source primary cannot be reached: sources\.primary\.url is not a"):
-        verify(broken, [], sample=None)
+        verify(broken, [], eras={}, sample=None)

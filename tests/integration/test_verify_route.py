@@ -76,7 +76,7 @@ def lane(kafka_server: Kafka, database_factory: Callable[[str], str]) -> Iterato
 
 def compared(lane: RouteLane, *tables: str) -> VerifyReport:
     settings: Settings = lane.world.settings
-    return verify(settings, tables, sample=None, show_values=True, stall_seconds=0.1)
+    return verify(settings, tables, eras={}, sample=None, show_values=True, stall_seconds=0.1)
 
 
 def test_what_the_sink_wrote_by_a_route_is_no_difference(lane: RouteLane) -> None:

@@ -14,7 +14,8 @@ from pydantic import SecretStr
 
 from daemon.config import Kafka, Route, Settings, Source, State, Target
 from daemon.reconcile import Progress, VerifyReport, verify
-from schemas.position import parse_lsn
+from daemon.reconcile.lane import Place
+from schemas.position import in_era, parse_lsn
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
@@ -53,10 +54,16 @@ class Pair:
         on_progress: Callable[[Progress], None] | None = None,
         show_values: bool = False,
         stall_seconds: float = 30,
+        era: int = 0,
     ) -> VerifyReport:
-        settings = self.settings(*tables, local=local)
         return verify(
-            settings, (), sample=sample, on_progress=on_progress, show_values=show_values, stall_seconds=stall_seconds
+            self.settings(*tables, local=local),
+            (),
+            eras={"primary": era},
+            sample=sample,
+            on_progress=on_progress,
+            show_values=show_values,
+            stall_seconds=stall_seconds,
         )
 
     def keep_books(self) -> None:
@@ -64,10 +71,10 @@ class Pair:
         self.target.execute("CREATE SCHEMA placemat")
         self.target.execute(resources.files("connectors.postgres").joinpath("bookkeeping.sql").read_text().encode())
         self.target.execute("INSERT INTO placemat.lanes (source) VALUES ('primary')")
-        self.move_lane(source_lsn(self.source))
+        self.move_lane(source_place(self.source))
 
-    def move_lane(self, lsn: int) -> None:
-        self.target.execute("UPDATE placemat.lanes SET commit_lsn = greatest(commit_lsn, %s)", [lsn])
+    def move_lane(self, place: Place) -> None:
+        self.target.execute("UPDATE placemat.lanes SET (timeline, commit_lsn) = (%s, %s)", place)
 
 
 @contextmanager
@@ -77,15 +84,16 @@ def pair_of(database_factory: Callable[[str], str]) -> Iterator[Pair]:
         yield Pair(*urls, source, target)
 
 
-def source_lsn(source: Connection) -> int:
+def source_place(source: Connection, era: int = 0) -> Place:
     """A position above every commit that is visible now."""
-    row = source.execute("SELECT pg_current_wal_insert_lsn()::text").fetchone()
+    lsn = "SELECT left(pg_walfile_name(lsn), 8), lsn::text FROM pg_current_wal_insert_lsn() lsn"
+    row = source.execute(lsn.encode()).fetchone()
     assert row
-    return parse_lsn(row[0])
+    return Place(in_era(era, int(row[0], 16)), parse_lsn(row[1]))
 
 
 @contextmanager
-def applying(pair: Pair, apply: Callable[[Connection, Connection], None] | None = None) -> Iterator[None]:
+def applying(pair: Pair, apply: Callable[[Connection, Connection], None] | None = None, era: int = 0) -> Iterator[None]:
     """A thread that brings over what `apply` brings over and then moves the lane, again and again.
 
     `apply` gets connections to source and target; what it brings over must cover all that is visible when it begins.
@@ -100,10 +108,10 @@ def applying(pair: Pair, apply: Callable[[Connection, Connection], None] | None 
                 psycopg.connect(pair.target_url) as target,
             ):
                 while not stop.wait(0.01):
-                    through = source_lsn(source)
+                    through = source_place(source, era)
                     if apply:
                         apply(source, target)
-                    target.execute("UPDATE placemat.lanes SET commit_lsn = %s", [through])
+                    target.execute("UPDATE placemat.lanes SET (timeline, commit_lsn) = (%s, %s)", through)
                     target.commit()
         except BaseException as error:
             failures.append(error)
