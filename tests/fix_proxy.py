@@ -129,9 +129,10 @@ class Proxy:
             # Cut, or reset by one of the ends: the other end learns it too.
             pass
         with self._lock:
-            self._connections -= {source, sink}
-            self._swallowed -= {source, sink}
-        for end in (source, sink):
+            ended = {source} if source in self._swallowed else {source, sink}  # a black hole passes no end either
+            self._connections -= ended
+            self._swallowed -= ended
+        for end in ended:
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
             end.close()

@@ -22,6 +22,7 @@ from tests.fix_proxy import Proxy
 from tests.supervised import Supervised
 from tests.waiting import until
 
+ProxyFactory = Callable[[str, int], Proxy]
 WHEN = ("at the start", "at run time")
 QUICK = {"check_interval_seconds": 0.2}
 
@@ -73,6 +74,21 @@ def leave_out_table_for_a_while(rig: Rig) -> None:
     rig.sql("ALTER PUBLICATION placemat DROP TABLE items; ALTER PUBLICATION placemat ADD TABLE items")
 
 
+def through(proxy_factory: ProxyFactory, rig: Rig) -> Proxy:
+    """A proxy that the capture connects by; the test itself goes straight to the server."""
+    parts = urlsplit(rig.url)
+    proxy = proxy_factory(parts.hostname or "", parts.port or 0)
+    rig.site.set(f"sources.{rig.site.source}.url", proxy.url(rig.url))
+    return proxy
+
+
+def lose_stream(rig: Rig, proxy: Proxy) -> None:
+    """The stream passes nothing any more, not even its end, so that only a look at the slot itself tells of it."""
+    proxy.set_trap(b"the last that comes", "black hole")
+    rig.sql("INSERT INTO items (id, note) VALUES (999, 'the last that comes')")
+    assert proxy.sprung.wait(10)
+
+
 def admin(rig: Rig) -> AdminClient:
     return AdminClient({"bootstrap.servers": rig.site.settings.kafka.bootstrap_servers})
 
@@ -111,6 +127,11 @@ class Cause:
     happens: Callable[[Rig], object]
     reason: str
     words: tuple[str, ...]
+
+    @property
+    def ends_stream(self) -> bool:
+        """The server ends the stream, and the capture would find out by starting again."""
+        return self.reason.startswith("slot_")
 
 
 def publication(statement: str, *words: str) -> Cause:
@@ -178,10 +199,26 @@ def assert_gap(found: tuple[Gap, float | None], reason: str, *words: str) -> Non
 
 @pytest.mark.parametrize("when", WHEN)
 @pytest.mark.parametrize("cause", CAUSES)
-def test_a_source_stops_when(capture_factory: RigFactory, cause: str, when: str) -> None:
+def test_a_source_stops_when(capture_factory: RigFactory, proxy_factory: ProxyFactory, cause: str, when: str) -> None:
     rig = capture_factory(**QUICK).init()
     expected = CAUSES[cause]
-    assert_gap(gap_when(rig, when, expected.happens), expected.reason, *expected.words)
+    proxy = through(proxy_factory, rig) if when == "at run time" and expected.ends_stream else None
+
+    def happens(rig: Rig) -> None:
+        if proxy is None:
+            expected.happens(rig)
+            return
+        lose_stream(rig, proxy)
+        proxy.stall()  # no look at what is half done
+        expected.happens(rig)
+        proxy.resume()
+
+    assert_gap(gap_when(rig, when, happens), expected.reason, *expected.words)
+
+
+def test_a_source_stops_when_the_server_ends_the_stream_and_the_slot_is_gone(capture_factory: RigFactory) -> None:
+    rig = capture_factory(check_interval_seconds=600).init()
+    assert_gap(gap_when(rig, "at run time", drop_slot), "slot_missing", "is missing", "may be lost")
 
 
 def test_a_dropped_table_is_no_gap(capture_factory: RigFactory) -> None:
@@ -199,25 +236,24 @@ def test_a_dropped_table_is_no_gap(capture_factory: RigFactory) -> None:
 
 @pytest.mark.parametrize("when", WHEN)
 def test_a_source_stops_when_the_slot_was_invalidated(
-    capture_factory: RigFactory, own_postgres: Callable[..., PostgresServer], when: str
+    capture_factory: RigFactory, own_postgres: Callable[..., PostgresServer], proxy_factory: ProxyFactory, when: str
 ) -> None:
     server = own_postgres(settings={"fsync": "off", "max_slot_wal_keep_size": "1MB", "max_wal_size": "32MB"})
     rig = capture_factory(postgres=server, **QUICK).init()
+    proxy = through(proxy_factory, rig)
 
     def outgrow_the_limit(rig: Rig) -> None:
-        """The capture cannot confirm meanwhile: its row in the state is locked."""
-        with psycopg.connect(rig.site.state) as lock:
-            lock.execute("SELECT FROM placemat.sources FOR UPDATE")
-            rig.sql("INSERT INTO items SELECT i + 1000 FROM generate_series(1, 1000) i")
+        if when == "at run time":
+            lose_stream(rig, proxy)  # nothing is confirmed meanwhile
 
-            def lost() -> bool:
-                rig.sql("SELECT pg_switch_wal()")
-                rig.sql("CREATE TABLE IF NOT EXISTS filler (note text)")
-                rig.sql("INSERT INTO filler SELECT repeat('x', 1000) FROM generate_series(1, 2000)")
-                rig.sql("CHECKPOINT")
-                return rig.sql("SELECT wal_status FROM pg_replication_slots") == [("lost",)]
+        def lost() -> bool:
+            rig.sql("SELECT pg_switch_wal()")
+            rig.sql("CREATE TABLE IF NOT EXISTS filler (note text)")
+            rig.sql("INSERT INTO filler SELECT repeat('x', 1000) FROM generate_series(1, 2000)")
+            rig.sql("CHECKPOINT")
+            return rig.sql("SELECT wal_status FROM pg_replication_slots") == [("lost",)]
 
-            until(lost, what="a lost slot")
+        until(lost, what="a lost slot")
 
     found = gap_when(rig, when, outgrow_the_limit)
     assert_gap(found, "slot_invalidated", "wal_removed", "max_slot_wal_keep_size is 1MB", "may be lost")
@@ -227,7 +263,7 @@ def test_a_source_stops_when_the_slot_was_invalidated(
 def test_a_source_stops_when_it_is_another_server(
     capture_factory: RigFactory,
     own_postgres: Callable[..., PostgresServer],
-    proxy_factory: Callable[[str, int], Proxy],
+    proxy_factory: ProxyFactory,
     when: str,
 ) -> None:
     rig = capture_factory(**QUICK).init()
@@ -235,8 +271,7 @@ def test_a_source_stops_when_it_is_another_server(
     with psycopg.connect(other.dsn(), autocommit=True) as connection:
         connection.execute(f"ALTER ROLE postgres PASSWORD '{parts.password}'".encode())
         connection.execute(f"CREATE DATABASE {parts.path[1:]}".encode())
-    proxy = proxy_factory(parts.hostname or "", parts.port or 0)
-    rig.site.set(f"sources.{rig.site.source}.url", proxy.url(rig.url))
+    proxy = through(proxy_factory, rig)
     found = gap_when(rig, when, lambda _: proxy.redirect("127.0.0.1", other.port))
     assert_gap(found, "other_server", "is another server than", "system identifier")
 
