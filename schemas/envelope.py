@@ -136,6 +136,8 @@ class SchemaChange(Shape):
     """The first transaction that has records of this version."""
     gone: bool
     """The source has no table of this name any more: dropped, or renamed."""
+    made_anew: bool = False
+    """The table before was dropped, and this is another one of its name: nobody was told that its rows are gone."""
     captured: bool
     """False for a table that is published and that nobody has asked for."""
     identity: Literal["default", "full", "index", "nothing"]

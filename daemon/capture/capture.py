@@ -88,6 +88,7 @@ class Capture:
         self._announcer = Announcer(settings.kafka, SCHEMA_CHANGES_TOPIC, self._while_full)
         stack.callback(self._announcer.close)
         self._schemas = SchemaChanges(reader, state, self._announce, source, self._config.tables, masks)
+        self._jobs = CopyJobs(state, source)
         self._check_publication()
         topics = {name: Pinned(*pin) for name, pin in claim.topics.items()}
         pins = Pins(settings.kafka, f"source {source}", claim.cluster_id, topics)
@@ -130,7 +131,6 @@ class Capture:
         captured = list(self._config.tables)
         readers = Readers(lambda: Reader(self._config.url.get_secret_value(), source), self._config.snapshot.tables + 1)
         stack.callback(readers.close)
-        self._jobs = CopyJobs(state, source)
         self._copier = Copier(
             *(
                 reader,
@@ -251,6 +251,9 @@ class Capture:
         with suppress(psycopg.errors.LockNotAvailable):
             config = self._config
             found = publication.check(self._reader, self._source, config.publication, config.tables, self._known)
+            if found.made_anew:
+                log.warning("tables were made anew and are copied", source=self._source, tables=found.made_anew)
+                self._jobs.made_anew(found.made_anew)
             if found.as_json() != self._known:
                 self._state.record_publication(found.as_json())
                 self._known = found.as_json()

@@ -251,7 +251,8 @@ def _part_faults(
         if row.get("rowfilter") or missing:
             what = f"column {missing[0]}" if missing else "rows"
             yield OperatorError(
-                f"Publication {source.publication} of source {name} leaves out {what} of {table}.",
+                f"Publication {source.publication} of source {name} leaves out {what} of {table}, which is for"
+                " routes to do.",
                 f"As its owner run: ALTER PUBLICATION {publication} DROP TABLE {quoted};"
                 f" ALTER PUBLICATION {publication} ADD TABLE {quoted}",
             )

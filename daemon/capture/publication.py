@@ -14,6 +14,9 @@ from daemon.errors import GAP_ADVICE, Gap
 
 OPERATIONS = ("insert", "update", "delete", "truncate")
 _ADVICE = f"Run placemat init, which publishes it again or says who can. {GAP_ADVICE}"
+_COPIED_ADVICE = (
+    "Run placemat init, which publishes it or says who can; then start the capture again: it copies the table whole."
+)
 
 _LOOK = """
 SELECT p.oid::bigint, to_jsonb(p), (SELECT jsonb_object_agg(wanted, jsonb_build_object(
@@ -36,11 +39,16 @@ FROM pg_publication p WHERE pubname = %s
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """`identities`: what the catalogue numbers anew when it is made anew; a table has (relation, membership)."""
+    """`identities`: what the catalogue numbers anew when it is made anew; a table has (relation, membership).
+
+    `made_anew` are tables that were dropped since the last look, and others of their names are published: all that a
+    copy does not bring of those are deletes of rows that nobody was told of.
+    """
 
     publication: int
     identities: Mapping[str, tuple[int, int | None]]
     unreadable: tuple[str, ...]
+    made_anew: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
         return {"publication": self.publication, "tables": {name: list(pair) for name, pair in self.identities.items()}}
@@ -50,7 +58,7 @@ def check(reader: Reader, source: str, name: str, tables: Sequence[str], before:
     """The publication as it is. `before` is `as_json` of the last look, of whichever capture.
 
     Raises Gap when it is gone, leaves out a table, rows, columns or operations, or did since the last look. A table
-    that was dropped is no gap: nothing more happens in it.
+    that was dropped is no gap: nothing more happens in it. Nor is one that is made anew and published.
     """
     row = reader.query(_LOOK, [list(tables), name])
     what = f"Publication {name} of source {source}"
@@ -61,12 +69,18 @@ def check(reader: Reader, source: str, name: str, tables: Sequence[str], before:
         table: one for table, one in (found or {}).items() if one["relation"] is not None
     }
     known = before or {"publication": oid, "tables": {}}
-    for fault in (*_left_out(flags, facts), *_made_anew(oid, facts, known)):
+    made_anew = tuple(_made_anew(facts, known["tables"]))
+    for table in made_anew:
+        if not facts[table]["published"]:
+            raise Gap(
+                f"{what} leaves out {table}, which was dropped and made anew.", "publication_changed", _COPIED_ADVICE
+            )
+    for fault in (*_left_out(flags, facts), *_not_the_same(oid, facts, known)):
         raise Gap(f"{what} {fault}: changes since that happened are lost.", "publication_changed", _ADVICE)
     earlier = {table: (pair[0], pair[1]) for table, pair in known["tables"].items() if table in tables}
     now = {table: (one["relation"], one["membership"]) for table, one in facts.items()}
     unreadable = tuple(sorted(table for table, one in facts.items() if not one["readable"]))
-    return Published(oid, {**earlier, **now}, unreadable)
+    return Published(oid, {**earlier, **now}, unreadable, made_anew)
 
 
 def _left_out(flags: Mapping[str, Any], facts: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
@@ -82,13 +96,16 @@ def _left_out(flags: Mapping[str, Any], facts: Mapping[str, Mapping[str, Any]]) 
             yield f"leaves out column {one['hidden']} of {table}"
 
 
-def _made_anew(oid: int, facts: Mapping[str, Mapping[str, Any]], known: Mapping[str, Any]) -> Iterator[str]:
+def _made_anew(facts: Mapping[str, Mapping[str, Any]], known: Mapping[str, Any]) -> Iterator[str]:
+    for table, (relation, _) in sorted(known.items()):
+        if table in facts and facts[table]["relation"] != relation:
+            yield table
+
+
+def _not_the_same(oid: int, facts: Mapping[str, Mapping[str, Any]], known: Mapping[str, Any]) -> Iterator[str]:
     if known["publication"] != oid:
         yield "was dropped and made anew"
     for table, (relation, membership) in sorted(known["tables"].items()):
-        if table not in facts:
-            continue
-        if facts[table]["relation"] != relation:
-            yield f"has another table {table}, which was dropped and made anew"
-        elif facts[table]["membership"] != membership:
+        now = facts.get(table)
+        if now is not None and now["relation"] == relation and now["membership"] != membership:
             yield f"had left out {table} for a while"

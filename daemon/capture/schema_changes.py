@@ -31,11 +31,16 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """`shape` holds `identity`, `key` and `columns` (name, type, typmod, flag); of a table that is gone, `gone`."""
+    """`shape` holds `identity`, `key`, `columns` (name, type, typmod, flag) and `relation`, the number of the table in
+    the catalogue, which versions of earlier releases lack; of a table that is gone, `gone`."""
 
     number: int
     commit_lsn: int
     shape: dict[str, Any]
+
+    def is_of(self, relation: int) -> bool:
+        """Whether it may be of the table that has this number."""
+        return bool(self.shape.get("relation", relation) == relation)
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -73,7 +78,11 @@ class SchemaChanges:
         columns = [[column.name, column.type_oid, column.typmod, column.key] for column in relation.columns]
 
         def same(version: Version) -> bool:
-            return (version.shape.get("identity"), version.shape.get("columns")) == (relation.identity, columns)
+            shape = version.shape
+            return version.is_of(relation.oid) and (shape.get("identity"), shape.get("columns")) == (
+                relation.identity,
+                columns,
+            )
 
         known = self._versions.get(relation.name, [])
         if known and commit_lsn > known[-1].commit_lsn:
@@ -91,7 +100,14 @@ class SchemaChanges:
         """The version of rows that were read beside the stream: they may be older than what it shows, or newer."""
         columns = [[column.name, column.type_oid, column.typmod] for column in relation.columns]
         known = self._versions.get(relation.name, [])
-        found = next((one for one in reversed(known) if one.commit_lsn <= commit_lsn and one.columns == columns), None)
+        found = next(
+            (
+                one
+                for one in reversed(known)
+                if one.commit_lsn <= commit_lsn and one.columns == columns and one.is_of(relation.oid)
+            ),
+            None,
+        )
         if found is not None:
             return found
         flagged = [[column.name, column.type_oid, column.typmod, column.key] for column in relation.columns]
@@ -113,8 +129,10 @@ class SchemaChanges:
         """Announced first: what is recorded is announced, and what is announced twice has one number."""
         table = relation.name
         known = self._versions.setdefault(table, [])
+        if relation.oid:
+            shape = {**shape, "relation": relation.oid}
         version = Version(known[-1].number + 1 if known else 1, commit_lsn, shape)
-        change = self._change(relation, version, known[-1] if known else None)
+        change = self._change(relation, version, known)
         key = orjson.dumps({"source": self._source, "schema": relation.schema, "table": relation.table})
         self._announce(key, change.model_dump_json(by_alias=True).encode())
         self._state.record_relation(table, version.number, commit_lsn, shape)
@@ -122,7 +140,9 @@ class SchemaChanges:
         log.info("table version", source=self._source, table=table, version=version.number)
         return version
 
-    def _change(self, relation: Relation, version: Version, before: Version | None) -> SchemaChange:
+    def _change(self, relation: Relation, version: Version, known: Sequence[Version]) -> SchemaChange:
+        before = known[-1] if known else None
+        there = next((one for one in reversed(known) if not one.shape.get("gone")), None)
         masks = self._masks.get(relation.name, {})
         left_out = {name for name, mask in masks.items() if isinstance(mask, Drop)}
         details = {name: one for name, one in self._details(relation.name).items() if name not in masks}
@@ -137,6 +157,7 @@ class SchemaChanges:
                 "version": version.number,
                 "commit_lsn": version.commit_lsn,
                 "gone": bool(version.shape.get("gone")),
+                "made_anew": relation.oid != 0 and there is not None and not there.is_of(relation.oid),
                 "captured": relation.name in self._captured,
                 "identity": _IDENTITIES.get(identity, identity),
                 "key": list(version.key),

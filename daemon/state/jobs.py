@@ -95,6 +95,11 @@ class CopyJobs:
     def failed(self, job: int, sentence: str) -> None:
         self._set(job, error=sentence, waiting=None, done_at=func.now())
 
+    def made_anew(self, tables: Sequence[str]) -> None:
+        """Other tables are there under these names: what happened in them before they were published is not known."""
+        with self._state.fenced() as connection:
+            add(connection, self._source, "needed", [Order(table) for table in tables], "a table made anew")
+
     def needed(self, orders: Mapping[str, Sequence[Order]], requests_offset: int) -> None:
         """What targets need (by target), and how far the requests topic has been read for it: both or neither."""
         with self._state.fenced() as connection:

@@ -212,14 +212,14 @@ def test_a_publication_that_leaves_out_a_table_comes_with_the_statement_that_add
                 "ALTER PUBLICATION placemat DROP TABLE stories;"
                 " ALTER PUBLICATION placemat ADD TABLE stories WHERE (title <> '')"
             ),
-            "rows of public.stories.",
+            "rows of public.stories,",
         ),
         (
             (
                 "ALTER PUBLICATION placemat DROP TABLE stories;"
                 " ALTER PUBLICATION placemat ADD TABLE stories (id, workspace_id, storyteller_id)"
             ),
-            "column content of public.stories.",
+            "column content of public.stories,",
         ),
     ],
 )

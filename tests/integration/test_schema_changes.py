@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from schemas.envelope import SchemaChange
 from schemas.topics import SCHEMA_CHANGES_TOPIC, table_topic
-from tests.fix_capture import Rig, RigFactory
+from tests.fix_capture import Rig, RigFactory, replay
 from tests.waiting import until
 
 
@@ -109,6 +110,45 @@ def test_a_table_that_is_dropped_is_announced_and_the_others_go_on(capture: Rig)
         capture.caught_up()
     assert announced(capture, "parts")[-1].gone
     assert len(capture.records("items")) == 1
+
+
+@pytest.mark.parametrize("published", ["TABLE items, parts, beat", "ALL TABLES"])
+def test_a_table_that_is_made_anew_and_published_is_announced_and_copied(
+    capture_factory: RigFactory, published: str
+) -> None:
+    rig = capture_factory(check_interval_seconds=0.2)
+    rig.sql(f"CREATE PUBLICATION placemat FOR {published}")
+    rig.init()
+    with rig.start() as life:
+        rig.copied()
+        rig.sql("INSERT INTO items (id) VALUES (1)")
+        rig.sql("INSERT INTO parts (id, item_id) VALUES (1, 1)")
+        rig.caught_up()
+        again = "" if published == "ALL TABLES" else "ALTER PUBLICATION placemat ADD TABLE parts"
+        rig.sql(
+            "BEGIN; DROP TABLE parts; CREATE TABLE parts (id bigint PRIMARY KEY, item_id bigint NOT NULL, note text);"
+            f" INSERT INTO parts VALUES (7, 1, 'not published yet'); {again}; COMMIT"
+        )
+        rig.sql("INSERT INTO parts VALUES (8, 1, 'published')")
+        job = "SELECT 1 FROM placemat.snapshots WHERE table_name = 'public.parts' AND kind = 'needed'"
+        until(lambda: rig.state(f"{job} AND done_at IS NOT NULL") or life.error, what="the copy of the new table")
+        rig.caught_up()
+    assert life.error is None, repr(life.error)
+    rows = replay(rig.records("parts"), "parts")
+    assert {key: rows[key] for key in (7, 8)} == rig.rows("parts")
+    assert [change.made_anew for change in announced(rig, "parts")] == [False, True]
+
+
+def test_a_table_that_is_made_anew_and_not_published_is_captured_again_once_it_is(capture: Rig) -> None:
+    with capture.start():
+        capture.copied()
+    capture.sql("DROP TABLE parts; CREATE TABLE parts (id bigint PRIMARY KEY); INSERT INTO parts VALUES (7)")
+    with capture.start() as life:
+        assert "which was dropped and made anew" in str(life.ended())
+    capture.init()
+    with capture.start() as life:
+        until(lambda: len(capture.records("parts")) == 1 or life.error, what="the row of the new table")
+        assert life.error is None, repr(life.error)
 
 
 def test_a_table_that_loses_its_key_goes_on_in_one_partition(capture: Rig) -> None:
