@@ -18,9 +18,10 @@ SELECT table_name, state, paused_by, reason, advice, asked_at, paused_at, commit
 FROM placemat.pauses WHERE source = %s ORDER BY table_name
 """
 _PAUSE = """
-INSERT INTO placemat.pauses (source, table_name, state, paused_by, reason) VALUES (%s, %s, 'asked', %s, %s)
+INSERT INTO placemat.pauses AS pauses (source, table_name, state, paused_by, reason) VALUES (%s, %s, 'asked', %s, %s)
 ON CONFLICT (source, table_name) DO UPDATE SET state = 'asked', paused_by = EXCLUDED.paused_by,
     reason = EXCLUDED.reason, advice = NULL, asked_at = now()
+WHERE pauses.state = 'resuming'
 """
 _NEVER_PAUSED = """
 DELETE FROM placemat.pauses AS pause WHERE source = %s AND table_name = %s AND state = 'asked'
@@ -63,7 +64,10 @@ class Pauses:
         return read_pauses(self._connection, self._source)
 
     def pause(self, table: str, by: str, reason: str) -> None:
-        """Ask the worker to pause a table. Raises OperatorError when the target is not prepared."""
+        """Ask the worker to pause a table; one that waits already keeps its reason.
+
+        Raises OperatorError when the target is not prepared.
+        """
         with bookkeeping.prepared(self._target):
             self._connection.execute(_PAUSE, [self._source, table, by, reason])
 

@@ -37,7 +37,10 @@ def pause(
 ) -> None:
     """Let one table of a target wait: its changes stay in Kafka, those of all other tables flow."""
     with _opened(ctx, target, table) as (pauses, name):
-        if not dry_run:
+        before = _find(pauses, name)
+        if before is not None and before.state == "paused":
+            say(f"{name} of target {target} was paused already, by {before.paused_by}: {before.reason}")
+        elif not dry_run:
             pauses.pause(name, _who() or pauses.role, reason)
         found = _wait(pauses, name, 0 if dry_run else wait, lambda one: one is not None and one.state != "asked")
         _tell("pause", target, name, found, dry_run, as_json)
