@@ -1,4 +1,7 @@
-"""What an error of PostgreSQL means for the sink. Sentences never hold values of a row."""
+"""What an error of PostgreSQL means for the sink.
+
+Sentences hold no values of a row, but for a name that nothing has: who is to make that must know it.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,8 @@ SUPPRESSED = "02000"
 _PASSING = {"40001", "40P01", "55P03", "57014"}
 _GONE = ("08", "53", "57P", "58", "25P03", "25006")
 _REFUSING = ("21", "22", "23", "44", "54", "P0", "428C9")
+_NAMING = {"3F000", "42P01", "42601", "42602", "42704", "42725", "42883"}
+"""What a value of `regclass` and its like may be at fault for, and a statement as well."""
 _WHAT = {
     "23502": "a column that must not be null is null",
     "23503": "the row that a foreign key names is missing, or still referred to",
@@ -48,25 +53,38 @@ def translate(error: psycopg.Error, target: str) -> Exception:
         return Unavailable(f"target {target} is not available ({state})")
     if state.startswith(_REFUSING):
         return Refused(state, _reason(error, state))
+    if state in _NAMING and _in_a_value(error):
+        return Refused(state, f"a value names what is not there ({error.diag.message_primary}, SQLSTATE {state})")
     if state == "42501":
         return OperatorError(
             f"Target {target} denies its role a right that it needs{_on(error)}.",
             "placemat init says which right is missing, and how to give it.",
         )
     if state in ("42P01", "42703", "3F000"):
-        return OperatorError(
-            f"A table or column of target {target} is gone{_on(error)}.",
-            "placemat init says what differs from the source.",
-        )
+        return gone(error, target)
     return OperatorError(
         f"Target {target} answered with an error that is not known here (SQLSTATE {state}){_on(error)}.",
         "Nothing was written; see the target's log, then start placemat run again.",
     )
 
 
+def gone(error: psycopg.Error, target: str) -> OperatorError:
+    """The sentence for a table or a column that is there no more."""
+    return OperatorError(
+        f"A table or column of target {target} is gone{_on(error)}.",
+        "placemat init says what differs from the source.",
+    )
+
+
 def passes(error: BaseException) -> bool:
     """Whether an error is one of the contract's already."""
     return isinstance(error, Refused | TryAgain | Unavailable | Fenced | OperatorError)
+
+
+def _in_a_value(error: psycopg.Error) -> bool:
+    """A name of the statement is told with its place, and one in a trigger or function with that as its context."""
+    diagnosis = error.diag
+    return diagnosis.statement_position is None and diagnosis.context is None
 
 
 def _reason(error: psycopg.Error, state: str) -> str:

@@ -16,7 +16,7 @@ import psycopg
 from connectors.contract import Record
 from connectors.errors import OperatorError, TableUnfit
 from connectors.postgres import literals
-from connectors.postgres.failures import SUPPRESSED, Refused, translate
+from connectors.postgres.failures import SUPPRESSED, Refused, gone, translate
 from connectors.postgres.parked import FOREIGN_KEY, OVERSIZE, Entry, Key, Parked
 from connectors.postgres.router import Router
 from connectors.postgres.rows import CannotFold, Event, Net, decode_change, decode_key, fold
@@ -293,6 +293,8 @@ class Writer:
                 for table in reversed(ordered):
                     self._execute(f"DELETE FROM {table.only}", [])
                 self._check_constraints()
+        except psycopg.errors.UndefinedTable as error:
+            raise gone(error, self._target) from error  # TRUNCATE does not tell the place of a name
         except psycopg.Error as error:
             raise translate(error, self._target) from error
 

@@ -14,10 +14,17 @@ from tests.integration.apply_stream import (
     oversize,
     read,
     running,
+    truncate,
     update,
 )
+from tests.supervised import Supervised
 from tests.waiting import until
 
+NAMES = {
+    "regclass": "42P01", "regclass[]": "42P01", "regtype": "42704", "regrole": "42704", "regproc": "42883",
+    "regprocedure": "42883", "regnamespace": "3F000", "regdictionary": "42704",
+}  # fmt: skip
+"""Types whose values name something, and how the server says that nothing has that name."""
 DDL = """
 CREATE TABLE parents (id int PRIMARY KEY, amount int CONSTRAINT positive CHECK (amount >= 0), body text);
 CREATE TABLE children (id int PRIMARY KEY, parent_id int NOT NULL REFERENCES parents);
@@ -165,3 +172,41 @@ def test_a_child_before_its_parent_in_one_transaction_is_no_refusal(world: World
         world.applied_through()
     assert [key.key for key in world.parked()] == ['{"id":2}']
     assert world.rows("SELECT parent_id FROM children") == [(1,)]
+
+
+def test_values_that_name_what_is_not_there_are_parked_and_the_others_arrive(
+    kafka_server: Kafka, database_factory: Callable[[str], str]
+) -> None:
+    columns = [f"c{at} {type_}" for at, type_ in enumerate(NAMES)]
+    ddl = f"CREATE TABLE named (id int PRIMARY KEY, {', '.join(columns)})"
+    world = World(kafka_server, database_factory("target"), ddl, {"public.named": {}})
+    empty: dict[str, object] = {column.split()[0]: None for column in columns}
+    rows = [
+        {**empty, "id": at, f"c{at}": f"public.later{'(integer)' * (type_ == 'regprocedure')}"}
+        for at, type_ in enumerate(NAMES)
+    ]
+    rows[1]["c1"], rows[3]["c3"], rows[6]["c6"] = ["public.later"], "later", "later"
+    with running(world):
+        send(world, *[insert("public.named", one) for one in [*rows, {**empty, "id": 100}]])
+        parked = {int(one.key[6:-1]): one for one in world.parked()}
+        assert [(parked[at].sqlstate, "later" in parked[at].reason) for at in range(8)] == [
+            (state, True) for state in NAMES.values()
+        ]
+        assert world.rows("SELECT id FROM named") == [(100,)]
+        world.run_sql("CREATE TABLE later (); CREATE FUNCTION later(int) RETURNS int LANGUAGE sql AS 'SELECT 1'")
+        world.ask("redrive")
+        until(lambda: len(world.parked()) == 3, what="the keys of which the names are there now")
+    assert world.rows("SELECT c0::text, c4::text FROM named WHERE id IN (0, 4) ORDER BY id") == [
+        ("later", None),
+        (None, "later"),
+    ]
+
+
+@pytest.mark.parametrize("change", [insert(PARENTS, row(2)), truncate(CHILDREN)])
+def test_a_table_that_is_gone_stops_the_target_and_parks_nothing(world: World, change: object) -> None:
+    with Supervised(world.worker()) as worker:
+        send(world, insert(PARENTS, row(1)))
+        world.run_sql("DROP TABLE children; DROP TABLE parents")
+        world.stream.transaction(change)  # type: ignore[arg-type]
+        error = worker.ended()
+    assert ("is gone" in str(error), world.parked()) == (True, [])
