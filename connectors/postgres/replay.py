@@ -17,13 +17,12 @@ from connectors.contract import Destination, Expected, Finding, Partition, Recor
 from connectors.errors import OperatorError, Unavailable
 from connectors.postgres import bookkeeping, comparing, turns
 from connectors.postgres.failures import Refused
-from connectors.postgres.parked import Parked
 from connectors.postgres.router import Router, open_router
 from connectors.postgres.rows import CannotFold, Change, Columns, Event, Net, decode_change, decode_key
 from connectors.postgres.session import open_session, translated
 from connectors.postgres.statements import Catalogue, TargetTable, read_catalogue
 from connectors.postgres.steps import key_step, step_of
-from connectors.postgres.writer import Writer
+from connectors.postgres.table_writes import TableWrites
 from schemas.position import START
 from schemas.topics import table_topic
 
@@ -41,11 +40,10 @@ class PostgresReplay:
     def __init__(self, destination: Destination) -> None:
         self._destination = destination
         self._origin = turns.origin(destination)
-        self._topics = {table_topic(destination.source, *table.split(".", 1)): table for table in destination.routes}
         self._connection: psycopg.Connection[Any] | None = None
         self._catalogue = Catalogue({}, deferrable=False)
         self._valued: dict[str, frozenset[str]] = {}
-        self._writer: Writer | None = None
+        self._writes: TableWrites | None = None
         self._router: Router | None = None
 
     def open(self) -> list[str]:
@@ -66,8 +64,7 @@ class PostgresReplay:
             self._valued = {name: comparing.valued(connection, table) for name, table in self._catalogue.tables.items()}
             self._router = open_router(connection, target)
             connection.commit()
-        parked = Parked(connection, target.source)
-        self._writer = Writer(connection, target.name, self._topics, self._catalogue, parked)
+        self._writes = TableWrites(connection, target.name, self._catalogue)
         return sorted(self._catalogue.tables, key=lambda name: self._catalogue.tables[name].rank)
 
     def taken(self) -> dict[Partition, int]:
@@ -94,9 +91,9 @@ class PostgresReplay:
         return found
 
     def write(self, table: str, rows: Sequence[Expected]) -> list[Refusal]:
-        assert self._writer is not None, "it was opened"
+        assert self._writes is not None, "it was opened"
         with self._translated():
-            return list(self._write(self._writer, table, self._nets(self._catalogue.tables[table], rows)))
+            return list(self._write(self._writes, table, self._nets(self._catalogue.tables[table], rows)))
 
     def commit(self) -> None:
         with self._translated():
@@ -155,16 +152,16 @@ class PostgresReplay:
                 fields = tuple(name for name, one in zip(names, differ, strict=True) if one)
                 yield Finding(rows[number - 1][0], "differs", fields)
 
-    def _write(self, writer: Writer, table: str, rows: Sequence[Row]) -> Iterator[Refusal]:
+    def _write(self, writes: TableWrites, table: str, rows: Sequence[Row]) -> Iterator[Refusal]:
         if not rows:
             return
         try:
-            gone = writer.write_nets({table: dict(rows)})
+            gone = writes.write_nets({table: dict(rows)})
         except (Refused, CannotFold) as error:
             if len(rows) > 1:
                 half = len(rows) // 2
-                yield from self._write(writer, table, rows[:half])
-                yield from self._write(writer, table, rows[half:])
+                yield from self._write(writes, table, rows[:half])
+                yield from self._write(writes, table, rows[half:])
             else:
                 yield Refusal(rows[0][0], error.reason if isinstance(error, Refused) else "it cannot be written")
         else:

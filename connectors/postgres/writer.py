@@ -7,28 +7,23 @@ refuses a set, the run is halved until the event that is refused stands alone; t
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import psycopg
 
 from connectors.contract import Record
 from connectors.errors import OperatorError, TableUnfit
-from connectors.postgres import literals
-from connectors.postgres.failures import SUPPRESSED, Refused, gone, translate
+from connectors.postgres.failures import Refused
 from connectors.postgres.parked import FOREIGN_KEY, OVERSIZE, Entry, Key, Parked
 from connectors.postgres.router import Router
-from connectors.postgres.rows import CannotFold, Event, Net, decode_change, decode_key, fold
-from connectors.postgres.statements import Catalogue, TargetTable
-from connectors.postgres.steps import GONE, ArrayLiteral, ArrayLiteralDumper, Step, groups, key_step, step_of
+from connectors.postgres.rows import CannotFold, Event, decode_change, fold
+from connectors.postgres.statements import Catalogue
+from connectors.postgres.table_writes import TableWrites
 
-SAVEPOINT = "placemat"
 RETRY_SECONDS = 1.0
 """How often parked children are tried again while rows of their parents come in."""
-_SUPPRESSED = Refused(SUPPRESSED, "a trigger or rule of the target suppressed the write")
 _PARTIAL = "the target has no such row, and the event holds only a part of it"
-
 _UNTOLD = "the route's condition asks for a column that the event does not hold"
 
 
@@ -39,8 +34,6 @@ class Writer:
         self, connection: psycopg.Connection[Any], target: str, topics: Mapping[str, str], catalogue: Catalogue,
         parked: Parked, router: Router | None = None, paused: frozenset[str] = frozenset(),
     ) -> None:  # fmt: skip
-        connection.adapters.register_dumper(ArrayLiteral, ArrayLiteralDumper)
-        self._connection = connection
         self._target = target
         self._topics = topics
         self.catalogue = catalogue
@@ -50,8 +43,7 @@ class Writer:
         self._resting = paused | catalogue.missing
         self._held: list[Event] = []
         self._refused: list[Key] = []
-        self._arrived: set[str] = set(catalogue.tables)
-        """Tables of which rows were written since parked children were last tried again; at first, all may have."""
+        self._writes = TableWrites(connection, target, catalogue)
         self._tried_at = 0.0
 
     def rank(self, table: str) -> int:
@@ -80,8 +72,8 @@ class Writer:
         entries = self._parked.entries
         self._retry([key for key in dict.fromkeys(fresh) if key in entries and entries[key].kind == "refused"])
         if self.due:
-            self._parked.unparked |= self._arrived
-            self._arrived = set()
+            self._parked.unparked |= self._writes.arrived
+            self._writes.arrived = set()
             self._tried_at = time.monotonic()
         while tables := self._parked.unparked:
             self._parked.unparked = set()
@@ -92,7 +84,7 @@ class Writer:
         """Whether parked children are to be tried again, because rows of a parent table have come."""
         if time.monotonic() - self._tried_at < RETRY_SECONDS or not self._parked.entries:
             return False
-        return bool(self._children(self._arrived))
+        return bool(self._children(self._writes.arrived))
 
     def forget(self) -> None:
         """The transaction was rolled back."""
@@ -102,7 +94,7 @@ class Writer:
         """Write the queue of a refused key; False when it was refused again."""
         events = self._parked.events(key)
         try:
-            missing = self._write_set(events)
+            missing = self._writes.write_nets(fold(events))
         except Refused as error:
             self._parked.failed(key, error.sqlstate, error.reason)
             return False
@@ -132,7 +124,7 @@ class Writer:
         if not keys:
             return
         try:
-            missing, orphans = self._write_screened(self._parked.events(*keys))
+            missing, orphans = self._writes.write_screened(self._parked.events(*keys))
         except (Refused, CannotFold):
             if len(keys) == 1:
                 self.redrive(keys[0])
@@ -216,7 +208,7 @@ class Writer:
             self._refused.append(key)
         elif change.after is None or change.complete:
             try:
-                self._write_set([event])
+                self._writes.write_nets(fold([event]))
             except Refused as error:
                 self._parked.refuse(event, error.sqlstate, error.reason)
                 self._refused.append(key)
@@ -230,7 +222,7 @@ class Writer:
             self._need_both(old, new, "the row's key was changed while it was parked")
             return
         try:
-            moved = self._update_key(event, old[1])
+            moved = self._writes.update_key(event, old[1])
         except Refused as error:
             self._need_both(old, new, f"its key could not be changed: {error.reason}")
             return
@@ -244,23 +236,6 @@ class Writer:
         self._parked.need(old, reason)
         self._parked.need(new, reason)
 
-    def _update_key(self, event: Event, old: bytes) -> bool:
-        table = self.catalogue.tables[event.table]
-        key = decode_key(old)
-        after = event.change.after or {}
-        statement = table.move(tuple(key), tuple(after))
-        cells = [key[name] for name in key] + [after[name] for name in statement.columns[len(key) :]]
-        values = [
-            ArrayLiteral(literals.array([element(bytes(cell))]))
-            for element, cell in zip(statement.elements, cells, strict=True)
-        ]
-        with self._savepoint():
-            found = self._execute(statement.text, values).fetchall()
-            self._check_constraints()
-            if not found and self._present(table, [old]):
-                raise _SUPPRESSED
-        return bool(found)
-
     def _truncation(self, tables: Sequence[str]) -> Callable[[], None]:
         def truncate() -> None:
             for name in tables:
@@ -271,7 +246,7 @@ class Writer:
                     )
             self._parked.clear(tables)
             try:
-                self._truncate(tables)
+                self._writes.truncate(tables)
             except Refused as error:
                 raise TableUnfit(
                     tables[0],
@@ -282,29 +257,13 @@ class Writer:
 
         return truncate
 
-    def _truncate(self, tables: Sequence[str]) -> None:
-        ordered = sorted((self.catalogue.tables[name] for name in tables), key=lambda table: table.rank)
-        try:
-            with self._connection.transaction(SAVEPOINT):
-                self._connection.execute(f"TRUNCATE {', '.join(table.only for table in ordered)}".encode())
-        except psycopg.errors.FeatureNotSupported:
-            # A table outside of these refers to them: then it matters whether it has such rows.
-            with self._savepoint():
-                for table in reversed(ordered):
-                    self._execute(f"DELETE FROM {table.only}", [])
-                self._check_constraints()
-        except psycopg.errors.UndefinedTable as error:
-            raise gone(error, self._target) from error  # TRUNCATE does not tell the place of a name
-        except psycopg.Error as error:
-            raise translate(error, self._target) from error
-
     # What can be done many at once
 
     def _run(self, events: Sequence[Event]) -> None:
         if not events:
             return
         try:
-            missing = self._write_set(events)
+            missing = self._writes.write_nets(fold(events))
         except Refused as error:
             if len(events) == 1:
                 self._parked.refuse(events[0], error.sqlstate, error.reason)
@@ -323,7 +282,7 @@ class Writer:
     def _screen(self, events: Sequence[Event]) -> None:
         """Write a set but for the rows whose parent is missing, which are parked; halve it if it is refused still."""
         try:
-            missing, orphans = self._write_screened(events)
+            missing, orphans = self._writes.write_screened(events)
         except (Refused, CannotFold):
             self._halve(events)
             return
@@ -342,89 +301,3 @@ class Writer:
     def _halve(self, events: Sequence[Event]) -> None:
         self._process(events[: len(events) // 2])
         self._process(events[len(events) // 2 :])
-
-    def _write_set(self, events: Sequence[Event]) -> list[Key]:
-        """Write the net effect of events; returns keys of which a part came and no row was there."""
-        return self.write_nets(fold(events))
-
-    def write_nets(self, tables: Mapping[str, Mapping[bytes, Net]]) -> list[Key]:
-        """Write one effect per key, by table; returns keys of which a part is known and no row was there.
-
-        Nothing is written, and Refused or CannotFold raised, where one of the rows is not welcome.
-        """
-        steps = [step_of(*group) for group in groups(self.catalogue, tables)]
-        missing: list[Key] = []
-        with self._savepoint():
-            with self._connection.pipeline():
-                cursors = [self._execute(step.statement.text, step.values) for step in steps]
-                self._check_constraints()
-            for step, cursor in zip(steps, cursors, strict=True):
-                missing += self._missing(step, cursor)
-        return missing
-
-    def _write_screened(self, events: Sequence[Event]) -> tuple[list[Key], dict[Key, str]]:
-        """As `_write_set`, but for rows whose parent is missing when their turn comes: those are returned, with why."""
-        missing: list[Key] = []
-        orphans: dict[Key, str] = {}
-        with self._savepoint():
-            for table, kind, sent, rows in groups(self.catalogue, fold(events)):
-                alone = self._orphans(table, sent, rows) if kind != "delete" else {}
-                orphans |= {(table.name, key): reason for key, reason in alone.items()}
-                if left := [row for row in rows if row[0] not in alone]:
-                    step = step_of(table, kind, sent, left)
-                    missing += self._missing(step, self._execute(step.statement.text, step.values))
-            self._check_constraints()
-        return missing, orphans
-
-    def _orphans(
-        self, table: TargetTable, sent: tuple[str, ...], rows: Sequence[tuple[bytes, Net]]
-    ) -> dict[bytes, str]:
-        """Keys of the rows whose parent is not there, and the sentence for each."""
-        found: dict[bytes, str] = {}
-        for foreign_key in table.foreign_keys:
-            if foreign_key.parent == table.name or not set(foreign_key.columns) <= set(sent):
-                continue  # a parent in the same statement is as good as one that is there
-            columns = [table.columns[name] for name in foreign_key.columns]
-            values = [
-                ArrayLiteral(literals.column(column.element, [net.columns[name] for _, net in rows]))
-                for name, column in zip(foreign_key.columns, columns, strict=True)
-            ]
-            query = foreign_key.orphans([column.type for column in columns])
-            reason = (
-                f"the row that a foreign key names is missing (constraint {foreign_key.name}, SQLSTATE {FOREIGN_KEY})"
-            )
-            found |= {rows[number - 1][0]: reason for (number,) in self._execute(query, values).fetchall()}
-        return found
-
-    def _missing(self, step: Step, cursor: psycopg.Cursor[Any]) -> list[Key]:
-        """Check what a statement did; the keys of which a part came and no row was there."""
-        self._arrived.add(step.table.name)
-        if step.kind == "update":
-            found = {row[0] for row in cursor.fetchall()}
-            return [(step.table.name, key) for at, key in enumerate(step.keys, 1) if at not in found]
-        if cursor.rowcount < len(step.keys) and (step.kind == "upsert" or self._present(step.table, step.keys)):
-            raise _SUPPRESSED
-        return []
-
-    def _present(self, table: TargetTable, keys: Sequence[bytes]) -> bool:
-        step = key_step("present", table, [(key, GONE) for key in keys])
-        row = self._execute(step.statement.text, step.values).fetchone()
-        return bool(row and row[0])
-
-    def _check_constraints(self) -> None:
-        """Find what is checked late now, and not at COMMIT, where nobody could tell which row is at fault."""
-        if self.catalogue.deferrable:
-            self._connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
-
-    def _execute(self, text: str, values: Sequence[object]) -> psycopg.Cursor[Any]:
-        return self._connection.execute(text.encode(), values)
-
-    @contextmanager
-    def _savepoint(self) -> Iterator[None]:
-        try:
-            with self._connection.transaction(SAVEPOINT):
-                if self.catalogue.deferrable:
-                    self._connection.execute("SET CONSTRAINTS ALL DEFERRED")
-                yield
-        except psycopg.Error as error:
-            raise translate(error, self._target) from error

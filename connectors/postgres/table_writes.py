@@ -1,0 +1,148 @@
+"""What is done to the target's tables: sets of rows, a changed key, a truncate; each of them whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+
+from connectors.postgres import literals
+from connectors.postgres.failures import SUPPRESSED, Refused, gone, translate
+from connectors.postgres.parked import FOREIGN_KEY, Key
+from connectors.postgres.rows import Event, Net, decode_key, fold
+from connectors.postgres.statements import Catalogue, TargetTable
+from connectors.postgres.steps import GONE, ArrayLiteral, ArrayLiteralDumper, Step, groups, key_step, step_of
+
+SAVEPOINT = "placemat"
+_SUPPRESSED = Refused(SUPPRESSED, "a trigger or rule of the target suppressed the write")
+
+
+class TableWrites:
+    """One per session. Every method needs an open transaction, and raises what `translate` makes of an error; nothing
+    of it is written then."""
+
+    def __init__(self, connection: psycopg.Connection[Any], target: str, catalogue: Catalogue) -> None:
+        connection.adapters.register_dumper(ArrayLiteral, ArrayLiteralDumper)
+        self._connection = connection
+        self._target = target
+        self._catalogue = catalogue
+        self.arrived: set[str] = set(catalogue.tables)
+        """Tables of which rows were written since this was last emptied; at first, all may have."""
+
+    def write_nets(self, tables: Mapping[str, Mapping[bytes, Net]]) -> list[Key]:
+        """Write one effect per key, by table; returns keys of which a part is known and no row was there.
+
+        Nothing is written, and Refused or CannotFold raised, where one of the rows is not welcome.
+        """
+        steps = [step_of(*group) for group in groups(self._catalogue, tables)]
+        missing: list[Key] = []
+        with self._savepoint():
+            with self._connection.pipeline():
+                cursors = [self._execute(step.statement.text, step.values) for step in steps]
+                self._check_constraints()
+            for step, cursor in zip(steps, cursors, strict=True):
+                missing += self._missing(step, cursor)
+        return missing
+
+    def write_screened(self, events: Sequence[Event]) -> tuple[list[Key], dict[Key, str]]:
+        """As `write_nets`, but for rows whose parent is missing when their turn comes: those are returned, with why."""
+        missing: list[Key] = []
+        orphans: dict[Key, str] = {}
+        with self._savepoint():
+            for table, kind, sent, rows in groups(self._catalogue, fold(events)):
+                alone = self._orphans(table, sent, rows) if kind != "delete" else {}
+                orphans |= {(table.name, key): reason for key, reason in alone.items()}
+                if left := [row for row in rows if row[0] not in alone]:
+                    step = step_of(table, kind, sent, left)
+                    missing += self._missing(step, self._execute(step.statement.text, step.values))
+            self._check_constraints()
+        return missing, orphans
+
+    def update_key(self, event: Event, old: bytes) -> bool:
+        """One UPDATE, so that whatever refers to the row stays with it; False when no row has the old key."""
+        table = self._catalogue.tables[event.table]
+        key = decode_key(old)
+        after = event.change.after or {}
+        statement = table.move(tuple(key), tuple(after))
+        cells = [key[name] for name in key] + [after[name] for name in statement.columns[len(key) :]]
+        values = [
+            ArrayLiteral(literals.array([element(bytes(cell))]))
+            for element, cell in zip(statement.elements, cells, strict=True)
+        ]
+        with self._savepoint():
+            found = self._execute(statement.text, values).fetchall()
+            self._check_constraints()
+            if not found and self._present(table, [old]):
+                raise _SUPPRESSED
+        return bool(found)
+
+    def truncate(self, tables: Sequence[str]) -> None:
+        """Empty tables; row by row where a table that is none of them refers to one, and may have no rows that do."""
+        ordered = sorted((self._catalogue.tables[name] for name in tables), key=lambda table: table.rank)
+        try:
+            with self._connection.transaction(SAVEPOINT):
+                self._connection.execute(f"TRUNCATE {', '.join(table.only for table in ordered)}".encode())
+        except psycopg.errors.FeatureNotSupported:
+            with self._savepoint():
+                for table in reversed(ordered):
+                    self._execute(f"DELETE FROM {table.only}", [])
+                self._check_constraints()
+        except psycopg.errors.UndefinedTable as error:
+            raise gone(error, self._target) from error  # TRUNCATE does not tell the place of a name
+        except psycopg.Error as error:
+            raise translate(error, self._target) from error
+
+    def _orphans(
+        self, table: TargetTable, sent: tuple[str, ...], rows: Sequence[tuple[bytes, Net]]
+    ) -> dict[bytes, str]:
+        """Keys of the rows whose parent is not there, and the sentence for each."""
+        found: dict[bytes, str] = {}
+        for foreign_key in table.foreign_keys:
+            if foreign_key.parent == table.name or not set(foreign_key.columns) <= set(sent):
+                continue  # a parent in the same statement is as good as one that is there
+            columns = [table.columns[name] for name in foreign_key.columns]
+            values = [
+                ArrayLiteral(literals.column(column.element, [net.columns[name] for _, net in rows]))
+                for name, column in zip(foreign_key.columns, columns, strict=True)
+            ]
+            query = foreign_key.orphans([column.type for column in columns])
+            reason = (
+                f"the row that a foreign key names is missing (constraint {foreign_key.name}, SQLSTATE {FOREIGN_KEY})"
+            )
+            found |= {rows[number - 1][0]: reason for (number,) in self._execute(query, values).fetchall()}
+        return found
+
+    def _missing(self, step: Step, cursor: psycopg.Cursor[Any]) -> list[Key]:
+        """Check what a statement did; the keys of which a part came and no row was there."""
+        self.arrived.add(step.table.name)
+        if step.kind == "update":
+            found = {row[0] for row in cursor.fetchall()}
+            return [(step.table.name, key) for at, key in enumerate(step.keys, 1) if at not in found]
+        if cursor.rowcount < len(step.keys) and (step.kind == "upsert" or self._present(step.table, step.keys)):
+            raise _SUPPRESSED
+        return []
+
+    def _present(self, table: TargetTable, keys: Sequence[bytes]) -> bool:
+        step = key_step("present", table, [(key, GONE) for key in keys])
+        row = self._execute(step.statement.text, step.values).fetchone()
+        return bool(row and row[0])
+
+    def _check_constraints(self) -> None:
+        """Find what is checked late now, and not at COMMIT, where nobody could tell which row is at fault."""
+        if self._catalogue.deferrable:
+            self._connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+
+    def _execute(self, text: str, values: Sequence[object]) -> psycopg.Cursor[Any]:
+        return self._connection.execute(text.encode(), values)
+
+    @contextmanager
+    def _savepoint(self) -> Iterator[None]:
+        try:
+            with self._connection.transaction(SAVEPOINT):
+                if self._catalogue.deferrable:
+                    self._connection.execute("SET CONSTRAINTS ALL DEFERRED")
+                yield
+        except psycopg.Error as error:
+            raise translate(error, self._target) from error
