@@ -128,6 +128,7 @@ gaps = Table(
     Column("source", Text, ForeignKey(sources.c.name, ondelete="CASCADE"), nullable=False),
     Column("era", Integer, nullable=False, comment="that began after it"),
     Column("reason", Text, nullable=False),
+    Column("kinds", JSONB, nullable=False, server_default="[]", comment="reasons as the metric placemat_gap has them"),
     Column("from_lsn", LSN, nullable=False, comment="last position known to be captured"),
     Column("from_at", DateTime(timezone=True), nullable=False),
     Column("to_lsn", LSN, nullable=False, comment="where the new slot begins"),
@@ -136,6 +137,7 @@ gaps = Table(
     Column("jobs", JSONB, nullable=False, comment="ids of the copies"),
     Column("targets", JSONB, nullable=False, comment="those that go on from the ends"),
     Column("deleted", JSONB, nullable=False, comment="rows that only a target had, by target"),
+    Column("settled", JSONB, nullable=False, server_default="{}", comment="parked keys without a row, by target"),
     Column("done_at", DateTime(timezone=True)),
     comment="what was not captured, and how far it is repaired",
 )

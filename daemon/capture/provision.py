@@ -48,6 +48,8 @@ class Identity:
 
     system_identifier: str
     timeline: int
+    history: str = ""
+    """As the server has it: where the timelines before this one ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,7 @@ def identify(url: str, name: str) -> Identity:
         with psycopg.connect(url, autocommit=True, replication="database", connect_timeout=5) as connection:
             result = connection.pgconn.exec_(b"IDENTIFY_SYSTEM")
             system, timeline = result.get_value(0, 0), result.get_value(0, 1)
+            history = connection.pgconn.exec_(b"TIMELINE_HISTORY " + (timeline or b"")).get_value(0, 1)
     except psycopg.Error as error:
         raise OperatorError(
             f"Source {name} does not let the daemon replicate: {reason(error)}.",
@@ -123,7 +126,8 @@ def identify(url: str, name: str) -> Identity:
         ) from None
     assert system is not None
     assert timeline is not None
-    return Identity(system.decode(), int(timeline))
+    # There is no such file of the first timeline: the answer is an error, without a value.
+    return Identity(system.decode(), int(timeline), (history or b"").decode())
 
 
 def wanted_topics(name: str, source: Source, partitions: int) -> dict[str, int]:
@@ -139,8 +143,17 @@ def ensure_schema_changes(admin: AdminClient, kafka: Kafka) -> None:
 
 def copied(connection: psycopg.Connection[Any], names: Sequence[str]) -> list[str]:
     """Those of the tables that have a key: without one, a copied row and a changed one could not be told apart."""
+    return [name for name, key in _keys(connection, names).items() if key]
+
+
+def without_key(connection: psycopg.Connection[Any], names: Sequence[str]) -> list[str]:
+    """The others of those that there are."""
+    return [name for name, key in _keys(connection, names).items() if not key]
+
+
+def _keys(connection: psycopg.Connection[Any], names: Sequence[str]) -> dict[str, Sequence[str]]:
     found = {name: find_table(connection, *name.split(".", 1)) for name in names}
-    return [name for name, table in found.items() if table is not None and table.key]
+    return {name: table.key for name, table in found.items() if table is not None}
 
 
 def _single(name: str) -> tuple[str, str, str]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from daemon.capture.reader import Reader
+from daemon.capture.slot import Server
 from daemon.errors import GAP_ADVICE, Gap
 
 OPERATIONS = ("insert", "update", "delete", "truncate")
@@ -54,7 +54,7 @@ class Published:
         return {"publication": self.publication, "tables": {name: list(pair) for name, pair in self.identities.items()}}
 
 
-def check(reader: Reader, source: str, name: str, tables: Sequence[str], before: Mapping[str, Any] | None) -> Published:
+def check(reader: Server, source: str, name: str, tables: Sequence[str], before: Mapping[str, Any] | None) -> Published:
     """The publication as it is. `before` is `as_json` of the last look, of whichever capture.
 
     Raises Gap when it is gone, leaves out a table, rows, columns or operations, or did since the last look. A table

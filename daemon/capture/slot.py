@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
-from daemon.capture.reader import Reader
 from daemon.errors import GAP_ADVICE, Gap, OperatorError, Unavailable
 from daemon.state.capture import Claim
 from schemas.position import Position, era_of, format_lsn, parse_lsn
@@ -27,6 +27,13 @@ FROM pg_replication_slots s WHERE slot_name = %s
 """
 
 
+class Server(Protocol):
+    """A source that can be asked about itself."""
+
+    def query(self, statement: str, values: Sequence[Any]) -> tuple[Any, ...] | None:
+        """The first row of the answer."""
+
+
 @dataclass(frozen=True, slots=True)
 class Holder:
     """Who reads the slot. `reply` changes with every status that it sends, and is None when that is not to be seen."""
@@ -35,7 +42,7 @@ class Holder:
     reply: str | None
 
 
-def holder(reader: Reader, source: str, slot: str) -> Holder | None:
+def holder(reader: Server, source: str, slot: str) -> Holder | None:
     """The other capture of ours that reads the slot; None when nobody does any more.
 
     Raises OperatorError when something else reads it.
@@ -68,7 +75,7 @@ def check_server(source: str, slot: str, claim: Claim, system_identifier: str) -
         )
 
 
-def check(reader: Reader, source: str, slot: str, flush_lsn: int) -> None:
+def check(reader: Server, source: str, slot: str, flush_lsn: int) -> None:
     """Raises Gap when the slot is gone, or is not where this source was left. `flush_lsn` is the highest ever told."""
     since = f"changes after {format_lsn(flush_lsn)} may be lost"
     row = reader.query(_SLOT, [slot])
@@ -110,7 +117,7 @@ def check_history(
             )
 
 
-def await_promotion(reader: Reader, source: str) -> None:
+def await_promotion(reader: Server, source: str) -> None:
     """Raises Unavailable while the server is a standby: marks cannot be written into its log."""
     if reader.query("SELECT pg_is_in_recovery()", []) == (True,):
         raise Unavailable(f"source {source} is a standby: capture waits until it is promoted")

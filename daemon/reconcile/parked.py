@@ -39,9 +39,31 @@ def parked_ids(target: Side, source: str, table: str, key: Sequence[Column], key
     return {keys[place - 1]: parked_id for place, parked_id in rows}
 
 
+def parked_keys(target: Side, source: str, table: str, key: Sequence[Column]) -> dict[Key, bytes]:
+    """Every parked key of a table, by the texts of its columns, as it stands in the record.
+
+    `key` are the source's key columns: a value may be one that the target's cannot hold.
+    """
+    if target.rows(_INSTALLED) == [(False,)]:
+        return {}
+    query = sql.SQL("SELECT key, {} FROM placemat.parked WHERE source = %s AND table_name = %s ORDER BY id").format(
+        sql.SQL(", ").join(_parked_text(column) for column in key)
+    )
+    return {tuple(texts): record.encode() for record, *texts in target.rows(query, [source, table])}
+
+
+def _parked_text(column: Column) -> sql.Composed:
+    text = _member(column)
+    return sql.SQL("decode({}, 'base64')::text").format(text) if column.type == "bytea" else text
+
+
+def _member(column: Column) -> sql.Composed:
+    return sql.SQL("(parked.key::jsonb ->> {})").format(sql.Literal(column.name.replace("%", "%%")))
+
+
 def _parked_value(column: Column) -> sql.Composed:
     """A column of the record key, which is JSON with binary values in base64."""
-    text = sql.SQL("(parked.key::jsonb ->> {})").format(sql.Literal(column.name.replace("%", "%%")))
+    text = _member(column)
     if column.type == "bytea":
         return sql.SQL("decode({}, 'base64')").format(text)
     return column.cast(text)

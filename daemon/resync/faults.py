@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -10,14 +11,23 @@ import sqlalchemy
 from confluent_kafka.admin import AdminClient
 
 from daemon import broker
+from daemon.capture import publication, slot
 from daemon.capture.provision import Identity
-from daemon.errors import OperatorError
+from daemon.errors import Gap, OperatorError
 from schemas import tables
-from schemas.position import format_lsn
+from schemas.position import Position, in_era
 
-_SLOT = """
-SELECT wal_status, (confirmed_flush_lsn - '0/0')::bigint, active_pid FROM pg_replication_slots WHERE slot_name = %s
-"""
+_ACTIVE = "SELECT active_pid FROM pg_replication_slots WHERE slot_name = %s"
+
+
+@dataclass(frozen=True, slots=True)
+class _Server:
+    """See `slot.Server`."""
+
+    connection: psycopg.Connection[Any]
+
+    def query(self, statement: str, values: Sequence[Any]) -> tuple[Any, ...] | None:
+        return self.connection.execute(statement.encode(), values).fetchone()
 
 
 def known(engine: sqlalchemy.Engine, name: str) -> Mapping[str, Any]:
@@ -35,37 +45,76 @@ def find(
     connection: psycopg.Connection[Any],
     admin: AdminClient,
     row: Mapping[str, Any],
+    captured: Sequence[str],
     identity: Identity,
-) -> list[str]:
-    """A sentence for each fault; none when a capture could go on."""
-    return [*_of_the_server(connection, row, identity), *_of_kafka(engine, admin, row)]
+) -> list[Gap]:
+    """Every fault; none when a capture of these tables could go on."""
+    return [*_of_the_server(engine, connection, row, captured, identity), *_of_kafka(engine, admin, row)]
 
 
 def refuse_active(connection: psycopg.Connection[Any], row: Mapping[str, Any]) -> None:
     """Raises OperatorError while something reads the slot."""
-    found = connection.execute(_SLOT, [row["slot"]]).fetchone()
-    if found is not None and found[2] is not None:
+    found = connection.execute(_ACTIVE, [row["slot"]]).fetchone()
+    if found is not None and found[0] is not None:
         raise OperatorError(
-            f"Slot {row['slot']} of source {row['name']} is being read (process {found[2]} of that server).",
+            f"Slot {row['slot']} of source {row['name']} is being read (process {found[0]} of that server).",
             "Stop every worker of the source, then run this again.",
         )
 
 
-def _of_the_server(connection: psycopg.Connection[Any], row: Mapping[str, Any], identity: Identity) -> Iterator[str]:
+def _of_the_server(
+    engine: sqlalchemy.Engine,
+    connection: psycopg.Connection[Any],
+    row: Mapping[str, Any],
+    captured: Sequence[str],
+    identity: Identity,
+) -> Iterator[Gap]:
+    name, server = row["name"], _Server(connection)
     if row["system_identifier"] != identity.system_identifier:
-        yield "It is another server than the one that was captured."
+        yield Gap(f"Source {name} is another server than the one that was captured.", "other_server")
         return
-    found = connection.execute(_SLOT, [row["slot"]]).fetchone()
-    if found is None or found[0] == "lost":
-        yield f"Slot {row['slot']} {'is missing' if found is None else 'was invalidated'}."
-    elif found[1] > int(row["flush_lsn"]):
-        yield f"Slot {row['slot']} was moved to {format_lsn(found[1])} by something else."
+    checks: list[Callable[[], object]] = [
+        lambda: _check_slot(engine, server, row),
+        lambda: publication.check(server, name, row["publication"], captured, _published(engine, name)),
+        lambda: _check_history(engine, row, identity),
+    ]
+    for check in checks:
+        try:
+            check()
+        except Gap as gap:
+            yield gap
 
 
-def _of_kafka(engine: sqlalchemy.Engine, admin: AdminClient, row: Mapping[str, Any]) -> Iterator[str]:
+def _check_slot(engine: sqlalchemy.Engine, server: _Server, row: Mapping[str, Any]) -> None:
+    try:
+        slot.check(server, row["name"], row["slot"], int(row["flush_lsn"]))
+    except Gap as gap:
+        if gap.reason != "slot_moved":
+            raise
+        # A capture may have stored and told more since the row was read.
+        slot.check(server, row["name"], row["slot"], int(known(engine, row["name"])["flush_lsn"]))
+
+
+def _published(engine: sqlalchemy.Engine, name: str) -> Mapping[str, Any] | None:
+    """The publication as a capture has last seen it."""
+    t = tables.publications.c
+    with engine.connect() as connection:
+        return connection.execute(sqlalchemy.select(t.facts).where(t.source == name)).scalar_one_or_none()
+
+
+def _check_history(engine: sqlalchemy.Engine, row: Mapping[str, Any], identity: Identity) -> None:
+    t, era = tables.partitions.c, row["era"]
+    of = slot.timeline_of(identity.timeline, identity.history)
+    with engine.connect() as connection:
+        query = sqlalchemy.select(t.timeline, t.commit_lsn, t.ordinal).where(t.source == row["name"])
+        acked = [Position(timeline, int(lsn), ordinal) for timeline, lsn, ordinal in connection.execute(query)]
+    slot.check_history(row["name"], acked, era, identity.timeline, lambda lsn: in_era(era, of(lsn)))
+
+
+def _of_kafka(engine: sqlalchemy.Engine, admin: AdminClient, row: Mapping[str, Any]) -> Iterator[Gap]:
     name = row["name"]
     if (cluster := broker.cluster_id(admin)) != row["cluster_id"]:
-        yield f"Kafka is cluster {cluster}, not {row['cluster_id']}."
+        yield Gap(f"Kafka is cluster {cluster}, not {row['cluster_id']}.", "other_cluster")
         return
     with engine.connect() as connection:
         topics = connection.execute(sqlalchemy.select(tables.topics).where(tables.topics.c.source == name)).all()
@@ -74,13 +123,16 @@ def _of_kafka(engine: sqlalchemy.Engine, admin: AdminClient, row: Mapping[str, A
     whole = set()
     for topic in topics:
         found = present.get(topic.topic)
-        if found is None or found.topic_id != topic.topic_id:
-            yield f"Topic {topic.topic} {'is gone' if found is None else 'was made anew'}."
+        if found is None:
+            yield Gap(f"Topic {topic.topic} is gone.", "topic_gone")
+        elif found.topic_id != topic.topic_id:
+            yield Gap(f"Topic {topic.topic} was made anew.", "topic_made_anew")
         elif found.partitions != topic.partitions:
-            yield f"Topic {topic.topic} has {found.partitions} partitions, not {topic.partitions}."
+            sentence = f"Topic {topic.topic} has {found.partitions} partitions, not {topic.partitions}."
+            yield Gap(sentence, "partitions_changed")
         else:
             whole.add(topic.topic)
     places = {(one.topic, one.partition): one.acked_offset for one in acked if one.topic in whole}
     ends = broker.offsets(admin, places, "latest") if places else {}
     for short in sorted({place[0] for place, end in ends.items() if end <= places[place]}):
-        yield f"Topic {short} ends before what Kafka had acknowledged."
+        yield Gap(f"Topic {short} ends before what Kafka had acknowledged.", "topic_cut_off")

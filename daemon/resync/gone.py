@@ -1,4 +1,5 @@
-"""Rows that only a target has: the source is asked about each, and answers that it is gone, or how it is by now.
+"""Rows that only a target has, and keys parked there without a row: the source is asked about each, and answers that it
+is gone, or how it is by now.
 
 The answer takes its place in the stream, so nothing here depends on who writes meanwhile.
 """
@@ -17,6 +18,7 @@ from daemon.capture.pgoutput import Cell
 from daemon.capture.provision import copied, depths, foreign_keys
 from daemon.config import Settings
 from daemon.reconcile.comparison import compare
+from daemon.reconcile.parked import parked_keys
 from daemon.reconcile.paused import paused_tables
 from daemon.reconcile.rows import Key, Rows
 from daemon.reconcile.shape import Comparison
@@ -30,10 +32,12 @@ _INTERVALS = "SET intervalstyle = iso_8601"  # as record keys have them
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """Of one table of one target: rows that have left it, and rows that nobody has taken away in time."""
+    """Of one table of one target: rows that have left it, parked keys without a row that wait no more, and how many of
+    both nobody has taken away in time."""
 
     table: str
     deleted: int
+    settled: int
     left: int
 
 
@@ -70,6 +74,7 @@ class _Table:
         self._source = Rows(ours, comparison.source)
         self._target = Rows(theirs, comparison.target)
         self._key = comparison.key
+        self._source_key = comparison.source.key
         self._stall_seconds = stall_seconds
         self._table = read_table(ours.connection, *comparison.table.split(".", 1))
         self._codec = Codec(ours.name, "", self._table.relation, self._table.key)
@@ -86,21 +91,38 @@ class _Table:
                 stay = self._ask(asked)
                 deleted, left = deleted + len(asked) - stay, left + stay
         stay = self._ask(batch)
-        return Gone(self._name, deleted + len(batch) - stay, left + stay)
+        settled, waiting = self._settle()
+        return Gone(self._name, deleted + len(batch) - stay, settled, left + stay + waiting)
 
     def _ask(self, keys: list[Key]) -> int:
         """Until none of the keys is only in the target; how many still are when nothing moves any more."""
-        wanted = {key: Wanted(self._name, self._record_key(key)) for key in keys}
+        wanted = {key: self._record_key(key) for key in keys}
+        return self._until_gone(wanted, lambda: self._target.present(list(wanted)))
+
+    def _settle(self) -> tuple[int, int]:
+        """Parked keys of rows that are gone: no event of theirs will come that sets them free."""
+        parked = self._parked()
+        wanted = {key: parked[key] for key in parked.keys() - self._source.present(list(parked))}
+        many = len(wanted)
+        stay = self._until_gone(wanted, lambda: wanted.keys() & self._parked().keys())
+        return many - stay, stay
+
+    def _parked(self) -> dict[Key, bytes]:
+        return parked_keys(self._target.side, self._source.side.name, self._name, self._source_key)
+
+    def _until_gone(self, records: dict[Key, bytes], still: Callable[[], set[Key]]) -> int:
+        """Ask for keys of the source until it shows them or `still` does no more; `records` loses those."""
         moved_at = time.monotonic()
-        while wanted and time.monotonic() - moved_at < self._stall_seconds:
-            self._requests.ask(list(wanted.values()))
+        while records and time.monotonic() - moved_at < self._stall_seconds:
+            self._requests.ask([Wanted(self._name, record) for record in records.values()])
             time.sleep(LOOK_SECONDS)
-            there = self._target.present(list(wanted))
+            there = still()
             only = there - self._source.present(list(there))
-            if len(only) < len(wanted):
+            if len(only) < len(records):
                 moved_at = time.monotonic()
-            wanted = {key: wanted[key] for key in only}
-        return len(wanted)
+            for key in records.keys() - only:
+                del records[key]
+        return len(records)
 
     def _record_key(self, key: Key) -> bytes:
         texts = dict(zip(self._key, key, strict=True))

@@ -15,7 +15,7 @@ from daemon import broker
 from daemon.capture import preflight, provision
 from daemon.capture.provision import Identity
 from daemon.config import Settings
-from daemon.errors import OperatorError
+from daemon.errors import Gap, OperatorError
 from daemon.resync import faults
 from daemon.state import gaps, jobs, spans
 from schemas import tables
@@ -29,7 +29,7 @@ def prepare(
     settings: Settings,
     row: Mapping[str, Any],
     identity: Identity,
-    reasons: Sequence[str],
+    found: Sequence[Gap],
     by: str | None,
 ) -> gaps.Gap:
     """Begin anew; `connection` is to the source, in autocommit mode. Safe to repeat after an interruption.
@@ -53,8 +53,8 @@ def prepare(
         _drop_slot(connection, row, source.slot)
         start = provision.create_slot(connection, name, source)
         places = [(topic.name, number) for topic in topics for number in range(topic.partitions)]
-        found = broker.offsets(admin, places, "latest")
-        ends = {topic.name: [found[topic.name, number] for number in range(topic.partitions)] for topic in topics}
+        newest = broker.offsets(admin, places, "latest")
+        ends = {topic.name: [newest[topic.name, number] for number in range(topic.partitions)] for topic in topics}
         depths = provision.depths(provision.copied(connection, source.tables), provision.foreign_keys(connection))
         with engine.begin() as state:
             pins = {
@@ -73,7 +73,8 @@ def prepare(
                 {
                     "source": name,
                     "era": era,
-                    "reason": " ".join(reasons) or "Asked for.",
+                    "reason": " ".join(map(str, found)) or "Asked for.",
+                    "kinds": list(dict.fromkeys(one.reason for one in found)),
                     "from_lsn": row["flush_lsn"],
                     "from_at": row["updated_at"],
                     "to_lsn": start,
@@ -82,6 +83,7 @@ def prepare(
                     "jobs": copies,
                     "targets": [],
                     "deleted": {},
+                    "settled": {},
                 },
             )
 

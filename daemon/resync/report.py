@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from daemon.errors import Gap as GapError
 from daemon.state.gaps import Gap
 from daemon.state.jobs import Job
 from schemas.position import format_lsn
@@ -18,9 +19,10 @@ class Plan:
 
     source: str
     goes_on: bool
-    reasons: Sequence[str]
+    gaps: Sequence[GapError]
     slot: str
     tables: Sequence[str]
+    without_key: Sequence[str]
     targets: Sequence[str]
 
     def to_json(self) -> dict[str, Any]:
@@ -28,20 +30,25 @@ class Plan:
             "source": self.source,
             "dry_run": True,
             "goes_on": self.goes_on,
-            "reasons": list(self.reasons),
+            "reasons": [str(gap) for gap in self.gaps],
+            "gaps": [gap.reason for gap in self.gaps],
             "slot": self.slot,
             "tables": list(self.tables),
+            "without_key": list(self.without_key),
             "targets": list(self.targets),
         }
 
     def render(self) -> str:
         if self.goes_on:
             return f"{self.source}: a repair has begun and would go on."
-        lines = [f"{self.source}: {reason}" for reason in self.reasons or ["nothing is wrong that can be seen."]]
+        lines = [
+            f"{self.source}: {reason}" for reason in [*map(str, self.gaps)] or ["nothing is wrong that can be seen."]
+        ]
         return "\n".join(
             [
                 *lines,
                 f"Slot {self.slot} would be made anew, and {len(self.tables)} tables copied: {', '.join(self.tables)}.",
+                *map(_not_copied, self.without_key),
                 f"Targets that would begin anew: {', '.join(self.targets) or 'none'}.",
             ]
         )
@@ -49,10 +56,12 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """`away`: targets that could not be reached, and why; `left`: rows that did not leave a target in time."""
+    """`without_key`: tables that could not be copied; `away`: targets that could not be reached, and why; `left`: rows
+    and parked keys that did not leave a target in time."""
 
     gap: Gap
     copies: Sequence[Job]
+    without_key: Sequence[str]
     away: Mapping[str, str]
     left: Mapping[str, int]
 
@@ -67,6 +76,7 @@ class Report:
             "dry_run": False,
             "done": self.done,
             "reason": gap.reason,
+            "gaps": gap.kinds,
             "era": gap.era,
             "from_lsn": format_lsn(gap.from_lsn),
             "from_at": gap.from_at.isoformat(),
@@ -74,8 +84,14 @@ class Report:
             "to_at": gap.to_at.isoformat(),
             "seconds": self._seconds,
             "tables": [{"table": job.table, "rows": job.rows, "error": job.error} for job in self.copies],
+            "without_key": list(self.without_key),
             "targets": {
-                name: {"deleted": gap.deleted.get(name, 0), "left": self.left.get(name, 0)} for name in gap.targets
+                name: {
+                    "deleted": gap.deleted.get(name, 0),
+                    "settled": gap.settled.get(name, 0),
+                    "left": self.left.get(name, 0),
+                }
+                for name in gap.targets
             },
             "away": dict(self.away),
         }
@@ -83,17 +99,21 @@ class Report:
     def render(self) -> str:
         gap = self.gap
         rows = sum(job.rows for job in self.copies)
+        kinds = f" ({', '.join(gap.kinds)})" if gap.kinds else ""
         lines = [
-            f"{gap.source}: {gap.reason}",
+            f"{gap.source}: {gap.reason}{kinds}",
             f"Changes of {self._seconds:,.0f} s were unknown:",
             f"  from {_at(gap.from_at, gap.from_lsn)} to {_at(gap.to_at, gap.to_lsn)}.",
             f"{len(self.copies)} tables were copied, {rows:,} rows.",
         ]
         lines += [f"{job.table}: {job.error}" for job in self.copies if job.error]
+        lines += map(_not_copied, self.without_key)
         for name in gap.targets:
             lines.append(f"{name}: {gap.deleted.get(name, 0):,} rows were gone from the source and were deleted.")
+            if settled := gap.settled.get(name):
+                lines.append(f"{name}: {settled:,} parked keys have no row in the source any more and wait no longer.")
         lines += [
-            f"{name}: {many:,} rows or more are still to be deleted; does its worker run?"
+            f"{name}: {many:,} rows or parked keys, or more, are still to go; does its worker run?"
             for name, many in self.left.items()
         ]
         lines += [f"{name} was away: {why}" for name, why in self.away.items()]
@@ -103,6 +123,13 @@ class Report:
     @property
     def _seconds(self) -> float:
         return round((self.gap.to_at - self.gap.from_at).total_seconds(), 3)
+
+
+def _not_copied(table: str) -> str:
+    return (
+        f"{table} has no key and is not copied: its topic lacks what happened in the gap, and no target has the table."
+        f" Give it a primary key, then: placemat snapshot {table}"
+    )
 
 
 def _at(time: datetime, lsn: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +12,7 @@ import sqlalchemy
 from confluent_kafka.admin import AdminClient
 
 from daemon import broker, wiring
+from daemon.capture import provision
 from daemon.capture.provision import Identity, identify
 from daemon.config import Settings
 from daemon.database import connect
@@ -39,14 +40,16 @@ class Resync:
     def plan(self) -> Plan:
         """What would be done; nothing is changed."""
         with self._opened() as (connection, admin, row, identity):
-            found = faults.find(self.engine, connection, admin, row, identity)
+            found = faults.find(self.engine, connection, admin, row, self._captured, identity)
+            copied, keyless = self._kinds(connection)
         gap = gaps.open_gap(self.engine, self.source)
         return Plan(
             self.source,
             goes_on=gap is not None and not found,
-            reasons=found,
+            gaps=found,
             slot=self.settings.sources[self.source].slot,
-            tables=list(self.settings.sources[self.source].tables),
+            tables=copied,
+            without_key=keyless,
             targets=self._targets(),
         )
 
@@ -60,14 +63,16 @@ class Resync:
         copies = follow(gap.jobs)
         left = {} if any(job.error for job in copies) else self._delete_gone(gap, away)
         gap = gaps.read(self.engine, gap)
-        report = Report(gap, copies, away, left)
+        with self._opened() as (connection, _, _, _):
+            _, keyless = self._kinds(connection)
+        report = Report(gap, copies, keyless, away, left)
         if report.done:
             gaps.finish(self.engine, gap)
         return report
 
     def _begin(self, by: str | None) -> Gap:
         with self._opened() as (connection, admin, row, identity):
-            found = faults.find(self.engine, connection, admin, row, identity)
+            found = faults.find(self.engine, connection, admin, row, self._captured, identity)
             gap = gaps.open_gap(self.engine, self.source)
             if gap is not None and not found:
                 self.say("Going on with a repair that has begun.")
@@ -96,8 +101,8 @@ class Resync:
             if target in away:
                 continue
             for one in delete_gone(self.settings, target, lambda table, to=target: self._looking(to, table)):  # type: ignore[misc]
-                if one.deleted:
-                    gaps.rows_deleted(self.engine, gaps.read(self.engine, gap), target, one.deleted)
+                if one.deleted or one.settled:
+                    gaps.rows_gone(self.engine, gaps.read(self.engine, gap), target, one.deleted, one.settled)
                 if one.left:
                     left[target] = left.get(target, 0) + one.left
                     break
@@ -108,6 +113,14 @@ class Resync:
 
     def _targets(self) -> list[str]:
         return [name for name, target in self.settings.targets.items() if target.source == self.source]
+
+    @property
+    def _captured(self) -> Sequence[str]:
+        return self.settings.sources[self.source].tables
+
+    def _kinds(self, connection: psycopg.Connection[Any]) -> tuple[list[str], list[str]]:
+        """Tables that are copied, and those that cannot be."""
+        return provision.copied(connection, self._captured), provision.without_key(connection, self._captured)
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[psycopg.Connection[Any], AdminClient, dict[str, Any], Identity]]:

@@ -25,6 +25,8 @@ class Gap:
     source: str
     era: int
     reason: str
+    kinds: list[str]
+    """Every reason, as the metric `placemat_gap` has it; none when somebody asked for a repair without one."""
     from_lsn: int
     from_at: datetime
     to_lsn: int
@@ -34,6 +36,8 @@ class Gap:
     targets: list[str]
     deleted: dict[str, int]
     """Rows found in a target and not in the source any more, by target."""
+    settled: dict[str, int]
+    """Parked keys that have no row in the source any more, by target."""
     done_at: datetime | None
 
 
@@ -51,7 +55,7 @@ def begin(connection: Connection, values: Mapping[str, Any]) -> Gap:
     open_ = (_t.c.source == values["source"], _t.c.done_at.is_(None))
     earlier = connection.execute(_select().where(*open_).order_by(_t.c.id).limit(1)).one_or_none()
     connection.execute(update(_t).where(*open_).values(done_at=func.now()))
-    since = {} if earlier is None else {"from_lsn": earlier.from_lsn, "from_at": earlier.from_at}
+    since = {} if earlier is None else _goes_on(earlier, values)
     made = connection.execute(insert(_t).values({**values, **since}).returning(_t.c.id)).scalar_one()
     return _gap(connection.execute(_select().where(_t.c.id == made)).one())
 
@@ -61,10 +65,13 @@ def target_set(engine: sqlalchemy.Engine, gap: Gap, target: str) -> None:
         connection.execute(update(_t).where(_t.c.id == gap.id).values(targets=sorted({*gap.targets, target})))
 
 
-def rows_deleted(engine: sqlalchemy.Engine, gap: Gap, target: str, rows: int) -> None:
-    deleted = {**gap.deleted, target: gap.deleted.get(target, 0) + rows}
+def rows_gone(engine: sqlalchemy.Engine, gap: Gap, target: str, deleted: int, settled: int) -> None:
+    """Rows of a table that a target had alone and has no more, and keys that are parked there no more."""
+    deleted += gap.deleted.get(target, 0)
+    settled += gap.settled.get(target, 0)
+    values = {"deleted": {**gap.deleted, target: deleted}, "settled": {**gap.settled, target: settled}}
     with engine.begin() as connection:
-        connection.execute(update(_t).where(_t.c.id == gap.id).values(deleted=deleted))
+        connection.execute(update(_t).where(_t.c.id == gap.id).values(values))
 
 
 def finish(engine: sqlalchemy.Engine, gap: Gap) -> None:
@@ -76,6 +83,15 @@ def read(engine: sqlalchemy.Engine, gap: Gap) -> Gap:
     """The same as it is now."""
     with engine.connect() as connection:
         return _gap(connection.execute(_select().where(_t.c.id == gap.id)).one())
+
+
+def _goes_on(earlier: sqlalchemy.Row[Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "from_lsn": earlier.from_lsn,
+        "from_at": earlier.from_at,
+        "reason": " ".join(dict.fromkeys((earlier.reason, values["reason"]))),
+        "kinds": list(dict.fromkeys((*earlier.kinds, *values["kinds"]))),
+    }
 
 
 def _select() -> sqlalchemy.Select[Any]:

@@ -20,7 +20,7 @@ from daemon.apply.worker import ApplyWorker
 from daemon.embedded.postgres import PostgresServer
 from schemas.position import era_of
 from schemas.topics import table_topic
-from tests.fix_capture import DDL, Life, Rig, RigFactory, as_sinks_take_them
+from tests.fix_capture import DDL, TABLES, Life, Rig, RigFactory, as_sinks_take_them
 from tests.waiting import until
 
 ROUTED = ("items", "parts")
@@ -56,11 +56,7 @@ class Pair:
             self.rig.copied()
             until(lambda: self.equal, 30, what="the target to be equal")
             self.rig.caught_up()
-        until(
-            lambda: self.rig.sql(
-                "SELECT 1 FROM pg_replication_slots WHERE slot_name = %s AND NOT active", [self.rig.site.slot]
-            )
-        )
+        released(self.rig)
 
     def resync(self, *arguments: str) -> subprocess.Popen[str]:
         return self.rig.site.spawn("resync", self.rig.site.source, "--json", *arguments)
@@ -108,6 +104,11 @@ def pair(capture_factory: RigFactory, database_factory: Callable[[str], str]) ->
     pair = Pair(rig, target, rig.stack)
     pair.flow()
     return pair
+
+
+def released(rig: Rig) -> None:
+    """Wait until nothing reads the slot any more."""
+    until(lambda: rig.sql("SELECT 1 FROM pg_replication_slots WHERE slot_name = %s AND NOT active", [rig.site.slot]))
 
 
 def change_unseen(rig: Rig) -> None:
@@ -192,6 +193,55 @@ def test_a_gap_is_repaired_deletes_included(
     taken, dropped = as_sinks_take_them(records)
     assert not [one for one in dropped if era_of(one.position.timeline)], "positions rise over a gap"
     assert {era_of(one.position.timeline) for one in taken} <= {0, 1}
+
+
+def test_a_parked_key_whose_row_went_away_in_the_gap_waits_no_longer(pair: Pair) -> None:
+    def target(statement: str) -> list[Any]:
+        with psycopg.connect(pair.target, autocommit=True) as connection:
+            found = connection.execute(statement.encode())
+            return found.fetchall() if found.description else []
+
+    parked = "SELECT key::jsonb ->> 'id' FROM placemat.parked ORDER BY id"
+    target("ALTER TABLE items ADD CONSTRAINT welcome CHECK (note <> 'refused')")
+    with pair.rig.start(), pair.apply():
+        pair.rig.sql("INSERT INTO items VALUES (2000, 0, 'refused'), (2001, 0, 'refused')")
+        until(lambda: target(parked) == [("2000",), ("2001",)], what="two parked keys")
+        pair.rig.caught_up()
+    released(pair.rig)
+    pair.rig.sql("SELECT pg_drop_replication_slot(%s)", [pair.rig.site.slot])
+    pair.rig.sql("DELETE FROM items WHERE id = 2000")
+    pair.rig.sql("UPDATE items SET note = 'welcome' WHERE id = 2001")
+    found = pair.repair()
+    assert (found["done"], found["targets"]["copy"]["settled"]) == (True, 1)
+    assert target(parked) == []
+
+
+def test_every_reason_is_told_and_what_becomes_of_a_table_without_a_key(capture_factory: RigFactory) -> None:
+    rig = capture_factory(
+        ddl=DDL + "CREATE TABLE notes (note text); ALTER TABLE notes REPLICA IDENTITY FULL", tables=(*TABLES, "notes")
+    ).init()
+    with rig.start():
+        rig.copied()
+        rig.caught_up()
+    publication = rig.site.settings.sources[rig.site.source].publication
+    rig.state("UPDATE placemat.partitions SET timeline = 7 WHERE commit_lsn > 0")  # as if another server had published
+    for statement in ("DROP TABLE items", "ADD TABLE items"):
+        rig.sql(f"ALTER PUBLICATION {publication} {statement}")
+    released(rig)
+    rig.sql("SELECT pg_drop_replication_slot(%s)", [rig.site.slot])
+    reasons = ["slot_missing", "publication_changed", "other_timeline"]
+    planned = rig.site.placemat("resync", rig.site.source, "--dry-run", "--json").json
+    assert (planned["gaps"], planned["without_key"]) == (reasons, ["public.notes"])
+    assert "public.notes" not in planned["tables"]
+    process = rig.site.spawn("resync", rig.site.source)
+    until(lambda: rig.state("SELECT 1 FROM placemat.gaps") or process.poll() is not None, 30)
+    with rig.start() as capture:
+        out, err = process.communicate(timeout=60)
+        rig.caught_up()
+    assert (process.returncode, capture.error) == (0, None), err
+    assert ", ".join(reasons) in out
+    assert "public.notes has no key and is not copied" in out
+    assert rig.state("SELECT kinds FROM placemat.gaps") == [(reasons,)]
 
 
 def test_a_resync_is_refused_while_the_source_is_captured(pair: Pair) -> None:
