@@ -67,16 +67,19 @@ class Session:
         topics = {self._topic(table): table for table in target.needed if table not in without}
         self._main = Lane(sink, name, target, consumer, self._spine, topics, stored, consumer.commit)
         routed = {topic: table for topic, table in topics.items() if table in target.tables}
-        self._shapes = Shapes(sink, versions, routed)
+        self._shapes = Shapes(sink, name, versions, routed)
         for topic in sorted(self._main.joining):
             log.info("table is followed from now on, and asked for", target=name, table=topics[topic])
             requests.ask_for_table(topics[topic])
         self._resuming = next((lane for lane in apart if lane.resuming), None)
         behind = {self._topic(lane.table): lane.table for lane in apart if lane is self._resuming}
-        self._shapes_behind = Shapes(sink, versions, {key: at for key, at in behind.items() if at in target.tables})
+        self._shapes_behind = Shapes(
+            sink, name, versions, {key: at for key, at in behind.items() if at in target.tables}
+        )
         self._reader: PartitionReader | None = None
         self._behind: Lane | None = None
         self._attended_at = 0.0
+        self._looked_at = float("-inf")
 
     def work(self, stop: Event, report: Report, check: Callable[[], None]) -> None:
         """Until `stop`, or until `check` raises."""
@@ -123,6 +126,9 @@ class Session:
             self._main.retrying(self._sink.attend)
             metrics.PARKED_KEYS.labels(self._name).set(self._sink.parked())
             self._requests.ask(self._sink.wanted())
+            if now - self._looked_at >= self._target.check_interval_seconds:
+                self._looked_at = now
+                self._shapes.check_there(self._main.applied)
 
     def _catch_up(self, resuming: TableLane, stop: Event) -> None:
         """A turn of the lane that is behind. Where little is left, the main lane waits for it, so that they meet."""
@@ -136,6 +142,7 @@ class Session:
                     return
                 self._adapt(self._shapes_behind)
                 if lane.applied == self._main.applied:
+                    self._shapes_behind.check_there(lane.applied)
                     seam(BEFORE_REJOIN)
                     self._sink.rejoin(resuming.table)
                     seam(AFTER_REJOIN)

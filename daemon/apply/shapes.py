@@ -1,19 +1,22 @@
-"""Whether a lane's tables fit the versions that its transactions bring, told before each first record."""
+"""Whether a lane's tables fit the versions that its transactions bring, told before each first record, and whether the
+source has them still."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from connectors.contract import Sink
+from connectors.contract import Place, Sink
 from daemon.consume.versions import Versions
+from daemon.errors import TableUnfit
 from schemas.envelope import TransactionEnd
 
 
 class Shapes:
-    """Of one lane, since its target was claimed. `topics` are its tables by topic."""
+    """Of one lane of `target`, since that was claimed. `topics` are its tables by topic."""
 
-    def __init__(self, sink: Sink, versions: Versions, topics: Mapping[str, str]) -> None:
+    def __init__(self, sink: Sink, target: str, versions: Versions, topics: Mapping[str, str]) -> None:
         self._sink = sink
+        self._target = target
         self._versions = versions
         self._topics = topics
         self._known: dict[str, int] = {}
@@ -43,3 +46,16 @@ class Shapes:
             self._known[topic] = version
             del self._due[topic]
         return None
+
+    def check_there(self, applied: Place) -> None:
+        """Raises TableUnfit for a table that is gone and of which all was applied, and what Kafka raises."""
+        gone = self._versions.gone()
+        for table in self._topics.values():
+            if table in gone and gone[table] <= applied[1]:
+                raise TableUnfit(
+                    table,
+                    f"{table} is gone from the source: it was dropped, or has another name now. Its rows in target"
+                    f" {self._target} stay as they are.",
+                    f"Take it out of targets.{self._target}.tables; or, once the source has it again and changes it:"
+                    f" placemat resume {self._target} {table}",
+                )

@@ -21,7 +21,7 @@ RECORDS = 1_000
 
 
 class Versions:
-    """Those of one source. `upto` raises KafkaUnavailable, and OperatorError when there is no such topic."""
+    """Those of one source. Every method raises KafkaUnavailable, and OperatorError when there is no such topic."""
 
     def __init__(self, kafka: Kafka, target: str, source: str) -> None:
         self._kafka = kafka
@@ -42,6 +42,12 @@ class Versions:
         if version not in known:
             return None
         return _folded([known[number] for number in sorted(known) if number <= version])
+
+    def gone(self) -> dict[str, int]:
+        """Tables that the source has no more, each with the commit LSN behind its last record."""
+        self._catch_up()
+        newest = (known[max(known)] for known in self._known.values())
+        return {change.name: change.commit_lsn for change in newest if change.gone}
 
     def close(self) -> None:
         """Let go of the connection; what is known stays known."""

@@ -25,7 +25,7 @@ from daemon.config import Kafka, Masking, Settings, Source, State, Target
 from daemon.state.workers import WorkerState
 from schemas.envelope import TransactionEnd
 from schemas.position import Position
-from schemas.topics import partition_of, requests_topic, table_topic, transactions_topic
+from schemas.topics import SCHEMA_CHANGES_TOPIC, partition_of, requests_topic, table_topic, transactions_topic
 from tests.fix_servers import Kafka as KafkaServer
 from tests.waiting import until
 
@@ -204,7 +204,9 @@ class World:
         )
         topics = {table_topic(self.source, *table.split(".")): PARTITIONS for table in captured or tables}
         spine = {transactions_topic(self.source): 1, requests_topic(self.source): 1}
-        broker.ensure(broker.reach(self.settings.kafka), self.settings.kafka, {**topics, **spine})
+        broker.ensure(
+            broker.reach(self.settings.kafka), self.settings.kafka, {**topics, **spine, SCHEMA_CHANGES_TOPIC: 1}
+        )
         self.stream = Stream(self.source, kafka.bootstrap_servers)
         with psycopg.connect(target_url) as connection:
             bookkeeping.install(connection)

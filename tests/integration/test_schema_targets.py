@@ -58,10 +58,23 @@ class Pair:
         with psycopg.connect(self.url, autocommit=True) as connection:
             return Pauses(connection, "ledger", self.rig.site.source).read()
 
-    def resume(self) -> None:
+    def ask_to_resume(self) -> None:
         with psycopg.connect(self.url, autocommit=True) as connection:
             Pauses(connection, "ledger", self.rig.site.source).resume(ITEMS)
+
+    def resume(self) -> None:
+        self.ask_to_resume()
         until(lambda: not self.pauses(), what="the end of the pause")
+
+    def paused(self) -> Pause:
+        """Wait until a table is."""
+
+        def found() -> Pause | None:
+            return next((one for one in self.pauses() if one.state == "paused"), None)
+
+        pause = until(found, what="a pause")
+        assert pause is not None
+        return pause
 
 
 PairFactory = Callable[..., Pair]
@@ -73,7 +86,7 @@ def pair_factory(capture_factory: RigFactory, database_factory: Callable[[str], 
         rig = capture_factory(ddl=DDL, tables=("items", "beat"))
         pair = Pair(rig, database_factory("target"))
         pair.here(here)
-        target = {"url": pair.url, "source": rig.site.source, "auto_ddl": auto_ddl}
+        target = {"url": pair.url, "source": rig.site.source, "auto_ddl": auto_ddl, "check_interval_seconds": 0.2}
         rig.site.set("targets.ledger", {**target, "tables": {ITEMS: route, "public.beat": {}}})
         rig.init()
         return pair
@@ -208,3 +221,25 @@ def test_a_column_is_held_against_the_one_that_its_route_names(pair_factory: Pai
         pair.resume()
         pair.applied()
     assert pair.here("SELECT id, extent, size, note, extra FROM items") == [(1, 9, None, 4, 3)]
+
+
+def test_a_table_that_the_source_has_no_more_is_paused_until_it_is_there_again(pair_factory: PairFactory) -> None:
+    pair = pair_factory()
+    with pair.running():
+        pair.rig.sql("INSERT INTO items (id, note) VALUES (1, 'a')")
+        pair.rig.sql("ALTER TABLE items RENAME TO things")
+    with pair.running():
+        pair.applied()
+        pause = pair.paused()
+        assert (pause.table, "is gone from the source" in pause.reason) == (ITEMS, True)
+        assert items(pair) == [({"id": 1, "size": 0, "note": "a"},)]
+        pair.ask_to_resume()
+        pair.applied()
+        until(lambda: [one.state for one in pair.pauses()] != ["resuming"], what="an answer to the wish to resume")
+        assert [one.state for one in pair.pauses()] == ["paused"]
+        pair.rig.sql("ALTER TABLE things RENAME TO items")
+        pair.rig.sql("INSERT INTO items (id, note) VALUES (2, 'b')")
+        pair.applied()
+        pair.resume()
+        pair.applied()
+    assert items(pair) == pair.rig.sql("SELECT to_jsonb(t) FROM items t ORDER BY id")
