@@ -266,7 +266,8 @@ class Assembler:
         name = str(partition)
         by_partition[name] = by_partition.get(name, 0) + 1
         if version := self._versions.get(topic):
-            transaction.schemas[topic] = version
+            # The newest: a change that is undone within the transaction leads back to an earlier version.
+            transaction.schemas[topic] = max(version, transaction.schemas.get(topic, 0))
         position = Position(transaction.head.timeline, transaction.head.commit_lsn, transaction.ordinal)
         self._publisher.send(transaction.ticket, (topic, partition), position, record.key, record.value)
 

@@ -6,6 +6,8 @@ that is known: it is found by its commit and its columns, and not announced agai
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +17,7 @@ import psycopg
 import structlog
 
 from connectors.route.masks import Drop
+from daemon import seams
 from daemon.capture.catalog import Detail, key_columns
 from daemon.capture.masking import Masks
 from daemon.capture.pgoutput import Relation
@@ -25,6 +28,9 @@ from schemas.envelope import SchemaChange
 Announce = Callable[[bytes, bytes], None]
 """Takes key and value, and returns when Kafka has them."""
 _IDENTITIES = {"d": "default", "f": "full", "i": "index", "n": "nothing"}
+
+SIGHT_SECONDS = 0.5
+SIGHT_PAUSE_SECONDS = 0.01
 
 log = structlog.get_logger(__name__)
 
@@ -93,6 +99,7 @@ class SchemaChanges:
             found = next((one for one in reversed(known) if one.commit_lsn <= commit_lsn and same(one)), None)
         if found is not None:
             return found
+        self._await_sight(relation)
         shape = {"identity": relation.identity, "key": list(self._key(relation)), "columns": columns}
         return self._record(relation, commit_lsn, shape)
 
@@ -135,7 +142,9 @@ class SchemaChanges:
         change = self._change(relation, version, known)
         key = orjson.dumps({"source": self._source, "schema": relation.schema, "table": relation.table})
         self._announce(key, change.model_dump_json(by_alias=True).encode())
+        seams.seam(seams.AFTER_ANNOUNCEMENT)
         self._state.record_relation(table, version.number, commit_lsn, shape)
+        seams.seam(seams.AFTER_VERSION)
         known.append(version)
         log.info("table version", source=self._source, table=table, version=version.number)
         return version
@@ -180,6 +189,21 @@ class SchemaChanges:
         except psycopg.errors.LockNotAvailable:
             return {}
 
+    def _await_sight(self, relation: Relation) -> None:
+        """A commit is in the stream before others see it, and only the catalogue knows the order of a new key, and
+        defaults. Not for long: it may have gone on to a later version.
+        """
+        columns = _described(relation)
+        logged = {column.name for column in relation.columns if column.key}
+        deadline = time.monotonic() + SIGHT_SECONDS
+        while time.monotonic() < deadline:
+            now = self._reader.find(relation.name)
+            if now is None or (
+                _described(now.relation) == columns and (relation.identity != "d" or set(now.key) == logged)
+            ):
+                return
+            threading.Event().wait(SIGHT_PAUSE_SECONDS)
+
     def _key(self, relation: Relation) -> tuple[str, ...]:
         """The key before helps where the table is gone, or has another one by now; none where it has lost it."""
         now = self._reader.find(relation.name)
@@ -187,6 +211,10 @@ class SchemaChanges:
         if now is not None and not now.key:
             return key_columns(relation)
         return key_columns(relation, now.key if now else (), known[-1].key if known else ())
+
+
+def _described(relation: Relation) -> list[tuple[str, int, int]]:
+    return [(column.name, column.type_oid, column.typmod) for column in relation.columns]
 
 
 def _types(version: Version, left_out: Collection[str]) -> dict[str, tuple[int, int]]:

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
+from daemon import seams
 from schemas.envelope import SchemaChange
 from schemas.topics import SCHEMA_CHANGES_TOPIC, table_topic
-from tests.fix_capture import Rig, RigFactory, replay
+from tests.fix_capture import Rig, RigFactory, assert_whole, replay
 from tests.waiting import until
 
 
@@ -99,6 +100,19 @@ def test_changes_in_the_middle_of_a_transaction_are_versions_of_their_own(captur
     assert versions(capture, "items")[-1] == 3
 
 
+def test_the_end_of_a_transaction_names_a_version_that_was_undone_within_it(capture: Rig) -> None:
+    with capture.start():
+        capture.copied()
+        capture.sql("INSERT INTO items (id) VALUES (1)")
+        capture.sql(
+            "BEGIN; ALTER TABLE items ADD price int; INSERT INTO items (id, price) VALUES (2, 9);"
+            " ALTER TABLE items DROP price; INSERT INTO items (id) VALUES (3); COMMIT"
+        )
+        capture.caught_up()
+    assert [change.added for change in announced(capture, "items")] == [[], ["price"]]
+    assert versions(capture, "items")[-1] == 2
+
+
 def test_a_table_that_is_dropped_is_announced_and_the_others_go_on(capture: Rig) -> None:
     with capture.start():
         capture.copied()
@@ -174,3 +188,89 @@ def test_a_table_that_is_published_and_not_captured_is_announced_as_such(capture
         capture.caught_up()
     [change] = announced(capture, "pieces")
     assert not change.captured
+
+
+@pytest.mark.long
+@pytest.mark.crash
+@pytest.mark.parametrize(("seam", "again"), [(seams.AFTER_ANNOUNCEMENT, [2, 2]), (seams.AFTER_VERSION, [2])])
+def test_a_capture_killed_between_an_announcement_and_the_rows_announces_one_version_and_repeats_no_row(
+    capture: Rig, seam: str, again: list[int]
+) -> None:
+    with capture.start():
+        capture.copied()
+        capture.sql("INSERT INTO items (id, note) VALUES (1, 'a')")
+        capture.caught_up()
+    process = capture.spawn(seam)
+    capture.sql("BEGIN; ALTER TABLE items ADD price int NOT NULL DEFAULT 7; INSERT INTO items (id) VALUES (2); COMMIT")
+    assert process.wait(20) == -9
+    assert [change.version for change in announced(capture, "items")] == [1, 2]
+    assert len(capture.records("items")) == 1, "no row before its version is recorded"
+    capture.sql("INSERT INTO items (id) VALUES (3)")
+    with capture.start() as life:
+        until(lambda: life.running or life.error, what="the capture at work again")
+        capture.caught_up()
+    assert life.error is None, repr(life.error)
+    changes = announced(capture, "items")
+    assert [change.version for change in changes] == [1, *again]
+    assert {(change.added[0], columns(change)["price"].existing) for change in changes[1:]} == {("price", "7")}
+    records = capture.records()
+    assert_whole(records)
+    rows = replay(records, "items")
+    assert rows == {**capture.rows("items"), 1: {"id": 1, "version": 0, "note": "a"}}
+    assert versions(capture, "items")[-2:] == [2, 2]
+
+
+def test_a_key_that_changes_in_the_middle_of_a_transaction_is_the_key_of_what_comes_after(capture: Rig) -> None:
+    with capture.start() as life:
+        capture.copied()
+        capture.sql("INSERT INTO items (id) VALUES (1)")
+        capture.sql("INSERT INTO parts (id, item_id) VALUES (1, 1)")
+        capture.sql(
+            "BEGIN; INSERT INTO parts (id, item_id) VALUES (2, 1); UPDATE parts SET note = 'before' WHERE id = 1;"
+            " ALTER TABLE parts DROP CONSTRAINT parts_pkey, ADD PRIMARY KEY (item_id, id);"
+            " INSERT INTO parts (id, item_id) VALUES (3, 1); UPDATE parts SET note = 'after' WHERE id = 1;"
+            " UPDATE parts SET id = 9 WHERE id = 3; DELETE FROM parts WHERE id = 2; COMMIT"
+        )
+        capture.caught_up()
+        assert life.running, repr(life.error)
+    records = sorted(capture.records("parts"), key=lambda one: one.position)
+    assert_whole(capture.records())
+    assert [(one.value["op"], list(one.row_key.values())) for one in records] == [
+        ("c", [1]),
+        ("c", [2]),
+        ("u", [1]),
+        ("c", [1, 3]),
+        ("u", [1, 1]),
+        ("d", [1, 3]),
+        ("c", [1, 9]),
+        ("d", [1, 2]),
+    ]
+    first, second = announced(capture, "parts")
+    assert (first.key, second.key, second.key_changed) == (["id"], ["item_id", "id"], True)
+    assert versions(capture, "parts")[-1] == second.version
+
+
+def test_an_identity_that_changes_in_the_middle_of_a_transaction_leaves_the_key_as_it_is(capture: Rig) -> None:
+    with capture.start() as life:
+        capture.copied()
+        capture.sql("INSERT INTO items SELECT i, i, 'old' FROM generate_series(1, 4) i")
+        capture.sql("CREATE UNIQUE INDEX wide ON items (version, id)")
+        capture.sql(
+            "BEGIN; UPDATE items SET note = 'by its key' WHERE id = 1;"
+            " ALTER TABLE items REPLICA IDENTITY FULL; UPDATE items SET note = 'by all' WHERE id = 2;"
+            " ALTER TABLE items REPLICA IDENTITY USING INDEX wide; UPDATE items SET version = 33 WHERE id = 3;"
+            " DELETE FROM items WHERE id = 4; ALTER TABLE items REPLICA IDENTITY DEFAULT;"
+            " UPDATE items SET id = 5 WHERE id = 1; COMMIT"
+        )
+        capture.caught_up()
+        assert life.running, repr(life.error)
+    records = capture.records("items")
+    assert_whole(capture.records())
+    assert {tuple(one.row_key) for one in records} == {("id",)}
+    assert replay(records, "items") == capture.rows("items")
+    old = {one.row_key["id"]: one.value["before"] for one in records if one.value["op"] in ("u", "d")}
+    assert old[2] == {"id": 2, "version": 2, "note": "old"}
+    assert (old[3], old[4]) == ({"id": 3, "version": 3}, {"id": 4, "version": 4})
+    identities = [change.identity for change in announced(capture, "items")]
+    assert identities == ["default", "full", "index"], "the last is the first one again"
+    assert versions(capture, "items")[-1] == 3

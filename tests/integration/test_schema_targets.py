@@ -243,3 +243,39 @@ def test_a_table_that_the_source_has_no_more_is_paused_until_it_is_there_again(p
         pair.resume()
         pair.applied()
     assert items(pair) == pair.rig.sql("SELECT to_jsonb(t) FROM items t ORDER BY id")
+
+
+IN_A_COPY = {
+    "a new column": ("additive", "ALTER TABLE items ADD price int NOT NULL DEFAULT 7"),
+    "a dropped column": ("off", "ALTER TABLE items DROP size"),
+    "a renamed column": ("off", "ALTER TABLE items RENAME note TO remark"),
+    "another type": ("off", "ALTER TABLE items ALTER size TYPE bigint USING size::bigint << 40"),
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("change", IN_A_COPY)
+def test_a_table_that_changes_between_two_chunks_of_its_copy_arrives_as_it_is(
+    pair_factory: PairFactory, change: str
+) -> None:
+    auto_ddl, statement = IN_A_COPY[change]
+    pair = pair_factory(auto_ddl)
+    source = pair.rig.site.source
+    pair.rig.site.set(f"sources.{source}.snapshot", {"chunk_rows": 5, "rows_per_second": 100})
+    pair.rig.sql("INSERT INTO items SELECT i, i, 'row' FROM generate_series(1, 200) i")
+    copied = "SELECT rows FROM placemat.snapshots WHERE table_name = 'public.items'"
+    with pair.running():
+        until(lambda: pair.rig.state(copied) > [(5,)], what="some chunks of the copy")
+        pair.rig.sql(statement)
+        [(rows,)] = pair.rig.state(copied)
+        assert 0 < rows < 200, "in the middle of the copy"
+        pair.rig.copied()
+        if change in ("a renamed column", "another type"):
+            until(pair.pauses, what="a paused table")
+            pair.here(statement)
+            pair.resume()
+        pair.applied()
+    assert pair.pauses() == []
+    columns = {name for (row,) in pair.rig.sql("SELECT to_jsonb(t) FROM items t LIMIT 1") for name in row}
+    found = [{name: row[name] for name in columns} for (row,) in items(pair)]
+    assert found == [row for (row,) in pair.rig.sql("SELECT to_jsonb(t) FROM items t ORDER BY id")]
