@@ -8,7 +8,7 @@ is committed in the target first; then all begins anew from what stands there.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from threading import Event
 
 import structlog
@@ -68,9 +68,7 @@ class Session:
         self._main = Lane(sink, name, target, consumer, self._spine, topics, stored, consumer.commit)
         routed = {topic: table for topic, table in topics.items() if table in target.tables}
         self._shapes = Shapes(sink, name, versions, routed)
-        for topic in sorted(self._main.joining):
-            log.info("table is followed from now on, and asked for", target=name, table=topics[topic])
-            requests.ask_for_table(topics[topic])
+        self._ask_for_joining(self._main, topics)
         self._resuming = next((lane for lane in apart if lane.resuming), None)
         behind = {self._topic(lane.table): lane.table for lane in apart if lane is self._resuming}
         self._shapes_behind = Shapes(
@@ -165,13 +163,21 @@ class Session:
 
     def _open(self, resuming: TableLane) -> Lane:
         self._reader = PartitionReader(self._kafka, self._name, self._target.buffer_bytes // 2)
-        topics = [self._topic(resuming.table)]
+        topics = {self._topic(resuming.table): resuming.table}
         log.info("paused table catches up", target=self._name, table=resuming.table)
-        return Lane(
+        lane = Lane(
             self._sink, self._name, self._target, self._reader, self._spine, topics, resuming.progress,
             lambda offsets: self._consumer.commit({key: at for key, at in offsets.items() if key != self._spine}),
             resuming.table,
         )  # fmt: skip
+        self._ask_for_joining(lane, topics)
+        return lane
+
+    def _ask_for_joining(self, lane: Lane, topics: Mapping[str, str]) -> None:
+        """Before the lane's first commit, after which they are known: asked for twice rather than never."""
+        for topic in sorted(lane.joining):
+            log.info("table is followed from now on, and asked for", target=self._name, table=topics[topic])
+            self._requests.ask_for_table(topics[topic])
 
     def _pause(self, table: str, why: OperatorError) -> None:
         self._sink.pause(table, str(why), why.try_)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import psycopg
 import pytest
 
+from connectors.postgres.pauses import Pauses
 from connectors.postgres.sink import PostgresSink
 from daemon.apply.worker import ApplyWorker
 from tests.fix_servers import Kafka
@@ -72,3 +74,24 @@ def test_a_table_without_records_is_not_asked_for(world: World) -> None:
     second.stop()
     assert world.rows("SELECT id FROM notes") == [(1,)]
     assert requests(world) == []
+
+
+def test_a_table_that_was_missing_when_it_joined_is_asked_for_when_it_is_resumed(world: World) -> None:
+    world.run_sql("ALTER TABLE notes RENAME TO elsewhere")
+    first = follow(world, ITEMS)
+    world.stream.transaction(insert(ITEMS, {"id": 1, "n": 0}), insert(NOTES, {"id": 1, "n": 0}))
+    world.applied_through()
+    first.stop()
+    second = follow(world, ITEMS, NOTES)
+    world.stream.transaction(insert(ITEMS, {"id": 2, "n": 0}), insert(NOTES, {"id": 2, "n": 0}))
+    world.applied_through()
+    assert requests(world) == []
+    world.run_sql("ALTER TABLE elsewhere RENAME TO notes")
+    with psycopg.connect(world.url, autocommit=True) as connection:
+        pauses = Pauses(connection, world.target, world.source)
+        pauses.resume(NOTES)
+        until(lambda: pauses.read() == [], what="the table in the main lane")
+    second.stop()
+    assert (first.failure, second.failure) == (None, None)
+    assert world.rows("SELECT id FROM notes") == [(2,)]
+    assert requests(world) == [("public", "notes")]
