@@ -87,8 +87,10 @@ class Writer:
         return bool(self._children(self._writes.arrived))
 
     def forget(self) -> None:
-        """The transaction was rolled back."""
+        """The transaction was rolled back, and with it what was tried: all may be tried again."""
         self._held, self._refused = [], []
+        self._writes.arrived = set(self.catalogue.tables)
+        self._tried_at = 0.0
 
     def redrive(self, key: Key) -> bool:
         """Write the queue of a refused key; False when it was refused again."""

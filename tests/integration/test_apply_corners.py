@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from connectors.contract import Destination, Progress, Routing
+from connectors.contract import Destination, Progress, Routing, TryAgain
+from connectors.postgres import writer
 from connectors.postgres.sink import PostgresSink
 from tests.fix_servers import Kafka
 from tests.integration.apply_stream import Change, World, delete, insert, oversize, read, running, update
@@ -20,6 +21,10 @@ CREATE INDEX ON indexed (body);
 """
 TREE, NUMBERS, INDEXED = "public.tree", "public.numbers", "public.indexed"
 LARGE = 30_000
+BUSY = """
+CREATE FUNCTION busy() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE SQLSTATE '40001'; END $$;
+CREATE TRIGGER busy BEFORE INSERT ON tree FOR EACH ROW EXECUTE FUNCTION busy();
+"""
 
 
 @pytest.fixture
@@ -75,6 +80,22 @@ def test_a_child_copied_before_its_parent_comes_in_with_it(world: World, lane: L
 
     until(welcome, what="the child of the parent that has come")
     assert world.rows("SELECT id FROM tree ORDER BY id") == [(1,), (900,)]
+
+
+def test_a_child_whose_parent_has_come_is_tried_again_after_a_try_that_was_rolled_back(
+    world: World, lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lane.apply(read(TREE, node(1, 900)))
+    monkeypatch.setattr(writer, "RETRY_SECONDS", float("inf"))
+    lane.apply(read(TREE, node(900)))
+    assert waiting(world) == [('{"id":1}', "refused")], "it was tried a moment ago"
+    monkeypatch.setattr(writer, "RETRY_SECONDS", 0.0)
+    world.run_sql(BUSY)
+    with pytest.raises(TryAgain):
+        lane.sink.attend()
+    world.run_sql("DROP TRIGGER busy ON tree")
+    lane.sink.attend()
+    assert waiting(world) == []
 
 
 def test_keys_that_are_equal_but_for_their_text_are_written_in_order(world: World, lane: Lane) -> None:
