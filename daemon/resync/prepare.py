@@ -11,7 +11,7 @@ from confluent_kafka.admin import AdminClient
 from psycopg import sql
 from sqlalchemy import Connection, delete, func, insert, update
 
-from daemon import broker
+from daemon import broker, seams
 from daemon.capture import preflight, provision
 from daemon.capture.provision import Identity
 from daemon.config import Settings
@@ -52,6 +52,7 @@ def prepare(
         provision.check_single(name, topics)
         _drop_slot(connection, row, source.slot)
         start = provision.create_slot(connection, name, source)
+        seams.seam(seams.AFTER_NEW_SLOT)
         places = [(topic.name, number) for topic in topics for number in range(topic.partitions)]
         newest = broker.offsets(admin, places, "latest")
         ends = {topic.name: [newest[topic.name, number] for number in range(topic.partitions)] for topic in topics}

@@ -11,7 +11,7 @@ import psycopg
 import sqlalchemy
 from confluent_kafka.admin import AdminClient
 
-from daemon import broker, wiring
+from daemon import broker, seams, wiring
 from daemon.capture import provision
 from daemon.capture.provision import Identity, identify
 from daemon.config import Settings
@@ -78,6 +78,7 @@ class Resync:
                 self.say("Going on with a repair that has begun.")
                 return gap
             gap = prepare.prepare(self.engine, connection, admin, self.settings, row, identity, found, by)
+        seams.seam(seams.AFTER_GAP_BEGUN)
         self.say(f"{gap.reason} Source {self.source} has a new slot; every table is to be copied by placemat run.")
         return gap
 
@@ -88,6 +89,7 @@ class Resync:
             try:
                 if target not in gap.targets:
                     wiring.restart_target(self.settings, target, gap.era, gap.ends)
+                    seams.seam(seams.AFTER_TARGET_SET)
                     gaps.target_set(self.engine, gaps.read(self.engine, gap), target)
             except OperatorError as error:
                 away[target] = str(error)
@@ -101,6 +103,7 @@ class Resync:
             if target in away:
                 continue
             for one in delete_gone(self.settings, target, lambda table, to=target: self._looking(to, table)):  # type: ignore[misc]
+                seams.seam(seams.AFTER_TABLE_ASKED)
                 if one.deleted or one.settled:
                     gaps.rows_gone(self.engine, gaps.read(self.engine, gap), target, one.deleted, one.settled)
                 if one.left:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import threading
 from collections.abc import Callable
@@ -15,7 +16,7 @@ import pytest
 from confluent_kafka import TopicPartition
 
 from connectors.postgres.sink import PostgresSink
-from daemon import broker
+from daemon import broker, seams
 from daemon.apply.worker import ApplyWorker
 from daemon.embedded.postgres import PostgresServer
 from schemas.position import era_of
@@ -63,9 +64,9 @@ class Pair:
 
     def repair(self, code: int = 0) -> Any:
         """Resync from its beginning to its end, while capture, apply and a writer are at work."""
-        before = len(self.rig.state("SELECT 1 FROM placemat.gaps"))
         process = self.resync()
-        until(lambda: len(self.rig.state("SELECT 1 FROM placemat.gaps")) > before or process.poll() is not None, 30)
+        begun = "SELECT 1 FROM placemat.gaps WHERE done_at IS NULL"
+        until(lambda: self.rig.state(begun) or process.poll() is not None, 30)
         assert process.poll() is None, process.communicate()
         stop = threading.Event()
         writer = threading.Thread(target=self._write, args=(stop,), daemon=True)
@@ -242,6 +243,30 @@ def test_every_reason_is_told_and_what_becomes_of_a_table_without_a_key(capture_
     assert ", ".join(reasons) in out
     assert "public.notes has no key and is not copied" in out
     assert rig.state("SELECT kinds FROM placemat.gaps") == [(reasons,)]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "seam", [seams.AFTER_NEW_SLOT, seams.AFTER_GAP_BEGUN, seams.AFTER_TARGET_SET, seams.AFTER_TABLE_ASKED]
+)
+def test_a_resync_that_is_killed_is_seen_through_by_another_one(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, seam: str
+) -> None:
+    drop_slot(pair, lambda: None)  # type: ignore[arg-type,return-value]
+    monkeypatch.setenv(seams.VARIABLE, seam)
+    process = pair.resync()
+    monkeypatch.delenv(seams.VARIABLE)
+    with ExitStack() as at_work:
+        if seam == seams.AFTER_TABLE_ASKED:  # of the two tables one is without what is gone, the other is not
+            until(lambda: pair.rig.state("SELECT 1 FROM placemat.gaps"), 30)
+            at_work.enter_context(pair.rig.start())
+            at_work.enter_context(pair.apply())
+        assert (process.wait(60), process.communicate()[0]) == (-signal.SIGKILL, "")
+    released(pair.rig)
+    found = pair.repair()
+    assert (found["done"], found["away"], found["targets"]["copy"]["left"]) == (True, {}, 0)
+    assert found["gaps"]
+    assert pair.rig.state("SELECT count(*) FROM placemat.gaps WHERE done_at IS NULL") == [(0,)]
 
 
 def test_a_resync_is_refused_while_the_source_is_captured(pair: Pair) -> None:
