@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -33,6 +34,7 @@ CREATE TRIGGER note AFTER INSERT OR UPDATE ON others FOR EACH ROW EXECUTE FUNCTI
 """
 PARENTS, CHILDREN, OTHERS = "public.parents", "public.children", "public.others"
 BATCH = 50
+MEET_SECONDS = 60.0
 
 
 @pytest.fixture
@@ -210,7 +212,9 @@ def test_a_paused_table_catches_up_beside_a_main_lane_that_never_rests(world: Wo
             world.stream.transaction(insert(PARENTS, row(n)), insert(OTHERS, row(n)))
         ask_resume(world, PARENTS)
         more = 500
+        deadline = time.monotonic() + MEET_SECONDS
         while state(world, PARENTS) != "running":
+            assert time.monotonic() < deadline, "the lanes do not meet: neither waits for the other"
             world.stream.transaction(insert(PARENTS, row(more)), insert(OTHERS, row(more)))
             more += 1
         world.applied_through()

@@ -69,6 +69,17 @@ def test_a_partition_with_no_count_is_never_waited_for() -> None:
     assert lane.take(10).at_boundary
 
 
+def test_what_is_not_admitted_waits_and_all_after_it_although_it_is_at_hand() -> None:
+    lane = merge()
+    for at, lsn in enumerate((10, 20, 30)):
+        lane.feed(record(at % 2, at, lsn, 1))
+        lane.feed_end(at, end(lsn, {str(at % 2): 1}))
+    batch = lane.take(10, lambda one: one.commit_lsn != 20)
+    assert [one.position.commit_lsn for one in batch.records] == [10]
+    assert batch.at_boundary
+    assert [one.position.commit_lsn for one in lane.take(10).records] == [20, 30]
+
+
 def test_a_doubled_or_old_end_is_dropped() -> None:
     lane = merge(Progress(4, (1, 50), {}))
     lane.feed_end(4, end(40, {"0": 1}))
