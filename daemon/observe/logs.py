@@ -14,7 +14,13 @@ _SHARED: list[structlog.typing.Processor] = [
     structlog.stdlib.add_logger_name,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]
-_QUIET = ("alembic", "sqlalchemy", "psycopg")  # their lines below warning hold SQL and parameters
+_QUIET = {
+    # their lines below warning hold SQL and parameters
+    "alembic": logging.WARNING,
+    "sqlalchemy": logging.WARNING,
+    # warns of every statement that a target refuses in a pipeline, which is ordinary work
+    "psycopg": logging.ERROR,
+}
 
 
 def configure(level: str, format_: Literal["json", "console"]) -> None:
@@ -34,8 +40,8 @@ def configure(level: str, format_: Literal["json", "console"]) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    for name in _QUIET:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name, quiet in _QUIET.items():
+        logging.getLogger(name).setLevel(quiet)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
