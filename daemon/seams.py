@@ -24,10 +24,17 @@ AFTER_VERSION: Final = "after_version"
 AFTER_MARK: Final = "after_mark"
 AFTER_CHUNK_ROWS: Final = "after_chunk_rows"
 BEFORE_PROGRESS: Final = "before_progress"
+AFTER_PROGRESS: Final = "after_progress"
+BEFORE_REQUESTS: Final = "before_requests"
+BEFORE_ANSWER: Final = "before_answer"
+AFTER_REGROUP: Final = "after_regroup"
+BEFORE_REPLAY_COMMIT: Final = "before_replay_commit"
+AFTER_REPLAY_COMMIT: Final = "after_replay_commit"
 AFTER_NEW_SLOT: Final = "after_new_slot"
 AFTER_GAP_BEGUN: Final = "after_gap_begun"
 AFTER_TARGET_SET: Final = "after_target_set"
 AFTER_TABLE_ASKED: Final = "after_table_asked"
+BEFORE_GAP_CLOSED: Final = "before_gap_closed"
 
 _wanted, _, _count = os.environ.get(VARIABLE, "").partition(":")
 _left = int(_count or 1)

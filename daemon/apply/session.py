@@ -22,7 +22,7 @@ from daemon.consume.consumer import LaneConsumer, PartitionReader
 from daemon.consume.versions import Versions
 from daemon.errors import OperatorError, TableUnfit
 from daemon.observe import metrics
-from daemon.seams import AFTER_REJOIN, BEFORE_REJOIN, seam
+from daemon.seams import AFTER_REGROUP, AFTER_REJOIN, BEFORE_REJOIN, seam
 from daemon.supervisor import Report
 from schemas.envelope import TransactionEnd
 from schemas.topics import table_topic, transactions_topic
@@ -118,6 +118,7 @@ class Session:
             return
         self._attended_at = now
         if self._main.retrying(self._sink.regrouped):
+            seam(AFTER_REGROUP)
             log.info("tables were regrouped", target=self._name)
             raise Regrouped
         if resting:

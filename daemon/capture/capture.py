@@ -232,6 +232,7 @@ class Capture:
         for row in asked.rows:
             self._copier.request(row)
         if asked.next_offset is not None:
+            seams.seam(seams.BEFORE_REQUESTS)
             self._jobs.needed(needs.orders(asked.tables, self._reader), asked.next_offset)
             self._copier.look()
 

@@ -126,6 +126,7 @@ class TableCopy:
         def store() -> None:
             seams.seam(seams.BEFORE_PROGRESS)
             self.jobs.chunk_done(self.job.id, last, count, estimate, done=done)
+            seams.seam(seams.AFTER_PROGRESS)
             if done:
                 log.info("table copied", source=self.job.source, table=self.job.table, kind=self.job.kind)
 
@@ -179,6 +180,7 @@ class AskedRows:
         return {name: texts for name, texts in self._texts.items() if name not in found}
 
     def settled(self, rows: Rows, clean: set[bytes], dirty: Texts) -> None:
+        seams.seam(seams.BEFORE_ANSWER)
         answered = clean & self._texts.keys() if rows.cut else self._texts.keys() - dirty.keys()
         for _ in self._refused:
             log.warning("request for what is no key of its table", table=self.table)

@@ -26,6 +26,7 @@ from daemon.recover.report import ChangeKind, OnChange, ReplayReport, RowChange,
 from daemon.recover.source import SourceRows
 from daemon.recover.store import Entry, KeyStore, Seen
 from daemon.recover.window import End, Start
+from daemon.seams import AFTER_REPLAY_COMMIT, BEFORE_REPLAY_COMMIT, seam
 from schemas.position import Position
 from schemas.topics import table_topic, transactions_topic
 
@@ -199,7 +200,9 @@ class _Replay:
     def _write(self, table: str, rows: Sequence[Expected], findings: Sequence[Finding]) -> list[Refusal]:
         wrong = {one.key for one in findings if one.kind != "incomplete"}
         refused = self._target.write(table, [row for row in rows if row.key in wrong]) if wrong else []
+        seam(BEFORE_REPLAY_COMMIT)
         self._target.commit()
+        seam(AFTER_REPLAY_COMMIT)
         return refused
 
     def _account(self, table: str, findings: Sequence[Finding], refused: Sequence[Refusal]) -> None:

@@ -67,6 +67,7 @@ class Resync:
             _, keyless = self._kinds(connection)
         report = Report(gap, copies, keyless, away, left)
         if report.done:
+            seams.seam(seams.BEFORE_GAP_CLOSED)
             gaps.finish(self.engine, gap)
         return report
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import psycopg
 from daemon.embedded import demo_site, witness
 from daemon.embedded.load import run_load
 from daemon.embedded.servers import Servers
+from daemon.seams import VARIABLE
 from schemas import domain
 from schemas.topics import table_topic
 from tests.command import REPOSITORY
@@ -25,6 +26,7 @@ from tests.waiting import until
 TARGET = "empathy_ledger"
 CAPTURE, APPLY = "capture:primary", "apply:empathy_ledger"
 SETTLE_SECONDS = 90.0
+COMMAND_SECONDS = 120.0
 QUICK: Mapping[str, str] = {
     "PLACEMAT_TARGETS__EMPATHY_LEDGER__SESSION_TIMEOUT_SECONDS": "2",
     "PLACEMAT_SOURCES__PRIMARY__SNAPSHOT__CHUNK_ROWS": "50",
@@ -47,6 +49,8 @@ class Stage:
     logs: Path
     environment: dict[str, str] = field(default_factory=lambda: dict(QUICK))
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    failures: list[BaseException] = field(default_factory=list)
+    """What ended a load before its time."""
 
     @property
     def primary(self) -> str:
@@ -61,25 +65,30 @@ class Stage:
         return self.servers.dsns["state"]
 
     def init(self) -> None:
-        subprocess.run(
-            [sys.executable, "-m", "daemon", "--config", self.config, "init"],
-            cwd=REPOSITORY, env={**os.environ, **self.environment}, check=True, capture_output=True,
-        )  # fmt: skip
+        self.ends_well("init")
+
+    def command(self, *arguments: str, seam: str | None = None) -> subprocess.Popen[bytes]:
+        """Run a command; what it prints is in its log. It kills itself at `seam` if one is given."""
+        with self.log(arguments[-1] if arguments[0] == "run" else arguments[0]).open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "daemon", "--config", self.config, *arguments],
+                cwd=REPOSITORY, env={**os.environ, **self.environment, **({VARIABLE: seam} if seam else {})},
+                stdout=log, stderr=log,
+            )  # fmt: skip
+
+    def ends_well(self, *arguments: str) -> None:
+        """Run a command to its end. Fails the test when it does not end with 0."""
+        code = self.command(*arguments).wait(COMMAND_SECONDS)
+        assert code == 0, f"{arguments[0]} ended with {code}: {self.log(arguments[0]).read_text()[-2000:]}"
 
     def start(self, worker: str, *, seam: str | None = None) -> subprocess.Popen[bytes]:
         """Run one worker in a process of its own; it kills itself at `seam` if one is given."""
-        extra = {"PLACEMAT_SEAM": seam} if seam else {}
-        with self.log(worker).open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "daemon", "--config", self.config, "run", worker],
-                cwd=REPOSITORY, env={**os.environ, **self.environment, **extra}, stdout=log, stderr=log,
-            )  # fmt: skip
-        self.processes[worker] = process
+        process = self.processes[worker] = self.command("run", worker, seam=seam)
         return process
 
-    def log(self, worker: str) -> Path:
-        """What all processes of a worker have written, one JSON object a line."""
-        return self.logs / f"{worker.replace(':', '-')}.log"
+    def log(self, name: str) -> Path:
+        """What all processes of a worker have written, one JSON object a line; or those of another command."""
+        return self.logs / f"{name.replace(':', '-')}.log"
 
     def start_dead(self) -> None:
         """Start those of the two workers that do not run."""
@@ -101,6 +110,7 @@ class Stage:
 
     def in_flight(self, last: int = 300) -> int:
         """Of the newest changes in the primary, those whose row state the target has not shown yet."""
+        self._check_load()
         with psycopg.connect(self.primary) as connection:
             newest = connection.execute(
                 'SELECT "table", key, md5 FROM witness.journal WHERE md5 IS NOT NULL ORDER BY seq DESC LIMIT %s', [last]
@@ -149,8 +159,14 @@ class Stage:
         topics = [table_topic("primary", "public", table) for table in domain.ROUTED_TABLES]
         return witness.count(self.primary, self.ledger, self.servers.kafka.bootstrap_servers, topics)
 
-    def parked(self) -> list[tuple[str, str, str, str]]:
-        """Table, key, kind and reason of every key that waits in the target."""
+    def parked(self, patience_seconds: float = 30.0) -> list[tuple[str, str, str, str]]:
+        """Table, key, kind and reason of every key that waits in the target; those of children that only wait for the
+        next try, as their parents have come, are given some time."""
+        with suppress(AssertionError):
+            until(lambda: not self._parked(), patience_seconds)
+        return self._parked()
+
+    def _parked(self) -> list[tuple[str, str, str, str]]:
         with psycopg.connect(self.ledger) as connection:
             return connection.execute(
                 "SELECT table_name, key, kind, reason FROM placemat.parked ORDER BY id"
@@ -160,13 +176,12 @@ class Stage:
     def load(self, seed: int, *, rate: float = 400, largest: int = 60) -> Iterator[None]:
         """Change rows in the primary for as long as the block runs."""
         stop = threading.Event()
-        failures: list[BaseException] = []
 
         def write() -> None:
             try:
                 run_load(self.primary, seed, rate=rate, largest_transaction=largest, stop=stop)
             except BaseException as error:  # noqa: BLE001 handed to the test below
-                failures.append(error)
+                self.failures.append(error)
 
         thread = threading.Thread(target=write)
         thread.start()
@@ -175,7 +190,11 @@ class Stage:
         finally:
             stop.set()
             thread.join()
-        assert not failures, failures
+        self._check_load()
+
+    def _check_load(self) -> None:
+        if self.failures:
+            raise AssertionError("the load has ended before its time") from self.failures[0]
 
     def stop(self) -> None:
         for worker in list(self.processes):

@@ -24,9 +24,9 @@ def crash_stage(tmp_path: Path) -> Iterator[Stage]:
 
 def check(found: Stage, kills: Sequence[Kill]) -> None:
     found.settle()
-    counted = found.count()
     print(*kills, sep="\n")  # noqa: T201 shown with a failure, and by pytest -s
     assert found.parked() == []
+    counted = found.count()
     assert counted.ok, counted
     assert counted.journal_entries > 0
 
