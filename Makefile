@@ -1,6 +1,6 @@
 # Everything is set up by the first target that needs it: Python 3.11 or newer is all that must be there.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check crash bench compose-test lock clean
+.PHONY: help demo test check crash soak rules bench compose-test lock clean
 
 help: ## this list
 	@echo "make TARGET"
@@ -21,9 +21,18 @@ check: ## format, lint, types and the direction of imports
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
-crash: ## the long form of the tests that kill, cut and freeze
+crash: ## the long tests that kill, cut and freeze (half an hour), then `make soak`; DATA=dir as there
 	@deploy/bootstrap.sh embedded,dev
 	@.venv/bin/python -m pytest -m long
+	@$(MAKE) --no-print-directory soak
+
+soak: ## at least 200 kills under load in 20 minutes, counted by the witness; DATA=dir loads CSV files, JSON=1
+	@deploy/bootstrap.sh embedded,dev
+	@.venv/bin/python -m tests.crash.soak $(if $(DATA),--data "$(DATA)") $(if $(JSON),--json)
+
+rules: ## the rules of delivery, each switched off in a copy: its tests must fail (10 minutes)
+	@deploy/bootstrap.sh embedded,dev
+	@.venv/bin/python -m tests.crash.switched_off --baseline
 
 bench: ## throughput, latency and memory, beside PostgreSQL's own tools
 	@deploy/bootstrap.sh embedded,dev

@@ -29,6 +29,11 @@ COPY_AGAIN = """
 UPDATE placemat.snapshots SET last_key = NULL, done_at = NULL
 WHERE NOT EXISTS (SELECT FROM placemat.snapshots WHERE done_at IS NULL)
 """
+COPYING = {
+    "PLACEMAT_SOURCES__PRIMARY__SNAPSHOT__CHUNK_ROWS": "100",
+    "PLACEMAT_SOURCES__PRIMARY__SNAPSHOT__ROWS_PER_SECOND": "1000",
+}
+"""A copy lasts over many kills, and leaves room for the load."""
 TELL_SECONDS = 30.0
 SETTLE_SECONDS = 600.0
 RATE = 400
@@ -46,10 +51,11 @@ def main(arguments: Sequence[str]) -> int:
         tempfile.TemporaryDirectory(prefix="placemat-soak-") as directory,
         stage(Path(directory), sample=given.data is None) as found,
     ):
-        if given.data is not None:
+        found.environment.update(COPYING)
+        found.init()
+        if given.data is not None:  # behind the slot's beginning: all of it is witnessed and goes through the stream
             with psycopg.connect(found.primary) as primary:
                 load_tate(primary, given.data)
-        found.init()
         found.start_dead()
         found.settle(SETTLE_SECONDS)
         kills = soak(found, given.seed, given.minutes * 60)
