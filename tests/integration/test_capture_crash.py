@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from datetime import datetime
 from urllib.parse import urlsplit
 
+import psycopg
 import pytest
 
 from daemon import seams
@@ -40,6 +42,12 @@ def assert_nothing_missing_nothing_twice(rig: Rig) -> None:
     assert_whole(records)
     for table in ("items", "parts"):
         assert replay(records, table) == rig.rows(table)
+
+
+def last_reply(rig: Rig) -> datetime:
+    found = rig.sql("SELECT reply_time FROM pg_stat_replication")
+    assert found, "the server has ended the connection"
+    return datetime.fromisoformat(str(found[0][0]))
 
 
 SEAMS = [
@@ -115,15 +123,20 @@ def test_status_goes_out_while_kafka_stands_still_longer_than_the_servers_time_o
 ) -> None:
     server, kafka = own_postgres(settings={"wal_sender_timeout": "2s"}), own_kafka()
     rig = capture_factory(postgres=server, kafka=kafka, queue_bytes=1_048_576).init()
-    reply = "SELECT reply_time FROM pg_stat_replication"
     sender = "SELECT active_pid FROM pg_replication_slots"
     with rig.start() as life:
         rig.copied()
         connected = rig.sql(sender)
         kafka.pause()
+        rig.sql("INSERT INTO items VALUES (-1)")
+        [[small]] = rig.sql("SELECT pg_current_wal_lsn() - '0/0'")
+        first = last_reply(rig)
+        until(lambda: (last_reply(rig) - first).total_seconds() > 1, what="a reply after a small transaction")
+        assert rig.confirmed < small, "confirmed before Kafka has it"
         rig.sql("INSERT INTO items SELECT i, 0, repeat(md5(i::text), 30) FROM generate_series(1, 20000) i")
-        [[before, written]] = rig.sql("SELECT reply_time, pg_current_wal_lsn() - '0/0' FROM pg_stat_replication")
-        until(lambda: (rig.sql(reply)[0][0] - before).total_seconds() > 4.5, what="replies for twice the time-out")
+        [[written]] = rig.sql("SELECT pg_current_wal_lsn() - '0/0'")
+        before = last_reply(rig)
+        until(lambda: (last_reply(rig) - before).total_seconds() > 4.5, what="replies for twice the time-out")
         assert rig.sql(sender) == connected
         assert rig.confirmed < written, "confirmed before Kafka has it"
         kafka.resume()
@@ -144,6 +157,22 @@ def test_the_flush_position_is_stored_before_it_is_told_and_never_falls(capture:
         until(lambda: capture.confirmed > told[0], what="a confirmation")
         assert capture.flush >= capture.confirmed
     assert told == sorted(told)
+
+
+def test_nothing_is_told_to_the_slot_while_it_cannot_be_stored(capture: Rig) -> None:
+    capture.sql("CREATE TABLE unpublished (id bigint)")
+    with capture.start() as life:
+        capture.copied()
+        capture.caught_up()
+        with psycopg.connect(capture.site.state) as holder:
+            holder.execute("SELECT 1 FROM placemat.sources FOR UPDATE")
+            stored = capture.flush
+            capture.sql("INSERT INTO unpublished SELECT generate_series(1, 1000)")
+            waits = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            until(lambda: capture.state(waits), what="a capture that waits to store its flush")
+            assert capture.confirmed <= stored
+        capture.caught_up()
+    assert life.error is None
 
 
 def test_an_idle_source_is_confirmed_while_only_unpublished_tables_change(capture: Rig) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import json
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, Message, Producer
 
 from daemon.capture import pgoutput
 from daemon.embedded.postgres import PostgresServer
 from daemon.errors import Fenced
+from daemon.publish.producer import Publisher
+from daemon.publish.tails import Slot
 from daemon.state.capture import CaptureState
 from daemon.state.engine import opened
 from daemon.state.jobs import CopyJobs
@@ -129,6 +133,36 @@ def test_trace_05_the_end_of_a_chunk_leaves_only_after_its_rows_are_acknowledged
     assert rig.spawn("after_ack:30").wait(30) == KILLED
     assert len(rig.records("items")) >= 30
     assert [one.value["counts"] for one in table_ends(rig.ends(), "snapshot") if one.value["counts"]] == []
+
+
+def test_trace_05_the_end_of_a_chunk_is_handed_over_when_its_last_row_is_answered(
+    capture_factory: RigFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = capture_factory(chunk_rows=40)
+    insert(rig, 1, 100)
+    rig.init()
+    produce, delivered = Publisher._produce, Publisher._delivered
+    answered: Counter[str] = Counter()
+    early: list[str] = []
+    counted: Counter[str] = Counter()
+
+    def hand_over(self: Publisher, slot: Slot, position: Position, key: bytes, value: bytes) -> None:
+        if slot[0].endswith(".transactions") and (end := json.loads(value))["kind"] == "snapshot":
+            for topic, partitions in end["counts"].items():
+                counted[topic] += sum(partitions.values())
+                early.extend([topic] if answered[topic] < counted[topic] else [])
+        produce(self, slot, position, key, value)
+
+    def answer(self: Publisher, error: KafkaError | None, message: Message) -> None:
+        answered[str(message.topic())] += 1
+        delivered(self, error, message)
+
+    monkeypatch.setattr(Publisher, "_produce", hand_over)
+    monkeypatch.setattr(Publisher, "_delivered", answer)
+    with rig.start():
+        rig.copied()
+    assert counted.total() == 100
+    assert early == []
 
 
 @pytest.mark.parametrize("seam", ["after_ack:30", "after_chunk_rows", "before_progress"])

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from daemon import seams
+from daemon.publish.announce import Announcer
+from daemon.publish.producer import Publisher
+from daemon.publish.progress import Ticket
+from daemon.publish.tails import Slot
 from schemas.envelope import SchemaChange
+from schemas.position import Position
 from schemas.topics import SCHEMA_CHANGES_TOPIC, table_topic
 from tests.fix_capture import Rig, RigFactory, assert_whole, replay
 from tests.waiting import until
@@ -83,6 +89,29 @@ def test_what_was_announced_is_not_announced_again_after_a_restart(capture: Rig)
             capture.sql("INSERT INTO items (id) SELECT coalesce(max(id), 0) + 1 FROM items")
             capture.caught_up()
     assert [change.version for change in announced(capture, "items")] == [1]
+
+
+def test_a_version_is_announced_before_its_first_record_is_sent(capture: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    announce, send, order = Announcer.announce, Publisher.send, []
+
+    def announced_first(self: Announcer, key: bytes, value: bytes) -> None:
+        announce(self, key, value)
+        order.append(("announced", json.loads(key)["table"]))
+
+    def then_sent(self: Publisher, ticket: Ticket, slot: Slot, position: Position, key: bytes, value: bytes) -> None:
+        order.append(("sent", slot[0].rpartition(".")[2]))
+        send(self, ticket, slot, position, key, value)
+
+    monkeypatch.setattr(Announcer, "announce", announced_first)
+    monkeypatch.setattr(Publisher, "send", then_sent)
+    with capture.start():
+        capture.sql("INSERT INTO items (id) VALUES (1)")
+        capture.sql("ALTER TABLE items ADD COLUMN price int")
+        capture.sql("INSERT INTO items (id) VALUES (2)")
+        capture.copied()
+        capture.caught_up()
+    kinds = [kind for kind, table in order if table == "items"]
+    assert kinds[:3] == ["announced", "sent", "announced"]
 
 
 def test_changes_in_the_middle_of_a_transaction_are_versions_of_their_own(capture: Rig) -> None:
