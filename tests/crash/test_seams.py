@@ -85,13 +85,13 @@ def test_a_worker_killed_while_a_table_leaves_the_main_lane_or_comes_back(crash_
             crash_stage.ends_well("pause", TARGET, PAUSED, "--wait", "0")
             killed = die_at(crash_stage, APPLY, seam, 1)
             crash_stage.start(APPLY)
+            crash_stage.ends_well("resume", TARGET, PAUSED)
         else:
             crash_stage.ends_well("pause", TARGET, PAUSED)
             crash_stage.kill(APPLY)
             crash_stage.ends_well("resume", TARGET, PAUSED, "--wait", "0")
             killed = die_at(crash_stage, APPLY, seam, 1)
             crash_stage.start(APPLY)
-    crash_stage.ends_well("resume", TARGET, PAUSED)
     until(lambda: paused(crash_stage) == 0, 60, what="the table in the main lane again")
     check(crash_stage, [killed])
 

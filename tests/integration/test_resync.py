@@ -18,7 +18,10 @@ from confluent_kafka import TopicPartition
 from connectors.postgres.sink import PostgresSink
 from daemon import broker, seams
 from daemon.apply.worker import ApplyWorker
+from daemon.capture.provision import identify
 from daemon.embedded.postgres import PostgresServer
+from daemon.resync import faults
+from daemon.state.engine import opened
 from schemas.position import era_of
 from schemas.topics import table_topic
 from tests.fix_capture import DDL, TABLES, Life, Rig, RigFactory, as_sinks_take_them
@@ -267,6 +270,21 @@ def test_a_resync_that_is_killed_is_seen_through_by_another_one(
     assert (found["done"], found["away"], found["targets"]["copy"]["left"]) == (True, {}, 0)
     assert found["gaps"]
     assert pair.rig.state("SELECT count(*) FROM placemat.gaps WHERE done_at IS NULL") == [(0,)]
+
+
+def test_what_a_running_capture_tells_the_slot_meanwhile_is_no_fault(capture: Rig) -> None:
+    source = capture.site.settings.sources[capture.site.source]
+    with opened(capture.site.state) as engine, psycopg.connect(capture.url, autocommit=True) as connection:
+        row = faults.known(engine, capture.site.source)
+        identity = identify(source.url.get_secret_value(), capture.site.source)
+        with capture.start():
+            capture.copied()
+            capture.caught_up()
+            assert capture.confirmed > row["flush_lsn"]
+            found = faults.find(
+                engine, connection, broker.reach(capture.site.settings.kafka), row, source.tables, identity
+            )
+    assert found == []
 
 
 def test_a_resync_is_refused_while_the_source_is_captured(pair: Pair) -> None:
