@@ -120,7 +120,7 @@ class Copier:
 
     def forget(self) -> None:
         """Let go of transactions that every snapshot in use and every later one sees."""
-        if self._visibility.remembered:
+        if self._visibility.remembers:
             in_use = [chunk.oldest for chunk in self._chunks.values()]
             self._visibility.forget(*(in_use or [self._reader.snapshot()]))
 
@@ -161,15 +161,16 @@ class Copier:
         clean: list[list[Cell]] = []
         dirty: Texts = {}
         found: set[bytes] = set()
+        is_dirty = self._visibility.dirty(table.relation.name, rows.snapshot)
         for row in rows.rows:
             key = codec.key(row)
             found.add(copy.name(key))
-            if self._visibility.dirty(table.relation.name, key, rows.snapshot):
+            if is_dirty(key):
                 dirty[copy.name(key)] = rows.key_of(row)
             else:
                 clean.append(row)
         missing = {} if rows.cut else copy.missing(found)
-        gone = [key for key in missing if not self._visibility.dirty(table.relation.name, key, rows.snapshot)]
+        gone = [key for key in missing if not is_dirty(key)]
         dirty |= {key: texts for key, texts in missing.items() if key not in gone}
         if dirty and not clean and not gone:
             # What touched them is still not seen: no hurry, each try is a mark in the log.
@@ -256,6 +257,8 @@ class Copier:
             copy.not_before = now + LOCKED_RETRY_SECONDS
             if isinstance(copy, TableCopy):
                 self._tell_locked(copy, now)
+            else:
+                self._rows.put_off()
         elif not isinstance(error, OperatorError) and not copy_faults.of_the_table(error):
             raise error
         elif isinstance(copy, TableCopy):

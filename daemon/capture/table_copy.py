@@ -187,8 +187,15 @@ class AskedRows:
         keys = self._asked.get(self.table, {})
         for name in {self._names[name] for name in answered} | self._refused:
             keys.pop(name, None)
-        if not keys:
+        if keys:
+            self.put_off()
+        else:
             self.give_up()
+
+    def put_off(self) -> None:
+        """The other tables first."""
+        if self.table in self._asked:
+            self._asked[self.table] = self._asked.pop(self.table)
 
     def give_up(self) -> None:
         """Let go of what was asked of the present table: targets ask again."""

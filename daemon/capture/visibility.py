@@ -9,11 +9,16 @@ Source: delivery protocol, steps S1 and S3, and "Capture, per transaction" step 
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+import itertools
+from array import array
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 
 WHOLE_TABLE_AFTER = 10_000
 """Keys of one transaction in one table beyond which the table counts as touched whole: memory stays flat."""
+MOST_TOUCHES = 20_000
+"""Keys and tables, of all transactions together, beyond which only the tables that each touched are remembered: memory
+stays flat through a SELECT of minutes."""
 
 _XID_RANGE = 1 << 32
 
@@ -54,6 +59,10 @@ class _Touched:
     keys: dict[str, set[int]] = field(default_factory=dict)
     tables: set[str] = field(default_factory=set)
 
+    @property
+    def touches(self) -> int:
+        return len(self.tables) + sum(map(len, self.keys.values()))
+
 
 class Visibility:
     """The streamed transactions that some snapshot may not see yet.
@@ -65,7 +74,11 @@ class Visibility:
     def __init__(self, unknown: Iterable[int]) -> None:
         self._unknown = set(unknown)
         self._streamed: list[_Touched] = []
+        self._touches = 0
+        self._whole: dict[str, array[int]] = {}
+        """Older transactions, by the tables that they touched."""
         self._current = _Touched(0)
+        self._kept_for: tuple[Snapshot, ...] = ()
 
     def begin(self, xid: int) -> None:
         self._current = _Touched(xid)
@@ -87,29 +100,49 @@ class Visibility:
         self._unknown = {xid for xid in self._unknown if xid % _XID_RANGE != current.xid}
         if current.keys or current.tables:
             self._streamed.append(current)
+            self._touches += current.touches
+            if self._touches > MOST_TOUCHES:
+                self._forget_keys()
 
     def waits_for(self, snapshot: Snapshot) -> int | None:
         """A transaction that must end before this snapshot may serve, or None when it may."""
         self._unknown = {xid for xid in self._unknown if not snapshot.sees(xid)}
         return min(self._unknown, default=None)
 
-    def dirty(self, table: str, key: Hashable, snapshot: Snapshot) -> bool:
-        """A streamed transaction that the snapshot does not see touched this key."""
-        digest = hash(key)
-        return any(
-            (table in one.tables or digest in one.keys.get(table, ())) and not snapshot.sees_short(one.xid)
-            for one in self._streamed
-        )
+    def dirty(self, table: str, snapshot: Snapshot) -> Callable[[Hashable], bool]:
+        """Tells of a key whether a streamed transaction that the snapshot does not see touched it."""
+        unseen = [one for one in self._streamed if not snapshot.sees_short(one.xid)]
+        older = reversed(self._whole.get(table, ()))  # what is not seen is most likely among the newest
+        if any(table in one.tables for one in unseen) or not all(map(snapshot.sees_short, older)):
+            return lambda _: True
+        touched = set().union(*(one.keys.get(table, ()) for one in unseen))
+        return lambda key: hash(key) in touched
 
     def forget(self, *snapshots: Snapshot) -> None:
         """Drop what all of these see: every snapshot in use, or when there is none, one that was taken now."""
-        self._streamed = [one for one in self._streamed if not all(each.sees_short(one.xid) for each in snapshots)]
+
+        def needed(xid: int) -> bool:
+            return not all(each.sees_short(xid) for each in snapshots)
+
+        self._streamed = [one for one in self._streamed if needed(one.xid)]
+        self._touches = sum(one.touches for one in self._streamed)
+        if snapshots != self._kept_for:
+            kept = {table: array("I", filter(needed, xids)) for table, xids in self._whole.items()}
+            self._whole = {table: xids for table, xids in kept.items() if xids}
+            self._kept_for = snapshots
 
     def unseen(self, snapshot: Snapshot) -> frozenset[int]:
         """Streamed transactions, of 32 bits, that the snapshot does not see yet."""
-        return frozenset(one.xid for one in self._streamed if not snapshot.sees_short(one.xid))
+        xids = itertools.chain((one.xid for one in self._streamed), *self._whole.values())
+        return frozenset(xid for xid in xids if not snapshot.sees_short(xid))
 
     @property
-    def remembered(self) -> int:
-        """Transactions that some snapshot may not see yet."""
-        return len(self._streamed)
+    def remembers(self) -> bool:
+        """There are transactions that some snapshot may not see yet."""
+        return bool(self._streamed or self._whole)
+
+    def _forget_keys(self) -> None:
+        for one in self._streamed:
+            for table in one.keys.keys() | one.tables:
+                self._whole.setdefault(table, array("I")).append(one.xid)
+        self._streamed, self._touches = [], 0

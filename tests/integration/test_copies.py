@@ -252,6 +252,26 @@ def ask_for_table(rig: Rig, request: dict[str, Any]) -> None:
     assert producer.flush(10) == 0
 
 
+def test_rows_asked_of_a_locked_table_hold_up_no_other(capture_factory: RigFactory) -> None:
+    ddl = "".join(f"CREATE TABLE {name} (id bigint PRIMARY KEY);" for name in ("good", "locked", "beat"))
+    rig = capture_factory(ddl=ddl, tables=("locked", "good", "beat"))
+    for table in ("good", "locked"):
+        rig.sql(f"INSERT INTO {table} SELECT generate_series(1, 3)")
+    rig.init()
+    with rig.start() as life:
+        rig.copied()
+        since = now(rig)
+        with psycopg.connect(rig.url) as locking:
+            locking.execute("LOCK TABLE locked IN ACCESS EXCLUSIVE MODE")
+            for number in (1, 2, 3):
+                ask_for_table(rig, {"table": "locked", "key": {"id": number}})
+                ask_for_table(rig, {"table": "good", "key": {"id": number}})
+            until(lambda: len(copied_again(rig, "good", since)) >= 3, what="answers for the table that is not locked")
+            assert copied_again(rig, "locked", since) == []
+        until(lambda: len(copied_again(rig, "locked", since)) >= 3, what="answers for the table that was locked")
+    assert life.error is None
+
+
 def test_a_target_gets_the_rows_below_a_parent_also_when_it_asked_while_no_capture_ran(
     capture_factory: RigFactory,
 ) -> None:

@@ -133,7 +133,7 @@ def test_no_older_row_lands_over_a_newer_one_beside_writers(standby_less: Rig) -
 def test_without_the_visibility_rule_older_rows_land_over_newer_ones(
     standby_less: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Visibility, "dirty", lambda *_: False)
+    monkeypatch.setattr(Visibility, "dirty", lambda *_: lambda _: False)
     assert older_over_newer(copy_beside_writers(standby_less))
 
 
