@@ -126,7 +126,8 @@ class Pin:
 @dataclass(frozen=True, slots=True)
 class NewShape:
     """What a source's table has come to be, by the names there. `added`, `dropped` and `retyped` are all that changed
-    since it is followed; `renamed` are those of `added` that came while others went: they may be those.
+    since it is followed; `renamed` are those of `added` that came while others went: they may be those. A `keyless` one
+    had no key, and `key` is the one that was announced later, if any.
     """
 
     table: str
@@ -137,6 +138,7 @@ class NewShape:
     dropped: frozenset[str]
     retyped: frozenset[str]
     key_changed: bool
+    keyless: bool = False
 
 
 class TryAgain(Exception):

@@ -84,7 +84,8 @@ class Adapting:
                 self._shape.table,
                 f"{self._shape.table} has no key any more in the source, and target {self._target} cannot tell its rows"
                 " apart.",
-                f"Give it one in the source, or take it out of targets.{self._target}.tables.",
+                f"Give it one in the source, and once a row was changed there: placemat resume {self._target}"
+                f" {self._shape.table}; or take it out of targets.{self._target}.tables.",
             )
 
     def _check_may_add(self, column: SchemaColumn) -> None:

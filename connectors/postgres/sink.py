@@ -87,6 +87,8 @@ class PostgresSink:
             Adapting(connection, destination.name, routing, shape, additive=destination.additive).run()
             now = read_catalogue(connection, destination.name, {shape.table: routing})
             connection.commit()
+        if shape.keyless:
+            writer.keys[shape.table] = shape.key
         return now.layout(shape.table) != claimed.layout(shape.table)
 
     def write(self, records: Sequence[Record]) -> None:

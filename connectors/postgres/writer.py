@@ -15,6 +15,7 @@ import psycopg
 from connectors.contract import Record
 from connectors.errors import OperatorError, TableUnfit
 from connectors.postgres.failures import Refused
+from connectors.postgres.keyless import keyed
 from connectors.postgres.parked import FOREIGN_KEY, OVERSIZE, Entry, Key, Parked
 from connectors.postgres.router import Router
 from connectors.postgres.rows import CannotFold, Event, decode_change, fold
@@ -38,6 +39,8 @@ class Writer:
         self._topics = topics
         self.catalogue = catalogue
         """As it was at the claim."""
+        self.keys: dict[str, Sequence[str]] = {}
+        """Of tables that had none for a while: what to tell those rows apart by."""
         self._parked = parked
         self._router = router
         self._resting = paused | catalogue.missing
@@ -58,6 +61,8 @@ class Writer:
     def write(self, records: Sequence[Record]) -> None:
         """Write records in order; what needs its successor to be understood is held until the next call."""
         events = self._held + [Event(self._topics[one.topic], one, decode_change(one.value)) for one in records]
+        if self.keys:
+            events = [one for event in events for one in self._keyed(event)]
         at = len(events)
         while at and (events[at - 1].change.op == "t" or events[at - 1].change.moved_to):
             at -= 1
@@ -138,6 +143,10 @@ class Writer:
             self._parked.need(key, _PARTIAL)
         if welcome := [key for key in keys if key not in missing and key not in orphans]:
             self._parked.unpark(*welcome)
+
+    def _keyed(self, event: Event) -> list[Event]:
+        without = not event.key and event.change.op != "t"
+        return keyed(event, self.keys.get(event.table, ())) if without else [event]
 
     # What has to be done one by one
 

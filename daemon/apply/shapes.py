@@ -3,7 +3,7 @@ source has them still."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from connectors.contract import Place, Sink
 from daemon.consume.versions import Versions
@@ -14,11 +14,15 @@ from schemas.envelope import TransactionEnd
 class Shapes:
     """Of one lane of `target`, since that was claimed. `topics` are its tables by topic."""
 
-    def __init__(self, sink: Sink, target: str, versions: Versions, topics: Mapping[str, str]) -> None:
+    def __init__(
+        self, sink: Sink, target: str, versions: Versions, topics: Mapping[str, str],
+        ask_for_table: Callable[[str], None],
+    ) -> None:  # fmt: skip
         self._sink = sink
         self._target = target
         self._versions = versions
         self._topics = topics
+        self._ask_for_table = ask_for_table
         self._known: dict[str, int] = {}
         self._due: dict[str, int] = {}
 
@@ -41,8 +45,12 @@ class Shapes:
             topic, version = next(iter(self._due.items()))
             table = self._topics[topic]
             shape = self._versions.upto(table, version)
-            if shape is not None and self._sink.adapt(shape):
-                return table
+            if shape is not None:
+                altered = self._sink.adapt(shape)
+                if shape.keyless:
+                    self._ask_for_table(table)  # rows may have had one key, and one of them be left
+                if altered:
+                    return table
             self._known[topic] = version
             del self._due[topic]
         return None

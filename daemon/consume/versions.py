@@ -41,7 +41,10 @@ class Versions:
         known = self._known.get(table, {})
         if version not in known:
             return None
-        return _folded([known[number] for number in sorted(known) if number <= version])
+        if not known[version].key:
+            self._catch_up()  # it may have got one since
+        later = [known[number].key for number in sorted(known) if number > version and known[number].key]
+        return _folded([known[number] for number in sorted(known) if number <= version], later[-1] if later else ())
 
     def gone(self) -> dict[str, int]:
         """Tables that the source has no more, each with the commit LSN behind its last record."""
@@ -86,18 +89,20 @@ class Versions:
             self._known.setdefault(change.name, {})[change.version] = change
 
 
-def _folded(changes: Sequence[SchemaChange]) -> NewShape:
-    """The newest of them, with what any of them changed: a target may have seen none of it."""
+def _folded(changes: Sequence[SchemaChange], later: Sequence[str]) -> NewShape:
+    """The newest of them, with what any of them changed: a target may have seen none of it. `later` is the key that
+    the table has by now."""
     newest = changes[-1]
     columns = {column.name: column for column in newest.columns}
     added = {name: change for change in changes for name in change.added if name in columns}
     return NewShape(
         newest.name,
         columns,
-        tuple(newest.key),
+        tuple(newest.key or (later if set(later) <= columns.keys() else ())),
         added=tuple(name for name in columns if name in added),
         renamed=frozenset(name for name, change in added.items() if change.dropped),
         dropped=frozenset(name for change in changes for name in change.dropped) - columns.keys(),
         retyped=frozenset(name for change in changes for name in change.retyped) & columns.keys(),
         key_changed=any(change.key_changed for change in changes),
+        keyless=not newest.key,
     )

@@ -223,6 +223,29 @@ def test_a_column_is_held_against_the_one_that_its_route_names(pair_factory: Pai
     assert pair.here("SELECT id, extent, size, note, extra FROM items") == [(1, 9, None, 4, 3)]
 
 
+def test_a_table_that_was_without_a_key_goes_on_once_it_has_one_again(pair_factory: PairFactory) -> None:
+    pair = pair_factory()
+    with pair.running():
+        pair.rig.sql("INSERT INTO items (id, note) SELECT n, 'before' FROM generate_series(1, 5) n")
+        pair.applied()
+        pair.rig.sql("ALTER TABLE items REPLICA IDENTITY FULL; ALTER TABLE items DROP CONSTRAINT items_pkey")
+        pair.rig.sql("INSERT INTO items (id, note) VALUES (6, 'without'), (7, 'twice'), (7, 'again')")
+        pair.rig.sql("UPDATE items SET note = 'without' WHERE id = 2; UPDATE items SET id = 30 WHERE id = 3")
+        pair.rig.sql("DELETE FROM items WHERE id = 4 OR note = 'twice'")
+        pair.applied()
+        assert "has no key any more" in pair.paused().reason
+        pair.ask_to_resume()
+        until(lambda: [one.state for one in pair.pauses()] != ["resuming"], what="an answer to the wish to resume")
+        assert "once a row was changed there" in (pair.paused().advice or "")
+        pair.rig.sql("ALTER TABLE items ADD PRIMARY KEY (id)")
+        pair.rig.sql("UPDATE items SET note = 'after' WHERE id = 5")
+        pair.applied()
+        pair.resume()
+        until(lambda: items(pair) == pair.rig.sql("SELECT to_jsonb(t) FROM items t ORDER BY id"), what="equal tables")
+        pair.applied()
+    assert pair.pauses() == []
+
+
 def test_a_table_that_the_source_has_no_more_is_paused_until_it_is_there_again(pair_factory: PairFactory) -> None:
     pair = pair_factory()
     with pair.running():
