@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import tempfile
-import threading
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -35,6 +35,7 @@ BURST_CHANGES = 6_000
 PACED_CHANGES_PER_SECOND = 200
 PACED_SECONDS = 8.0
 GENTLE_CHANGES_PER_SECOND = 5
+GENTLE_SECONDS = 5.0
 SETTLE_SECONDS = 300.0
 POLL_SECONDS = 0.05
 DIFFERENCES_FOUND = 3
@@ -178,21 +179,35 @@ class _Demo:
             "  .venv/bin/placemat lag --follow\n\n"
             "Ctrl-C ends it and leaves nothing behind."
         )
-        stop = threading.Event()
-        seeds = iter(range(SEED + 100, SEED + 1_000_000))
+        refused = ""
         try:
-            while True:
+            for seed in itertools.count(SEED + 100):
                 self._daemon.check()
-                run_load(
-                    self._dsns["primary"],
-                    next(seeds),
-                    seconds=5,
-                    rate=GENTLE_CHANGES_PER_SECOND,
-                    largest_transaction=3,
-                    stop=stop,
-                )
+                why = self._change_gently(seed)
+                if why and why != refused:
+                    self._say(
+                        f"The primary refuses the demo's own changes: {why}. They are tried again;"
+                        " everything else goes on."
+                    )
+                refused = why
         except KeyboardInterrupt:
             self._say("\nStopping …")
+
+    def _change_gently(self, seed: int) -> str:
+        """Change rows for a few seconds; why the primary refuses it, where somebody has altered a table there."""
+        started = time.monotonic()
+        try:
+            run_load(
+                self._dsns["primary"],
+                seed,
+                seconds=GENTLE_SECONDS,
+                rate=GENTLE_CHANGES_PER_SECOND,
+                largest_transaction=3,
+            )
+        except (psycopg.ProgrammingError, psycopg.DataError, psycopg.IntegrityError) as error:
+            time.sleep(max(0.0, started + GENTLE_SECONDS - time.monotonic()))
+            return error.diag.message_primary or str(error)
+        return ""
 
     def _load_real(self, data: Path) -> int:
         with psycopg.connect(self._dsns["primary"], autocommit=True) as connection:
