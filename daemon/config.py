@@ -17,6 +17,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -30,6 +31,7 @@ from daemon.errors import OperatorError
 from daemon.window import Window
 
 DEFAULT_PATH = Path("placemat.toml")
+FAULTS_NAMED = 5
 
 
 def _table_name(name: str) -> str:
@@ -349,16 +351,19 @@ def load(path: Path = DEFAULT_PATH) -> Settings:
         return Settings(**values)
     except ValidationError as error:
         raise OperatorError(
-            f"{path} cannot be used: {_first_fault(error)}.",
+            f"{path} cannot be used: {_faults(error)}.",
             "Correct it; placemat config schema prints every key that there is.",
             exit_code=2,
         ) from None
 
 
-def _first_fault(error: ValidationError) -> str:
+def _faults(error: ValidationError) -> str:
     faults = error.errors(include_url=False, include_input=False)
-    first = faults[0]
-    place = ".".join(str(part) for part in first["loc"])
-    what = "there is no such key" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
-    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    return f"{place}: {what}{more}" if place else f"{what}{more}"
+    more = f" (and {len(faults) - FAULTS_NAMED} more)" if len(faults) > FAULTS_NAMED else ""
+    return "; ".join(map(_fault, faults[:FAULTS_NAMED])) + more
+
+
+def _fault(fault: ErrorDetails) -> str:
+    place = ".".join(str(part) for part in fault["loc"])
+    what = "there is no such key" if fault["type"] == "extra_forbidden" else fault["msg"].removeprefix("Value error, ")
+    return f"{place}: {what}" if place else what

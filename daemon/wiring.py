@@ -32,7 +32,7 @@ def choose(settings: Settings, wanted: Sequence[str]) -> list[str]:
     known = worker_names(settings)
     for name in wanted:
         if name not in known and name not in ("capture", "apply"):
-            raise OperatorError(f"There is no worker {name}.", f"Name one of these: {', '.join(known)}.", exit_code=2)
+            raise OperatorError(f"There is no worker {name}.", f"Choose one of: {', '.join(known)}.", exit_code=2)
     return [name for name in known if not wanted or name in wanted or name.partition(":")[0] in wanted]
 
 

@@ -66,14 +66,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _end(arguments: Sequence[str]) -> int:
     try:
-        return app(list(arguments), standalone_mode=False) or 0
+        return app(list(arguments), prog_name="placemat", standalone_mode=False) or 0
     except OperatorError as error:
         complain(error)
         return error.exit_code
     except Exit as end:
         return int(end.exit_code)
     except TyperException as error:
-        complain(OperatorError(error.format_message(), "placemat --help, or placemat VERB --help"))
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(error.format_message(), file=sys.stderr)
+        else:
+            context = getattr(error, "ctx", None)
+            complain(OperatorError(error.format_message(), f"{context.command_path if context else 'placemat'} --help"))
         return 2
     except (KeyboardInterrupt, Abort):
         return 130

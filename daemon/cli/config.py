@@ -19,7 +19,7 @@ app = typer.Typer(help="Write, check and show the configuration.", no_args_is_he
 
 @app.command()
 def init(
-    path: Annotated[Path, typer.Argument(help="File to write.")] = Path("placemat.toml"),
+    path: Annotated[Path, typer.Argument(metavar="[PATH]", help="File to write.")] = Path("placemat.toml"),
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
 ) -> None:
     """Write a configuration to begin with, with a comment on every part."""

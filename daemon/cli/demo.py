@@ -13,7 +13,7 @@ def demo(
     data: Annotated[Path | None, typer.Option(metavar="DIR", help="Load the CSV files of this folder instead.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="End with one JSON object.")] = False,
 ) -> None:
-    """Start servers, load sample data, run every worker, and show what happens."""
+    """Start servers, load sample data, run every worker. Then show what happens."""
     from daemon.embedded.demo import run_demo
 
     raise typer.Exit(run_demo(once=once, data=data, json=as_json))

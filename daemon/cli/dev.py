@@ -38,8 +38,8 @@ def down() -> None:
 
 @app.command()
 def sql(
-    database: Annotated[str, typer.Argument(help="primary, empathy_ledger or state.")],
-    statement: Annotated[str, typer.Argument(help="SQL, in quotes.")],
+    database: Annotated[str, typer.Argument(metavar="DATABASE", help="primary, empathy_ledger or state.")],
+    statement: Annotated[str, typer.Argument(metavar="STATEMENT", help="SQL, in quotes.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Run SQL on a database of the running demo or dev servers."""

@@ -28,6 +28,7 @@ Wait = Annotated[float, typer.Option(min=0, help="Seconds to wait for the worker
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 POLL_SECONDS = 0.1
+IDS_NAMED = 20
 
 
 @app.command("list")
@@ -38,11 +39,16 @@ def list_(ctx: typer.Context, target: Target = None, as_json: AsJson = False) ->
     if as_json:
         write_json({"parked": [_key_json(key) for key in keys]})
         return
-    rows = [
-        (str(key.id), key.table_name, key.key, key.kind, key.sqlstate or "", str(key.events), key.reason)
-        for key in keys
-    ]
-    write_table(("ID", "TABLE", "KEY", "KIND", "SQLSTATE", "EVENTS", "REASON"), rows)
+    if not keys:
+        say("No key is parked.")
+        return
+    rows = [(str(key.id), key.table_name, _key_text(key), key.kind, str(key.events)) for key in keys]
+    write_table(("ID", "TABLE", "KEY", "KIND", "EVENTS"), rows)
+    by_reason: dict[str, list[int]] = {}
+    for key in keys:
+        by_reason.setdefault(key.reason, []).append(key.id)
+    for reason, ids in by_reason.items():
+        typer.echo(f"{_ids(ids)}: {reason}")
 
 
 @app.command()
@@ -72,8 +78,9 @@ def show(
     if as_json:
         write_json({**_key_json(key), "queue": events})
         return
-    for name, value in _key_json(key).items():
-        typer.echo(f"{name}: {value}")
+    for name, value in {**_key_json(key), "key": _key_text(key)}.items():
+        if value is not None:
+            typer.echo(f"{name}: {value}")
     for told in events:
         whole = f"  {json.dumps(told['event'], ensure_ascii=False)}" if values else ""
         typer.echo(f"  {told['op']}  {told['topic']}[{told['partition']}]@{told['offset']}{whole}")
@@ -95,10 +102,10 @@ def _verb(request: Request) -> Callable[..., None]:
     return ask
 
 
-app.command("redrive", help="Ask the worker to apply the events of parked keys again, in order.")(_verb("redrive"))
+app.command("redrive", help="Ask the worker to apply the events of parked keys, in order.")(_verb("redrive"))
 app.command(
     "discard",
-    help="Ask the worker to forget the events of parked keys; the target then differs until the key changes again.",
+    help="Ask the worker to forget the events of parked keys. The target then differs until the key changes again.",
 )(_verb("discard"))
 
 
@@ -126,7 +133,9 @@ def _ask(
     wait: float,
     as_json: bool,
 ) -> None:
-    if bool(ids) == every:
+    if ids and every:
+        raise OperatorError("Keys are named beside --all.", f"placemat dlq {request} ID…, or --all", exit_code=2)
+    if not ids and not every:
         raise OperatorError(f"Say which keys to {request}.", f"placemat dlq {request} ID…, or --all", exit_code=2)
     parked = {key.id for key in letters.parked()}
     wanted = sorted(parked) if every else list(dict.fromkeys(ids or ()))
@@ -185,9 +194,18 @@ def _tell(
             }
         )
     elif dry_run:
-        say(f"Would {request} {len(asked)}: {', '.join(map(str, asked))}.")
+        say(f"Would {request} {len(asked)} of the parked keys{': ' if asked else ''}{_ids(asked)}.")
     else:
         say(f"{'Redriven' if request == 'redrive' else 'Discarded'}: {len(done)} of {len(asked)}.")
+
+
+def _ids(ids: Sequence[int]) -> str:
+    more = f" and {len(ids) - IDS_NAMED:,} more" if len(ids) > IDS_NAMED else ""
+    return ", ".join(map(str, ids[:IDS_NAMED])) + more
+
+
+def _key_text(key: ParkedKey) -> str:
+    return ", ".join(f"{name}={value}" for name, value in json.loads(key.key).items())
 
 
 def _key_json(key: ParkedKey) -> dict[str, Json]:

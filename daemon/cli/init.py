@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def init(
     ctx: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False
 ) -> None:
-    """Create state tables, publication, slot and topics, and check both sides. Safe to repeat."""
+    """Create what is needed on each side, and check it. State tables, publication, slot, topics; safe to repeat."""
     from daemon import broker
     from daemon.state import engine as state
 

@@ -127,7 +127,8 @@ class _Text:
         at = datetime.now().astimezone().strftime("%H:%M:%S")
         for name, records, seconds, size, parked, remark in rows:
             parts = [f"{records} records"] if records else []
-            parts += [f"{seconds} s", f"{size} bytes"] + ([f"{parked} parked"] if parked not in ("", "0") else [])
+            parts += [f"{seconds} s"] if records or seconds != "-" else []
+            parts += [f"{size} bytes"] + ([f"{parked} parked"] if parked not in ("", "0") else [])
             typer.echo(f"{at}  {name}  {'  '.join(parts)}{f'  ({remark})' if remark else ''}")
 
 

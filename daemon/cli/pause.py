@@ -35,7 +35,7 @@ def pause(
     wait: Wait = 30,
     as_json: AsJson = False,
 ) -> None:
-    """Let one table of a target wait: its changes stay in Kafka, those of all other tables flow."""
+    """Let one table of a target wait. Its changes stay in Kafka, those of all other tables flow."""
     with _opened(ctx, target, table) as (pauses, name):
         before = _find(pauses, name)
         if before is not None and before.state == "paused":

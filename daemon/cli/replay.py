@@ -38,7 +38,7 @@ def replay(
         bool, typer.Option("--json", help="Print one JSON object per row, and one for the whole at the end.")
     ] = False,
 ) -> None:
-    """Compare rows with what the topics say of them, beside the live flow, and write those that differ."""
+    """Write rows again that differ from what the topics say. Beside the live flow."""
     from daemon import wiring
     from daemon.recover.replay import Task, tables_of
     from daemon.recover.replay import replay as run

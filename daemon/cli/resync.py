@@ -25,7 +25,7 @@ def resync(
     settings = read_settings(ctx)
     if source not in settings.sources:
         raise OperatorError(
-            f"There is no source {source}.", f"Name one of these: {', '.join(settings.sources)}.", exit_code=2
+            f"There is no source {source}.", f"Choose one of: {', '.join(settings.sources)}.", exit_code=2
         )
     with state.opened(settings.state.url.get_secret_value()) as engine:
         state.check(engine)

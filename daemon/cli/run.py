@@ -28,7 +28,7 @@ def run(
         ),
     ] = None,
 ) -> None:
-    """Run workers until SIGTERM or Ctrl-C; all of them when none is named."""
+    """Run workers until SIGTERM or Ctrl-C. All of them when none is named."""
     from daemon import wiring
     from daemon.config import load
     from daemon.observe import logs

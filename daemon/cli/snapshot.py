@@ -28,7 +28,7 @@ def snapshot(
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the end, and show how it goes.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Publish the rows of tables as they are now; the running capture does it beside the stream."""
+    """Publish the rows of tables as they are now. The running capture does it beside the stream."""
     from daemon.capture.plan import plan
     from daemon.errors import OperatorError
 
@@ -50,7 +50,7 @@ def _source(settings: Settings, tables: Sequence[str], given: str | None) -> str
 
     if given is not None and given not in settings.sources:
         raise OperatorError(
-            f"There is no source {given}.", f"Name one of these: {', '.join(settings.sources)}.", exit_code=2
+            f"There is no source {given}.", f"Choose one of: {', '.join(settings.sources)}.", exit_code=2
         )
     fitting = [name for name in settings.sources if given in (None, name)]
     for table in tables:

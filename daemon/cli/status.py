@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def status(
     ctx: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False
 ) -> None:
-    """Show every worker with its state, every source with its slot and its initial copy, and paused tables."""
+    """Show every worker, every source, and paused tables. Of a source its slot and its initial copy."""
     from daemon import wiring
     from daemon.state import engine as state
     from daemon.state import sources, workers

@@ -20,14 +20,17 @@ if TYPE_CHECKING:
 def tail(
     ctx: typer.Context,
     topic: Annotated[
-        str | None, typer.Argument(help="A topic, or a table such as stories or public.stories; all tables if none.")
+        str | None,
+        typer.Argument(
+            metavar="[TOPIC]", help="A topic, or a table such as stories or public.stories; all tables if none."
+        ),
     ] = None,
     from_beginning: Annotated[bool, typer.Option("--from-beginning", help="Begin with the oldest event kept.")] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="End after so many events.")] = None,
     values: Annotated[bool, typer.Option("--values", help="Show the values too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per event.")] = False,
 ) -> None:
-    """Show time, topic, operation, key and columns of events, until Ctrl-C."""
+    """Show events as they pass, until Ctrl-C. Time, topic, operation, key and columns of each."""
     from daemon.observe.stream import events
 
     settings = read_settings(ctx)

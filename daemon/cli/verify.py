@@ -19,11 +19,13 @@ def verify(
     tables: Annotated[
         list[str] | None, typer.Argument(metavar="[TABLE]...", help="All routed tables when none.")
     ] = None,
-    sample: Annotated[int | None, typer.Option(min=1, help="Compare this many random rows of each table.")] = None,
+    sample: Annotated[
+        int | None, typer.Option(min=1, help="Compare this many random rows of each table, of either side.")
+    ] = None,
     values: Annotated[bool, typer.Option("--values", help="Show the values that differ.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Compare every row and field of each target with its source; exit status 3 when they differ."""
+    """Compare every row and field of each target with its source. Exit status 3 when they differ."""
     from daemon.reconcile.verify import verify as compare
     from daemon.state import engine as state
     from daemon.state import sources

@@ -172,24 +172,28 @@ class _Demo:
     def go_on(self) -> None:
         """Change a few rows a second until Ctrl-C."""
         self._say(
-            "\nThe demo goes on with a few changes a second. Copy one of these into a second terminal:\n\n"
+            "\nThe demo goes on with a few changes a second. Copy these into a second terminal:\n\n"
             "  .venv/bin/placemat dev sql primary \"UPDATE stories SET title = 'Seen elsewhere at once'"
             ' WHERE id = (SELECT id FROM stories LIMIT 1)"\n'
+            "  .venv/bin/placemat dev sql empathy_ledger"
+            " \"SELECT id, title FROM stories WHERE title = 'Seen elsewhere at once'\"\n"
             "  .venv/bin/placemat tail\n"
             "  .venv/bin/placemat lag --follow\n\n"
             "Ctrl-C ends it and leaves nothing behind."
         )
-        refused = ""
+        refused = False
         try:
             for seed in itertools.count(SEED + 100):
                 self._daemon.check()
                 why = self._change_gently(seed)
-                if why and why != refused:
+                if why and not refused:
                     self._say(
-                        f"The primary refuses the demo's own changes: {why}. They are tried again;"
-                        " everything else goes on."
+                        f"\nThe primary refuses the demo's own changes: {why}. They are tried again every"
+                        f" {GENTLE_SECONDS:.0f} seconds; everything else goes on."
                     )
-                refused = why
+                if refused and not why:
+                    self._say("The primary takes the demo's own changes again.")
+                refused = bool(why)
         except KeyboardInterrupt:
             self._say("\nStopping …")
 

@@ -104,7 +104,8 @@ class TableReport:
             )
             if number
         ]
-        return f"  {self.table}: {self.keys:,} keys; {', '.join(parts) if parts else 'nothing differs'}"
+        keys = "1 key" if self.keys == 1 else f"{self.keys:,} keys"
+        return f"  {self.table}: {keys}; {', '.join(parts) if parts else 'nothing differs'}"
 
 
 @dataclass(frozen=True, slots=True)

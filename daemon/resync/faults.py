@@ -58,7 +58,7 @@ def refuse_active(connection: psycopg.Connection[Any], row: Mapping[str, Any]) -
     if found is not None and found[0] is not None:
         raise OperatorError(
             f"Slot {row['slot']} of source {row['name']} is being read (process {found[0]} of that server).",
-            "Stop every worker of the source, then run this again.",
+            "Stop what reads it, the capture of the source, then run this again.",
         )
 
 

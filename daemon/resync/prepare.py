@@ -107,7 +107,7 @@ def _drop_slot(connection: psycopg.Connection[Any], row: Mapping[str, Any], slot
         except psycopg.errors.ObjectInUse:
             raise OperatorError(
                 f"Slot {name} of source {row['name']} is being read.",
-                "Stop every worker of the source, then run this again.",
+                "Stop what reads it, the capture of the source, then run this again.",
             ) from None
 
 

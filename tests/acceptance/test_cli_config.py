@@ -65,6 +65,25 @@ def test_a_command_that_is_not_understood_ends_with_two(arguments: list[str], se
     assert "\nTry: placemat" in ended.err
 
 
+def test_the_advice_names_the_help_of_the_verb() -> None:
+    assert command("dlq", "show").err.endswith("\nTry: placemat dlq show --help\n")
+
+
+@pytest.mark.parametrize("words", [[], ["dlq"], ["dev"]])
+def test_no_verb_shows_the_help_and_no_error(words: list[str]) -> None:
+    ended = command(*words)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err == command(*words, "--help").out
+
+
+@pytest.mark.parametrize("words", [[], ["dlq"], ["dev"], ["config"]])
+def test_no_sentence_of_the_list_of_verbs_is_cut_off(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    verbs = command(*words, "--help").out.partition("Commands:")[2]
+    assert verbs.count(".\n") > 2
+    assert "..." not in verbs
+
+
 def test_a_missing_configuration_ends_with_two(tmp_path: Path) -> None:
     ended = command("--config", str(tmp_path / "gone.toml"), "status")
     assert ended.code == 2

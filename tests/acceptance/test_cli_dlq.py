@@ -61,7 +61,9 @@ def test_list_shows_what_is_parked_and_show_the_events_behind_it(site: Site, par
         (parked[0], {"id": "1"}, 1),
         (parked[1], {"id": "2"}, 1),
     ]
-    assert "constraint short refuses it" in site.placemat("dlq", "list").out
+    listed = site.placemat("dlq", "list").out.splitlines()
+    assert "  id=1  " in listed[1]
+    assert listed[3:] == [f"{parked[0]}, {parked[1]}: constraint short refuses it"]
     shown = site.placemat("dlq", "show", str(parked[0]), "--json").json
     assert shown["queue"] == [{"topic": "placemat.p.public.stories", "partition": 0, "offset": 7, "op": "u"}]
     assert "private" not in site.placemat("dlq", "show", str(parked[0])).out
@@ -106,6 +108,8 @@ def test_what_is_not_parked_and_what_is_not_said_are_refused(site: Site, parked:
     assert (unknown.code, unknown.err.splitlines()[0]) == (1, "Error: No key is parked under 999.")
     nothing = site.placemat("dlq", "redrive")
     assert (nothing.code, nothing.err.splitlines()[0]) == (2, "Error: Say which keys to redrive.")
+    both = site.placemat("dlq", "redrive", str(parked[0]), "--all")
+    assert (both.code, both.err.splitlines()[0]) == (2, "Error: Keys are named beside --all.")
 
 
 def test_a_target_that_is_not_prepared_or_not_there_is_told(site: Site) -> None:

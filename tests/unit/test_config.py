@@ -83,6 +83,12 @@ def test_what_is_wrong_is_named_by_its_key(file: Path, old: str, new: str, sente
     assert refused.value.exit_code == 2
 
 
+def test_every_fault_is_named_not_only_the_first(file: Path) -> None:
+    file.write_text(TEMPLATE.replace("[http]", "[https]").replace("partitions = 6", "partition = 6"))
+    with pytest.raises(OperatorError, match=r"kafka\.partition: .*; https: there is no such key\."):
+        load(file)
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(OperatorError, match=r"There is no configuration file .*gone\.toml") as refused:
         load(tmp_path / "gone.toml")
