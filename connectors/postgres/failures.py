@@ -8,7 +8,8 @@ from __future__ import annotations
 import psycopg
 
 from connectors.contract import TryAgain
-from connectors.errors import Fenced, OperatorError, Unavailable
+from connectors.errors import Fenced, OperatorError, TableUnfit, Unavailable
+from connectors.postgres.statements import TargetTable
 
 
 class Refused(Exception):
@@ -28,6 +29,9 @@ _GONE = ("08", "53", "57P", "58", "25P03", "25006")
 _REFUSING = ("21", "22", "23", "44", "54", "P0", "428C9")
 _NAMING = {"3F000", "42P01", "42601", "42602", "42704", "42725", "42883"}
 """What a value of `regclass` and its like may be at fault for, and a statement as well."""
+_NO_UNIQUE_KEY = "42P10"
+_UNFIT = {"3F000", "42P01", "42703", "42704", "42804", "42883", _NO_UNIQUE_KEY}
+"""A statement, or a trigger's, names what is gone, or what is of another type than when the worker claimed."""
 _WHAT = {
     "23502": "a column that must not be null is null",
     "23503": "the row that a foreign key names is missing, or still referred to",
@@ -42,8 +46,11 @@ _WHAT = {
 }
 
 
-def translate(error: psycopg.Error, target: str) -> Exception:
-    """The contract's error for one of PostgreSQL's; `Refused` where a single row may be at fault."""
+def translate(error: psycopg.Error, target: str, table: TargetTable | None = None) -> Exception:
+    """The contract's error for one of PostgreSQL's; `Refused` where a single row may be at fault.
+
+    `table` is the one that the statement writes: `TableUnfit` where it is not what it was.
+    """
     state = error.sqlstate
     if state is None:
         return Unavailable(f"target {target} does not answer")
@@ -60,19 +67,33 @@ def translate(error: psycopg.Error, target: str) -> Exception:
             f"Target {target} denies its role a right that it needs{_on(error)}.",
             "placemat init says which right is missing, and how to give it.",
         )
+    if table is not None and state in _UNFIT:
+        return unfit(error, target, table)
     if state in ("42P01", "42703", "3F000"):
-        return gone(error, target)
+        return OperatorError(
+            f"A table or column of target {target} is gone{_on(error)}.",
+            "placemat init says what differs from the source.",
+        )
     return OperatorError(
         f"Target {target} answered with an error that is not known here (SQLSTATE {state}){_on(error)}.",
         "Nothing was written; see the target's log, then start placemat run again.",
     )
 
 
-def gone(error: psycopg.Error, target: str) -> OperatorError:
-    """The sentence for a table or a column that is there no more."""
-    return OperatorError(
-        f"A table or column of target {target} is gone{_on(error)}.",
-        "placemat init says what differs from the source.",
+def unfit(error: psycopg.Error, target: str, table: TargetTable) -> TableUnfit:
+    """The sentence for a table that has changed under the worker; the server's words name only what it is made of."""
+    there, then = table.routing.table or table.name, f"then: placemat resume {target} {table.name}"
+    if error.sqlstate == _NO_UNIQUE_KEY:
+        listed = ", ".join(table.arbiter)
+        return TableUnfit(
+            table.name,
+            f"{there} of target {target} has no unique key on ({listed}) any more.",
+            f"Add it there: ALTER TABLE {table.quoted} ADD PRIMARY KEY ({listed}); {then}",
+        )
+    return TableUnfit(
+        table.name,
+        f"{there} of target {target} is not what it was: {error.diag.message_primary} (SQLSTATE {error.sqlstate}).",
+        f"placemat init says what differs from the source; {then}",
     )
 
 

@@ -84,6 +84,12 @@ class TargetTable:
         """The table without those that inherit from it, whose rows are not its own; with its partitions, if any."""
         return self.quoted if self.partitioned else f"ONLY {self.quoted}"
 
+    @property
+    def arbiter(self) -> tuple[str, ...]:
+        """The target's columns by which rows were upserted last, quoted; none before the first one was."""
+        keys = [key for kind, key, _ in self._statements if kind == "upsert"]
+        return tuple(map(self._name, keys[-1])) if keys else ()
+
     def upsert(self, key: tuple[str, ...], sent: tuple[str, ...]) -> Statement:
         """Insert whole rows, or write over those that are there. Parameters: the columns that are written."""
         return self._cached("upsert", key, sent)

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 
 from connectors.postgres import literals
-from connectors.postgres.failures import SUPPRESSED, Refused, gone, translate
+from connectors.postgres.failures import SUPPRESSED, Refused, translate
 from connectors.postgres.parked import FOREIGN_KEY, Key
 from connectors.postgres.rows import Event, Net, decode_key, fold
 from connectors.postgres.statements import Catalogue, TargetTable
@@ -30,6 +30,8 @@ class TableWrites:
         self._catalogue = catalogue
         self.arrived: set[str] = set(catalogue.tables)
         """Tables of which rows were written since this was last emptied; at first, all may have."""
+        self._sent: list[tuple[TargetTable, psycopg.Cursor[Any]]] = []
+        """The statements since the savepoint, each with its table."""
 
     def write_nets(self, tables: Mapping[str, Mapping[bytes, Net]]) -> list[Key]:
         """Write one effect per key, by table; returns keys of which a part is known and no row was there.
@@ -40,7 +42,7 @@ class TableWrites:
         missing: list[Key] = []
         with self._savepoint():
             with self._connection.pipeline():
-                cursors = [self._execute(step.statement.text, step.values) for step in steps]
+                cursors = [self._execute(step.table, step.statement.text, step.values) for step in steps]
                 self._check_constraints()
             for step, cursor in zip(steps, cursors, strict=True):
                 missing += self._missing(step, cursor)
@@ -56,7 +58,7 @@ class TableWrites:
                 orphans |= {(table.name, key): reason for key, reason in alone.items()}
                 if left := [row for row in rows if row[0] not in alone]:
                     step = step_of(table, kind, sent, left)
-                    missing += self._missing(step, self._execute(step.statement.text, step.values))
+                    missing += self._missing(step, self._execute(table, step.statement.text, step.values))
             self._check_constraints()
         return missing, orphans
 
@@ -72,7 +74,7 @@ class TableWrites:
             for element, cell in zip(statement.elements, cells, strict=True)
         ]
         with self._savepoint():
-            found = self._execute(statement.text, values).fetchall()
+            found = self._execute(table, statement.text, values).fetchall()
             self._check_constraints()
             if not found and self._present(table, [old]):
                 raise _SUPPRESSED
@@ -87,10 +89,13 @@ class TableWrites:
         except psycopg.errors.FeatureNotSupported:
             with self._savepoint():
                 for table in reversed(ordered):
-                    self._execute(f"DELETE FROM {table.only}", [])
+                    self._execute(table, f"DELETE FROM {table.only}", [])
                 self._check_constraints()
         except psycopg.errors.UndefinedTable as error:
-            raise gone(error, self._target) from error  # TRUNCATE does not tell the place of a name
+            with self._savepoint():  # TRUNCATE does not tell which of them it is
+                for table in ordered:
+                    self._execute(table, f"SELECT FROM {table.only} LIMIT 0", [])
+            raise translate(error, self._target) from error
         except psycopg.Error as error:
             raise translate(error, self._target) from error
 
@@ -111,7 +116,7 @@ class TableWrites:
             reason = (
                 f"the row that a foreign key names is missing (constraint {foreign_key.name}, SQLSTATE {FOREIGN_KEY})"
             )
-            found |= {rows[number - 1][0]: reason for (number,) in self._execute(query, values).fetchall()}
+            found |= {rows[number - 1][0]: reason for (number,) in self._execute(table, query, values).fetchall()}
         return found
 
     def _missing(self, step: Step, cursor: psycopg.Cursor[Any]) -> list[Key]:
@@ -126,7 +131,7 @@ class TableWrites:
 
     def _present(self, table: TargetTable, keys: Sequence[bytes]) -> bool:
         step = key_step("present", table, [(key, GONE) for key in keys])
-        row = self._execute(step.statement.text, step.values).fetchone()
+        row = self._execute(table, step.statement.text, step.values).fetchone()
         return bool(row and row[0])
 
     def _check_constraints(self) -> None:
@@ -134,15 +139,22 @@ class TableWrites:
         if self._catalogue.deferrable:
             self._connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
 
-    def _execute(self, text: str, values: Sequence[object]) -> psycopg.Cursor[Any]:
-        return self._connection.execute(text.encode(), values)
+    def _execute(self, table: TargetTable, text: str, values: Sequence[object]) -> psycopg.Cursor[Any]:
+        cursor = self._connection.cursor()
+        self._sent.append((table, cursor))
+        return cursor.execute(text.encode(), values)
+
+    def _at_fault(self) -> TargetTable | None:
+        """The table of the first statement that was not answered, for an error is all that the server tells of it."""
+        return next((table for table, cursor in self._sent if cursor.pgresult is None), None)
 
     @contextmanager
     def _savepoint(self) -> Iterator[None]:
+        self._sent = []
         try:
             with self._connection.transaction(SAVEPOINT):
                 if self._catalogue.deferrable:
                     self._connection.execute("SET CONSTRAINTS ALL DEFERRED")
                 yield
         except psycopg.Error as error:
-            raise translate(error, self._target) from error
+            raise translate(error, self._target, self._at_fault()) from error

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from connectors.contract import Destination, Progress, Routing, TryAgain
+from connectors.errors import TableUnfit
 from connectors.postgres import writer
 from connectors.postgres.sink import PostgresSink
 from tests.fix_servers import Kafka
-from tests.integration.apply_stream import Change, World, delete, insert, oversize, read, running, update
+from tests.integration.apply_stream import Change, World, delete, insert, oversize, read, running, truncate, update
 from tests.waiting import until
 
 DDL = """
@@ -109,6 +110,13 @@ def test_a_row_too_large_for_an_index_is_parked_and_others_flow(world: World, la
     lane.apply(insert(INDEXED, {"id": 1, "body": text}), insert(INDEXED, {"id": 2, "body": "short"}))
     assert waiting(world) == [('{"id":1}', "refused")]
     assert world.rows("SELECT id FROM indexed") == [(2,)]
+
+
+def test_a_truncate_names_the_table_that_is_gone(world: World, lane: Lane) -> None:
+    world.run_sql("DROP TABLE numbers")
+    with pytest.raises(TableUnfit, match=r'"public.numbers" does not exist') as told:
+        lane.apply(truncate(TREE, NUMBERS, INDEXED))
+    assert told.value.table == NUMBERS
 
 
 def test_a_session_that_dies_in_a_large_transaction_costs_nothing(world: World) -> None:

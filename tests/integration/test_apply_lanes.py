@@ -35,6 +35,13 @@ CREATE TRIGGER note AFTER INSERT OR UPDATE ON others FOR EACH ROW EXECUTE FUNCTI
 PARENTS, CHILDREN, OTHERS = "public.parents", "public.children", "public.others"
 BATCH = 50
 MEET_SECONDS = 60.0
+UNFIT = (
+    ("RENAME TO elsewhere", 'relation "public.others" does not exist', "ALTER TABLE elsewhere RENAME TO others"),
+    ("RENAME n TO m", 'column "n" of relation "others" does not exist', "ALTER TABLE others RENAME m TO n"),
+    ("ALTER n TYPE date USING NULL", 'column "n" is of type date', "ALTER TABLE others ALTER n TYPE int USING NULL"),
+    ("DROP CONSTRAINT others_pkey", 'no unique key on ("id") any more', "ALTER TABLE others ADD PRIMARY KEY (id)"),
+)
+"""What makes a table unfit, what is said of that, and what makes it fit again."""
 
 
 @pytest.fixture
@@ -349,6 +356,22 @@ def test_a_table_that_the_target_has_lost_is_paused_and_goes_on_when_it_is_back(
         world.run_sql("ALTER TABLE elsewhere RENAME TO others")
         resume(world, OTHERS)
     assert world.rows("SELECT id FROM others") == [(1,)]
+
+
+def test_a_table_that_changes_under_the_worker_is_paused_while_the_others_flow(world: World) -> None:
+    with running(world):
+        for at, (lost, said, back) in enumerate(UNFIT):
+            world.stream.transaction(insert(PARENTS, row(10 + at)), insert(OTHERS, row(10 + at)))
+            world.applied_through()
+            world.run_sql(f"ALTER TABLE others {lost}")
+            world.stream.transaction(insert(PARENTS, row(20 + at)), insert(OTHERS, row(20 + at)))
+            world.applied_through()
+            [found] = pauses(world)
+            assert (found.table, found.state, said in found.reason) == (OTHERS, "paused", True), found.reason
+            assert (world.rows("SELECT id FROM parents WHERE id = %s", 20 + at), world.parked()) == ([(20 + at,)], [])
+            world.run_sql(back)
+            resume(world, OTHERS)
+    assert world.rows("SELECT id FROM others ORDER BY id") == world.rows("SELECT id FROM parents ORDER BY id")
 
 
 def test_a_truncate_that_rows_of_a_paused_table_forbid_pauses_its_table_too(world: World) -> None:

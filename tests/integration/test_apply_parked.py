@@ -14,10 +14,8 @@ from tests.integration.apply_stream import (
     oversize,
     read,
     running,
-    truncate,
     update,
 )
-from tests.supervised import Supervised
 from tests.waiting import until
 
 NAMES = {
@@ -200,13 +198,3 @@ def test_values_that_name_what_is_not_there_are_parked_and_the_others_arrive(
         ("later", None),
         (None, "later"),
     ]
-
-
-@pytest.mark.parametrize("change", [insert(PARENTS, row(2)), truncate(CHILDREN)])
-def test_a_table_that_is_gone_stops_the_target_and_parks_nothing(world: World, change: object) -> None:
-    with Supervised(world.worker()) as worker:
-        send(world, insert(PARENTS, row(1)))
-        world.run_sql("DROP TABLE children; DROP TABLE parents")
-        world.stream.transaction(change)  # type: ignore[arg-type]
-        error = worker.ended()
-    assert ("is gone" in str(error), world.parked()) == (True, [])
