@@ -25,6 +25,9 @@ from daemon.reconcile.table import TableVerification
 TOGETHER = 500
 LOOK_SECONDS = 0.5
 STALL_SECONDS = 60.0
+WIDE_KEYS = 2_000
+ROWS_A_KEY = 100
+"""About how many rows a copy brings in the time that one key takes that is asked for by itself."""
 _WHOLE_NUMBERS = ("smallint", "integer", "bigint", "oid")
 
 
@@ -71,25 +74,43 @@ class SourceRows:
                 yield _record_key(columns, one.key), one
 
     def take(self, table: str, keys: Sequence[bytes]) -> list[Refusal]:
-        """Ask for rows until the target shows them as the source does; those that do not come are returned."""
+        """Have rows brought until the target shows them as the source does; those that do not come are returned.
+
+        Many of a table come with a copy of all of it; what that does not bring is asked for key by key. Raises
+        KafkaUnavailable when Kafka does not take the request for a copy.
+        """
         comparison = self._comparison(table)
         columns = comparison.source.key
-        left: list[Refusal] = []
-        for first in range(0, len(keys), TOGETHER):
-            by_texts = {_texts(columns, key): key for key in keys[first : first + TOGETHER]}
-            left += [
-                Refusal(by_texts[texts], "it did not come from the source")
-                for texts in self._take(comparison, by_texts)
-            ]
+        wanted = {_texts(columns, key): key for key in keys}
+        ours = Rows(self._ours, comparison.source)
+        if len(wanted) > WIDE_KEYS and len(wanted) * ROWS_A_KEY > ours.count():
+            self._requests.ask_for_table(table)
+            wanted = {texts: wanted[texts] for texts in self._await_copy(comparison, ours, list(wanted))}
+        return [
+            Refusal(wanted[texts], "it did not come from the source")
+            for part in _parts(list(wanted))
+            for texts in self._take(comparison, {texts: wanted[texts] for texts in part})
+        ]
+
+    def _await_copy(self, comparison: Comparison, ours: Rows, keys: Sequence[Key]) -> list[Key]:
+        """The keys that a copy has not brought: those that the source does not have, and what is left at its end."""
+        left: list[Key] = []
+        moving = True
+        for part in _parts(keys):
+            present = ours.present(part) if moving else set()
+            late = self._take(comparison, dict.fromkeys(present, b""), ask=False)
+            moving = moving and not late
+            left += [key for key in part if key not in present or key in late]
         return left
 
-    def _take(self, comparison: Comparison, wanted: dict[Key, bytes]) -> list[Key]:
+    def _take(self, comparison: Comparison, wanted: dict[Key, bytes], *, ask: bool = True) -> list[Key]:
         ours = Rows(self._ours, comparison.source)
         theirs = Rows(self._theirs, comparison.target)
         pending = list(wanted)
         moved_at = time.monotonic()
         while pending and time.monotonic() - moved_at < self._stall_seconds:
-            self._requests.ask([Wanted(comparison.table, wanted[key]) for key in pending])
+            if ask:
+                self._requests.ask([Wanted(comparison.table, wanted[key]) for key in pending])
             self._on_wait()
             time.sleep(LOOK_SECONDS)
             settled = Settler(comparison, ours, theirs, self._lane(), show_values=False).settle(pending)
@@ -104,6 +125,11 @@ class SourceRows:
 
     def _lane(self) -> Lane:
         return Lane(self._ours, self._theirs, self._era, self._stall_seconds, self._on_wait)
+
+
+def _parts(keys: Sequence[Key]) -> Iterator[Sequence[Key]]:
+    for first in range(0, len(keys), TOGETHER):
+        yield keys[first : first + TOGETHER]
 
 
 def _texts(columns: Sequence[Column], key: bytes) -> Key:

@@ -16,6 +16,7 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from daemon.recover.source import WIDE_KEYS
 from schemas.topics import table_topic
 from tests.command import REPOSITORY, command
 from tests.crash.stage import TARGET, Stage, stage_at_work
@@ -50,6 +51,15 @@ def faulty_sink(found: Stage) -> Iterator[psycopg.Connection[Any]]:
     with psycopg.connect(found.ledger) as connection:
         connection.execute("""SELECT pg_logical_emit_message(true, 'placemat.origin', '{"origin": "primary"}')""")
         yield connection
+
+
+def forget(found: Stage, table: str) -> None:
+    """As when retention has passed over all that a topic held."""
+    topic = table_topic("primary", "public", table)
+    admin = AdminClient({"bootstrap.servers": found.servers.kafka.bootstrap_servers})
+    everything = [TopicPartition(topic, number, -1) for number in admin.list_topics(topic).topics[topic].partitions]
+    for deleted in admin.delete_records(everything).values():
+        deleted.result()
 
 
 def keys(url: str, query: str) -> set[str]:
@@ -139,11 +149,7 @@ def test_a_missing_row_of_which_only_a_part_is_replayed_is_taken_from_the_source
 
 def test_beyond_retention_it_says_so_and_takes_the_missing_rows_from_the_source(pipeline: Stage) -> None:
     pipeline.settle()
-    topic = table_topic("primary", "public", "story_media")
-    admin = AdminClient({"bootstrap.servers": pipeline.servers.kafka.bootstrap_servers})
-    everything = [TopicPartition(topic, number, -1) for number in admin.list_topics(topic).topics[topic].partitions]
-    for deleted in admin.delete_records(everything).values():
-        deleted.result()
+    forget(pipeline, "story_media")
     with faulty_sink(pipeline) as connection:
         connection.execute("DELETE FROM story_media WHERE id IN (SELECT id FROM story_media ORDER BY id LIMIT 30)")
         connection.execute(
@@ -158,6 +164,30 @@ def test_beyond_retention_it_says_so_and_takes_the_missing_rows_from_the_source(
     status, rows, whole = replay(pipeline, *start)
     assert (status, whole["tables"][0]["fetched"]) == (0, 31)
     assert placemat(pipeline, "verify")[0] == 0
+
+
+def test_an_emptied_table_whose_topic_has_lost_its_head_is_rebuilt_by_a_copy(pipeline: Stage) -> None:
+    with psycopg.connect(pipeline.primary) as primary:
+        primary.execute(
+            "INSERT INTO story_media (id, workspace_id, story_id, kind, url) SELECT gen_random_uuid(), workspace_id,"
+            " story_id, kind, 'https://example.org/' || g FROM generate_series(1, %s) g,"
+            " (SELECT * FROM story_media LIMIT 1) one",
+            [WIDE_KEYS + 500],
+        )
+    pipeline.settle()
+    forget(pipeline, "story_media")
+    with faulty_sink(pipeline) as connection:
+        connection.execute("DELETE FROM story_media")
+    with psycopg.connect(pipeline.primary) as primary:  # these come whole, and are all that the topic holds
+        primary.execute("UPDATE story_media SET caption = 'since' WHERE id IN (SELECT id FROM story_media LIMIT 20)")
+        ((rows,),) = primary.execute("SELECT count(*) FROM story_media")
+    pipeline.settle()
+    status, told, _ = replay(pipeline, "--table", "story_media", "--from", "beginning")
+    assert (status, len({row["key"]["id"] for row in told})) == (0, rows - 20)
+    with psycopg.connect(pipeline.state) as state:
+        asked = state.execute("SELECT table_name, condition FROM placemat.snapshots WHERE kind = 'needed'").fetchall()
+    assert asked == [(MEDIA, None)], "one copy of the table, and not a request a row"
+    assert placemat(pipeline, "verify", "story_media")[0] == 0
 
 
 @pytest.mark.parametrize(
