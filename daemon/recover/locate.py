@@ -2,6 +2,8 @@
 
 A record is appended after its commit, so the first record as young as a commit (less what clocks may differ) is no
 later than that commit's records. Kafka's own index finds it, whatever late records stand between.
+
+In a new era of the source every row is copied, and its log may be at an earlier place: no replay reaches behind that.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from daemon.config import Kafka
 from daemon.errors import OperatorError, Unavailable
 from daemon.recover.reader import position_of
 from daemon.recover.window import Beginning, Commit, End, Moment, OneKey, Record, Start
+from schemas.position import era_of
 from schemas.topics import partition_of
 
 CLOCKS_US = 300_000_000
@@ -28,10 +31,23 @@ BLOCK = 20_000
 READ_SECONDS = 30.0
 REQUEST_SECONDS = 10.0
 
+Place = tuple[int, int]
+"""Era and LSN of a commit. Within an era a later timeline goes on where the log of an earlier one ended."""
+
+
+def place_of(timeline: int, commit_lsn: int) -> Place:
+    """The place of a commit, from the timeline of its position."""
+    return era_of(timeline), commit_lsn
+
 
 class _End(msgspec.Struct):
+    timeline: int
     commit_lsn: int
     ts_us: int
+
+    @property
+    def place(self) -> Place:
+        return place_of(self.timeline, self.commit_lsn)
 
 
 _decode_end = msgspec.json.Decoder(_End).decode
@@ -45,8 +61,8 @@ class Window:
     record key asked for.
     """
 
-    first: int
-    before: int | None
+    first: Place
+    before: Place | None
     starts: Mapping[Partition, int]
     lost: Mapping[Partition, int]
     key: bytes | None = None
@@ -55,10 +71,11 @@ class Window:
 class Locator:
     """Reads single records. Every method raises Unavailable when Kafka does not answer."""
 
-    def __init__(self, kafka: Kafka, spine: str) -> None:
-        """Raises OperatorError when Kafka cannot be reached."""
+    def __init__(self, kafka: Kafka, spine: str, era: int) -> None:
+        """`era` is the source's: an LSN is one of its log. Raises OperatorError when Kafka cannot be reached."""
         self._admin = broker.reach(kafka)
         self._spine = spine
+        self._era = era
         self._consumer = Consumer(
             {
                 **broker.options(kafka),
@@ -83,52 +100,54 @@ class Locator:
             option = "--key" if isinstance(start, OneKey) else "--from offset:…"
             raise OperatorError(f"{option} goes with exactly one table.", "Name it with --table.", exit_code=2)
         key: bytes | None = None
-        first = 0
+        first = oldest = (self._era, 0)
         if isinstance(start, OneKey):
             key = self._key(partitions, start.text)
             partitions = [partitions[partition_of(key, len(partitions))]]
         elif isinstance(start, Record):
             partition = self._named(partitions, start)
-            first = 0 if start.offset < begins[partition] else self._commit_of(partition, start.offset)
+            if start.offset >= begins[partition]:
+                first = max(oldest, self._commit_of(partition, start.offset))
             partitions = [partition]
         elif not isinstance(start, Beginning):
-            first = self._first_commit(start)
+            first = max(oldest, self._first_commit(start))
         before = None if until is None else self._first_after(partitions, until)
         begins = {one: begins[one] for one in partitions}
-        starts = dict(begins) if first == 0 else self._offsets_at(partitions, begins, first)
+        starts = dict(begins) if first == oldest else self._offsets_at(partitions, begins, first)
         lost = {one: begin for one, begin in begins.items() if begin and starts[one] == begin}
         lost = {one: begin for one, begin in lost.items() if self._commit_of(one, begin, missing=first) >= first}
         return Window(first, before, starts, lost, key)
 
-    def _first_commit(self, start: Moment | Commit) -> int:
-        """LSN from which on commits are asked for."""
+    def _first_commit(self, start: Moment | Commit) -> Place:
+        """Place from which on commits are asked for."""
         if isinstance(start, Commit):
-            return start.lsn
+            return self._era, start.lsn
         for end in self._ends(self._offset_at(start.ts_us)):
             if end.ts_us >= start.ts_us:
                 # What is older than the oldest that is known may have been asked for too.
-                return 0 if self._is_oldest(end) else end.commit_lsn
+                return (self._era, 0) if self._is_oldest(end) else end.place
         raise OperatorError("Nothing was committed since then.", "Name an earlier time.")
 
-    def _first_after(self, partitions: Collection[Partition], until: End) -> int | None:
+    def _first_after(self, partitions: Collection[Partition], until: End) -> Place | None:
         match until:
             case Commit(lsn):
-                return lsn + 1
+                return self._era, lsn + 1
             case Record():
                 if len({topic for topic, _ in partitions}) != 1:
                     raise OperatorError("--until offset:… goes with exactly one table.", "Name it.", exit_code=2)
-                return self._commit_of((next(iter(partitions))[0], until.partition), until.offset) + 1
+                era, lsn = self._commit_of((next(iter(partitions))[0], until.partition), until.offset)
+                return era, lsn + 1
             case Moment(ts_us):
-                return next((end.commit_lsn for end in self._ends(self._offset_at(ts_us)) if end.ts_us > ts_us), None)
+                return next((end.place for end in self._ends(self._offset_at(ts_us)) if end.ts_us > ts_us), None)
 
     def _offsets_at(
-        self, partitions: Collection[Partition], begins: Mapping[Partition, int], lsn: int
+        self, partitions: Collection[Partition], begins: Mapping[Partition, int], first: Place
     ) -> dict[Partition, int]:
         """Offsets at or before the first record of that commit."""
-        ts_us = self._time_of(lsn)
+        ts_us = self._time_of(first)
         return {one: max(begins[one], self._offset_at(ts_us, one)) for one in partitions}
 
-    def _time_of(self, lsn: int) -> int:
+    def _time_of(self, first: Place) -> int:
         """Commit time of the first transaction from there on, met on the way back from the newest one."""
         spine = (self._spine, 0)
         begin, stop = self._offsets([spine], "earliest")[spine], self._offsets([spine], "latest")[spine]
@@ -136,12 +155,15 @@ class Locator:
         while stop > begin:  # late records may stand anywhere, but they do not fill a block
             start = max(begin, stop - BLOCK)
             ends = [_decode_end(message.value() or b"") for message in self._read(spine, start, stop)]
-            found = next((end.ts_us for end in ends if end.commit_lsn >= lsn), found)
-            if ends and max(end.commit_lsn for end in ends) < lsn:
+            found = next((end.ts_us for end in ends if end.place >= first), found)
+            if ends and max(end.place for end in ends) < first:
                 break
             stop = start
         if found is None:
-            raise OperatorError("Nothing was committed since then.", "Name an earlier place.")
+            raise OperatorError(
+                "Nothing was committed since then.",
+                "Name an earlier place; an LSN is one of the log that the source has had since its last resync.",
+            )
         return found
 
     def _ends(self, start: int) -> Iterator[_End]:
@@ -165,10 +187,11 @@ class Locator:
             return int(found.offset)
         return self._offsets([(topic, number)], "latest")[topic, number]
 
-    def _commit_of(self, partition: Partition, offset: int, missing: int | None = None) -> int:
-        """Commit LSN of one record; `missing` where there is none yet."""
+    def _commit_of(self, partition: Partition, offset: int, missing: Place | None = None) -> Place:
+        """Place of one record's commit; `missing` where there is none yet."""
         for message in self._read(partition, offset, offset + 1):
-            return position_of(message).commit_lsn
+            position = position_of(message)
+            return place_of(position.timeline, position.commit_lsn)
         if missing is not None:
             return missing
         raise OperatorError(

@@ -20,7 +20,7 @@ from daemon.config import Settings
 from daemon.errors import OperatorError
 from daemon.progress import OnProgress, Tracker
 from daemon.recover.contents import partial
-from daemon.recover.locate import Locator, Window
+from daemon.recover.locate import Locator, Window, place_of
 from daemon.recover.reader import ReplayReader
 from daemon.recover.report import ChangeKind, OnChange, ReplayReport, RowChange, TableReport
 from daemon.recover.source import SourceRows
@@ -68,7 +68,7 @@ def replay(
         order = [table for table in target.open() if table in task.tables]
         source = settings.targets[name].source
         topics = {table_topic(source, *table.split(".", 1)): table for table in order}
-        with closing(Locator(settings.kafka, transactions_topic(source))) as locator:
+        with closing(Locator(settings.kafka, transactions_topic(source), era)) as locator:
             window = locator.window(list(topics), task.start, task.until)
         with (
             closing(KeyStore(order)) as store,
@@ -133,9 +133,10 @@ class _Replay:
         window = self._window
         for message, position in messages:
             seen = Seen(message.partition() or 0, message.key() or b"", message.value() or b"")
-            if position.commit_lsn < window.first or (window.key is not None and seen.key not in (window.key, b"")):
+            place = place_of(position.timeline, position.commit_lsn)
+            if place < window.first or (window.key is not None and seen.key not in (window.key, b"")):
                 continue
-            beyond = window.before is not None and position.commit_lsn >= window.before
+            beyond = window.before is not None and place >= window.before
             (later if beyond else inside)[self._topics[message.topic() or ""]].append(seen)
         for table, records in inside.items():
             self._store[table].fold(records)

@@ -96,6 +96,7 @@ class Stream:
     bootstrap_servers: str
     commit_lsn: int = 1_000
     epoch: int = 1
+    timeline: int = 1
     sent: list[tuple[str, int, bytes, bytes, Position]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -139,7 +140,7 @@ class Stream:
     def end(self, counts: Mapping[str, Mapping[str, int]], kind: str = "tx", ts_us: int | None = None) -> None:
         finish = TransactionEnd.model_validate(
             {
-                "kind": kind, "timeline": 1, "commit_lsn": self.commit_lsn, "xid": 1, "epoch": self.epoch,
+                "kind": kind, "timeline": self.timeline, "commit_lsn": self.commit_lsn, "xid": 1, "epoch": self.epoch,
                 "ts_us": time.time_ns() // 1_000 if ts_us is None else ts_us,
                 "counts": {topic: dict(by) for topic, by in counts.items()},
             }
@@ -175,11 +176,11 @@ class Stream:
     def _record(self, change: Change, ordinal: int, now_us: int) -> tuple[str, int, bytes, bytes, Position]:
         schema, table = change.table.split(".")
         topic = table_topic(self.source, schema, table)
-        place = {"timeline": 1, "commit_lsn": self.commit_lsn, "ordinal": ordinal, "ts_ms": now_us // 1_000}
+        place = {"timeline": self.timeline, "commit_lsn": self.commit_lsn, "ordinal": ordinal, "ts_ms": now_us // 1_000}
         source = {"version": "0", "connector": "postgresql", "name": self.source, "schema": schema, "table": table}
         value = orjson.dumps({**change.content, "source": {**source, **place}, "ts_ms": 0, "transaction": None})
         partition = partition_of(change.key, PARTITIONS) if change.partition is None else change.partition
-        return topic, partition, change.key, value, Position(1, self.commit_lsn, ordinal)
+        return topic, partition, change.key, value, Position(self.timeline, self.commit_lsn, ordinal)
 
 
 class World:
@@ -222,8 +223,8 @@ class World:
 
     def applied_through(self, commit_lsn: int | None = None, seconds: float = 20) -> None:
         """Wait until the target has committed this commit (by default the newest) and all before it."""
-        wanted = self.stream.commit_lsn if commit_lsn is None else commit_lsn
-        until(lambda: self._place() >= wanted, seconds, what=f"commit {wanted} in the target")
+        wanted = self.stream.timeline, self.stream.commit_lsn if commit_lsn is None else commit_lsn
+        until(lambda: self._place() >= wanted, seconds, what=f"commit {wanted[1]} in the target")
 
     def parked(self) -> list[bookkeeping.ParkedKey]:
         with psycopg.connect(self.url, autocommit=True) as connection:
@@ -249,9 +250,9 @@ class World:
     def worker(self, instance: str = "one") -> ApplyWorker:
         return ApplyWorker(self.settings, self.target, PostgresSink, instance)
 
-    def _place(self) -> int:
-        rows = self.rows("SELECT commit_lsn::bigint FROM placemat.lanes WHERE source = %s", self.source)
-        return int(rows[0][0]) if rows else 0
+    def _place(self) -> tuple[int, int]:
+        rows = self.rows("SELECT timeline, commit_lsn::bigint FROM placemat.lanes WHERE source = %s", self.source)
+        return (int(rows[0][0]), int(rows[0][1])) if rows else (0, 0)
 
 
 class Running:
