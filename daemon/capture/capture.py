@@ -14,7 +14,7 @@ import psycopg
 import structlog
 
 from daemon import seams
-from daemon.capture import needs, pgoutput, publication, slot
+from daemon.capture import copy_faults, needs, pgoutput, publication, slot
 from daemon.capture.assembler import Assembler, StreamFacts
 from daemon.capture.copier import Copier
 from daemon.capture.reader import Reader
@@ -291,7 +291,7 @@ class Capture:
 
     def _doing(self) -> str | None:
         if self._unreadable:
-            return f"The right to read {self._unreadable} is missing. Try: GRANT SELECT ON {self._unreadable} TO …"
+            return copy_faults.right_missing(self._unreadable, self._reader.role)
         return self._copier.doing
 
     def _started(self, claim: Claim) -> None:

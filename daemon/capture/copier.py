@@ -34,6 +34,7 @@ from schemas.envelope import RowRequest
 
 RETRY_SECONDS = 0.1
 LOCKED_RETRY_SECONDS = 1.0
+LONGEST_REFUSAL_SECONDS = 30.0
 TELL_AFTER_SECONDS = 5.0
 LOOK_SECONDS = 1.0
 _FIRST: dict[Kind, int] = {"needed": 0, "asked": 1, "resync": 2, "initial": 3}
@@ -154,6 +155,8 @@ class Copier:
         if chunk is None or chunk.rows is None:
             return None
         copy, rows = chunk.copy, chunk.rows
+        if isinstance(copy, TableCopy):
+            copy.refusals = 0
         table = rows.table
         codec = Codec(
             self._source, self._reader.database, table.relation, table.key, self._masks.get(table.relation.name)
@@ -200,7 +203,8 @@ class Copier:
     def _behind_parents(self, job: Job) -> bool:
         """Parents come before children, among what was asked for together."""
         return any(
-            other.job.place < job.place and _together(other.job) == _together(job) for other in self._copies.values()
+            other.job.place < job.place and not other.refusals and _together(other.job) == _together(job)
+            for other in self._copies.values()
         )
 
     def _begin(self, copy: Copy, floor: Snapshot) -> None:
@@ -259,6 +263,8 @@ class Copier:
                 self._tell_locked(copy, now)
             else:
                 self._rows.put_off()
+        elif isinstance(error, psycopg.errors.InsufficientPrivilege) and isinstance(copy, TableCopy):
+            self._refused(copy, now)
         elif not isinstance(error, OperatorError) and not copy_faults.of_the_table(error):
             raise error
         elif isinstance(copy, TableCopy):
@@ -269,6 +275,15 @@ class Copier:
         else:
             log.warning("rows cannot be read", source=self._source, table=self._rows.table, error=type(error).__name__)
             self._rows.give_up()
+
+    def _refused(self, copy: TableCopy, now: float) -> None:
+        """Others go on; children too, as nobody knows when somebody will give the right back."""
+        sentence = copy_faults.right_missing(copy.job.table, self._reader.role)
+        if not copy.refusals:
+            log.warning("copy waits for the right to read a table", source=self._source, table=copy.job.table)
+            self._jobs.waits(copy.job.id, sentence)
+        copy.not_before = now + min(2.0**copy.refusals, LONGEST_REFUSAL_SECONDS)
+        copy.refusals += 1
 
     def _tell_locked(self, copy: TableCopy, now: float) -> None:
         copy.waiting_since = copy.waiting_since or now

@@ -10,6 +10,11 @@ _OF_THE_SERVER = ("08", "53", "57P", "58", "F0", "XX")
 """Classes of SQLSTATE that say nothing about a table: connection, resources, shutdown, system, internal errors."""
 
 
+def right_missing(table: str, role: str) -> str:
+    """For the operator, of tables that the role may not read, separated by commas."""
+    return f"The right to read {table} is missing. Try: GRANT SELECT ON {table} TO {role}"
+
+
 def of_the_table(error: BaseException) -> bool:
     """Reading other tables may go well."""
     return (
@@ -24,6 +29,4 @@ def sentence(table: str, error: BaseException) -> str:
     if isinstance(error, OperatorError):
         return f"{error} {error.try_}"
     assert isinstance(error, psycopg.Error)
-    if isinstance(error, psycopg.errors.InsufficientPrivilege):
-        return f"The role may not read {table}. As its owner run GRANT SELECT, then: placemat snapshot {table}"
     return f"{table} cannot be read ({type(error).__name__}). Put that right, then: placemat snapshot {table}"

@@ -130,7 +130,14 @@ class SchemaChanges:
             schema, name = table.split(".", 1)
             gone = Relation(0, schema, name, "n", ())
             # All that the stream can still bring of it is of versions that are known, or lies before this place.
-            self._record(gone, self._reader.wal_position(), {"gone": True, "identity": "n", "key": [], "columns": []})
+            place = self._gone_at(known) or self._reader.wal_position()
+            self._record(gone, place, {"gone": True, "identity": "n", "key": [], "columns": []})
+
+    @staticmethod
+    def _gone_at(known: Sequence[Version]) -> int | None:
+        """Where it was found to be gone, if all that has come since is from before."""
+        newest = known[-1].commit_lsn if known else 0
+        return next((one.commit_lsn for one in known if one.shape.get("gone") and one.commit_lsn > newest), None)
 
     def _record(self, relation: Relation, commit_lsn: int, shape: dict[str, Any]) -> Version:
         """Announced first: what is recorded is announced, and what is announced twice has one number."""

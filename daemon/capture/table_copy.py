@@ -65,6 +65,8 @@ class TableCopy:
     blockers: frozenset[int] | None = None
     """Transactions that the first SELECT has to see, for a condition that looks at other tables."""
     waiting_since: float | None = None
+    refusals: int = 0
+    """Reads in a row for want of the right to."""
     left: Texts = field(default_factory=dict)
     finished: bool = False
     """Read to the end."""

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import time
 from collections.abc import Callable
 
 import psutil  # type: ignore[import-untyped]
 import pytest
+from confluent_kafka import Producer
 
 from daemon.capture.worker import CaptureWorker
 from daemon.embedded.kafka import KafkaServer
 from daemon.embedded.postgres import PostgresServer
 from daemon.errors import Unavailable
+from schemas.topics import requests_topic
 from tests.fix_capture import Rig, RigFactory, assert_whole, replay
 from tests.supervised import Supervised
 from tests.waiting import until
@@ -33,6 +36,14 @@ def past_the_time_out(rig: Rig, seconds: float) -> None:
     [(before,)] = rig.sql("SELECT clock_timestamp()")
     over = "SELECT clock_timestamp() - %s > make_interval(secs => %s)"
     until(lambda: rig.sql(over, [before, seconds]) == [(True,)], seconds * 3, what=f"{seconds} seconds")
+
+
+def ask_for(rig: Rig, key: int) -> None:
+    """Ask for a row of `items`, as a target does."""
+    producer = Producer({"bootstrap.servers": rig.site.settings.kafka.bootstrap_servers})
+    request = {"target": "test", "schema": "public", "table": "items", "key": {"id": key}}
+    producer.produce(requests_topic(rig.site.source), json.dumps(request))
+    assert producer.flush(10) == 0
 
 
 @pytest.mark.long
@@ -126,14 +137,23 @@ def test_without_the_right_to_read_changes_flow_and_the_worker_says_so(
     rig.init()
     rig.sql(f"REVOKE SELECT ON items FROM {role}")
     with Supervised(CaptureWorker(rig.site.settings, rig.site.source)) as worker:
-        until(lambda: "The right to read public.items is missing" in worker.details, what="the sentence")
+        sentence = f"The right to read public.items is missing. Try: GRANT SELECT ON public.items TO {role}"
+        until(lambda: sentence in worker.details, what="the sentence")
+        waiting = "SELECT table_name, waiting FROM placemat.snapshots WHERE done_at IS NULL"
+        until(lambda: rig.state(waiting) == [("public.items", sentence)], what="the other copies, children too")
+        ask_for(rig, -1)
         rig.sql("INSERT INTO items VALUES (1)")
         rig.caught_up()
         assert worker.running
         rig.sql(f"GRANT SELECT ON items TO {role}")
-        rig.caught_up()
+        rig.copied()
+        ask_for(rig, -1)
+        until(lambda: [one.row_key["id"] for one in rig.records("items")].count(-1) >= 2, what="the row asked for")
     assert worker.error is None
-    assert [one.value["after"]["id"] for one in rig.records("items") if one.value["op"] == "c"] == [1]
+    assert worker.count("starting") == 1
+    records = rig.records("items")
+    assert [one.value["after"]["id"] for one in records if one.value["op"] == "c"] == [1]
+    assert replay(records, "items") == rig.rows("items")
 
 
 def test_a_frozen_source_ends_the_stream_from_our_side(
