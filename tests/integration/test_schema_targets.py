@@ -302,3 +302,31 @@ def test_a_table_that_changes_between_two_chunks_of_its_copy_arrives_as_it_is(
     columns = {name for (row,) in pair.rig.sql("SELECT to_jsonb(t) FROM items t LIMIT 1") for name in row}
     found = [{name: row[name] for name in columns} for (row,) in items(pair)]
     assert found == [row for (row,) in pair.rig.sql("SELECT to_jsonb(t) FROM items t ORDER BY id")]
+
+
+@pytest.mark.long
+def test_a_label_that_the_target_does_not_know_parks_its_rows_until_it_does(pair_factory: PairFactory) -> None:
+    pair = pair_factory("additive")
+    for run in (pair.here, pair.rig.sql):
+        run("CREATE TYPE mood AS ENUM ('calm', 'glad')")
+        run("ALTER TABLE items ADD mood mood")
+    with pair.running():
+        pair.rig.sql("INSERT INTO items VALUES (1, 1, 'a', 'calm'), (2, 2, 'b', 'glad')")
+        pair.applied()
+        pair.rig.sql("ALTER TYPE mood ADD VALUE 'proud'")
+        pair.rig.sql("INSERT INTO items VALUES (3, 3, 'c', 'proud'), (4, 4, 'd', 'calm')")
+        pair.rig.sql("ALTER TYPE mood RENAME VALUE 'glad' TO 'merry'")
+        pair.rig.sql("UPDATE items SET size = 5 WHERE id = 2")
+        pair.applied()
+        parked = "SELECT key::text FROM placemat.parked ORDER BY key::text"
+        assert len(pair.here(parked)) == 2
+        assert pair.here("SELECT id, size FROM items ORDER BY id") == [(1, 1), (2, 2), (4, 4)]
+        assert pair.pauses() == []
+        pair.here("ALTER TYPE mood ADD VALUE 'proud'")
+        pair.here("ALTER TYPE mood RENAME VALUE 'glad' TO 'merry'")
+        listed = pair.rig.site.placemat("dlq", "list", "--json").json
+        for one in listed["parked"] if isinstance(listed, dict) else listed:
+            ended = pair.rig.site.placemat("dlq", "redrive", str(one["id"]))
+            assert ended.code == 0, ended.err
+        until(lambda: not pair.here(parked), what="the end of what was parked")
+    assert items(pair) == pair.rig.sql("SELECT to_jsonb(t) FROM items t ORDER BY id")
