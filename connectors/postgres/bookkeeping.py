@@ -130,6 +130,15 @@ def list_parked(connection: psycopg.Connection[Any], source: str) -> list[Parked
         return cursor.execute(f"{_PARKED} WHERE source = %s ORDER BY id", [source]).fetchall()
 
 
+def count_parked(connection: psycopg.Connection[Any], source: str) -> int:
+    """Keys that wait; 0 where nothing was ever prepared."""
+    query = "SELECT to_regclass('placemat.parked') IS NOT NULL"
+    if connection.execute(query).fetchone() != (True,):
+        return 0
+    row = connection.execute("SELECT count(*) FROM placemat.parked WHERE source = %s", [source]).fetchone()
+    return row[0] if row else 0
+
+
 def read_queue(connection: psycopg.Connection[Any], parked_id: int) -> list[ParkedEvent]:
     """The events that wait behind one parked key, in order."""
     with connection.cursor(row_factory=class_row(ParkedEvent)) as cursor:

@@ -18,6 +18,10 @@ class DeadLetters:
         self._target = target
         self._source = source
 
+    def count(self) -> int:
+        """How many keys are parked; 0 where nothing was ever prepared."""
+        return bookkeeping.count_parked(self._connection, self._source)
+
     def parked(self) -> list[ParkedKey]:
         """Every parked key, oldest first. Raises OperatorError when the target is not prepared."""
         with bookkeeping.prepared(self._target):

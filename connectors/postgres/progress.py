@@ -67,14 +67,12 @@ class ProgressReader:
             if main is None:
                 return None
             offsets = bookkeeping.read_offsets(connection, self._source)
-            parked = connection.execute(
-                "SELECT count(*) FROM placemat.parked WHERE source = %s", [self._source]
-            ).fetchone()
+            parked = bookkeeping.count_parked(connection, self._source)
         return Progress(
             {(offset.topic, offset.partition): offset.next_offset for offset in offsets},
             main.transactions_offset,
             main.timeline,
             main.commit_lsn,
-            parked[0] if parked else 0,
+            parked,
             frozenset(lane.lane for lane in lanes) - {bookkeeping.MAIN_LANE},
         )

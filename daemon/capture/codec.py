@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import orjson
 from psycopg import sql
 
+from daemon import VERSION
 from daemon.capture import masking
 from daemon.capture.masking import Masks
 from daemon.capture.pgoutput import UNCHANGED, Cell, Relation
 from daemon.capture.values import JSON_DEPTH, JSON_TYPES, Encoder, encoder, is_deep
 from daemon.errors import GAP_ADVICE, OperatorError
 from schemas.topics import table_topic
-
-VERSION: Final = "0.1.0"
 
 
 class Record(NamedTuple):

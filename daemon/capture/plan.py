@@ -80,8 +80,11 @@ def _plan(reader: Reader, name: str, place: int, condition: str | None, from_key
     except psycopg.OperationalError:
         raise
     except psycopg.Error as error:
+        what = error.diag.message_primary or reason(error)
+        if "]" not in (condition or ""):  # then it is the bracket that we put behind it
+            what = what.replace('at or near "]"', "at its end")
         raise OperatorError(
-            f"--where is no condition over {name}: {error.diag.message_primary or reason(error)}.",
+            f"--where is no condition over {name}: {what}.",
             "Write one SQL expression over the table's columns, such as: --where \"status = 'active'\"",
             exit_code=2,
         ) from None

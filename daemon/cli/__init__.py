@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import Abort, Exit, TyperException
 
+from daemon import VERSION
 from daemon.cli import config, demo, dev, dlq, init, lag, pause, replay, resync, run, snapshot, status, tail, verify
 from daemon.cli.context import Context
 from daemon.cli.output import complain
@@ -44,6 +45,12 @@ app.add_typer(dev.app, name="dev")
 app.command("demo")(demo.demo)
 
 
+def _tell_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"placemat {VERSION}")
+        raise Exit
+
+
 @app.callback()
 def _global(
     ctx: typer.Context,
@@ -55,6 +62,9 @@ def _global(
         ),
     ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more on standard error.")] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version, and end.")
+    ] = False,
 ) -> None:
     ctx.obj = Context(config, verbose)
 

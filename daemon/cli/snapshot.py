@@ -115,5 +115,7 @@ def _ask(settings: Settings, source: str, planned: Sequence[Planned], *, wait: b
     else:
         for job in found:
             typer.echo(copies.sentence(job))
+        if not wait:
+            say("placemat status shows how it goes.")
     if any(job.error for job in found):
         raise typer.Exit(1)

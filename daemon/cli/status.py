@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def status(
     ctx: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False
 ) -> None:
-    """Show every worker, every source, and paused tables. Of a source its slot and its initial copy."""
+    """Show every worker, every source, paused tables and parked keys. Of a source its slot and its initial copy."""
     from daemon import wiring
     from daemon.state import engine as state
     from daemon.state import sources, workers
@@ -31,17 +31,14 @@ def status(
     with state.opened(settings.state.url.get_secret_value()) as engine:
         state.check(engine)
         known, captured = workers.read(engine), sources.read(engine)
-    paused = _paused(settings)
+    targets = {name: _standing(settings, name) for name in settings.targets}
     missing = [name for name in wiring.worker_names(settings) if not any(row.name == name for row in known)]
     if as_json:
         write_json(
             {
                 "workers": [*map(_worker_json, known), *({"name": name, "state": "never started"} for name in missing)],
                 "sources": {row.name: _source_json(row) for row in captured},
-                "targets": {
-                    name: {"paused": None if found is None else [_pause_json(one) for one in found]}
-                    for name, found in paused.items()
-                },
+                "targets": {name: _standing_json(found) for name, found in targets.items()},
             }
         )
         return
@@ -56,26 +53,32 @@ def status(
             typer.echo(f"{source.name}: {kept}")
         for job in source.jobs:
             typer.echo(f"  {copies.sentence(job)}")
-    for name, found in paused.items():
-        if found is None:
-            typer.echo(f"{name}: does not answer")
-        for one in found or ():
-            typer.echo(_pause_line(name, one))
+    for name, found in targets.items():
+        for line in ["does not answer"] if found is None else _standing_lines(found):
+            typer.echo(f"{name}: {line}")
 
 
-def _paused(settings: Settings) -> dict[str, list[Pause] | None]:
-    """The paused tables of each target; None of one that does not answer."""
+def _standing(settings: Settings, name: str) -> tuple[list[Pause], int] | None:
+    """Paused tables and the number of parked keys of a target; None when it does not answer."""
     from daemon import wiring
     from daemon.errors import OperatorError
 
-    found: dict[str, list[Pause] | None] = {}
-    for name in settings.targets:
-        try:
-            with wiring.pauses(settings, name) as pauses:
-                found[name] = pauses.read()
-        except OperatorError:
-            found[name] = None
-    return found
+    try:
+        with wiring.pauses(settings, name) as pauses, wiring.dead_letters(settings, name) as letters:
+            return pauses.read(), letters.count()
+    except OperatorError:
+        return None
+
+
+def _standing_json(found: tuple[list[Pause], int] | None) -> dict[str, Json]:
+    paused, parked = found or (None, None)
+    return {"paused": None if paused is None else [_pause_json(one) for one in paused], "parked": parked}
+
+
+def _standing_lines(found: tuple[list[Pause], int]) -> list[str]:
+    paused, parked = found
+    keys = "1 key is" if parked == 1 else f"{parked:,} keys are"
+    return [*map(_pause_line, paused), *([f"{keys} parked; placemat dlq list shows why"] if parked else [])]
 
 
 def _kept(settings: Settings, name: str) -> str | None:
@@ -148,12 +151,12 @@ def _pause_json(one: Pause) -> dict[str, Json]:
     }
 
 
-def _pause_line(target: str, one: Pause) -> str:
+def _pause_line(one: Pause) -> str:
     words = {"asked": "is to be paused", "paused": "is paused", "resuming": "catches up"}[one.state]
     since = f" since {_local(one.paused_at)}" if one.paused_at else ""
     through = f", applied through {format_lsn(one.commit_lsn)}" if one.commit_lsn is not None else ""
     advice = f" Try: {one.advice}" if one.advice else ""
-    return f"{target}: {one.table} {words}{since} by {one.paused_by}{through}: {one.reason}{advice}"
+    return f"{one.table} {words}{since} by {one.paused_by}{through}: {one.reason}{advice}"
 
 
 def _local(time: datetime) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,18 @@ def test_init_writes_a_configuration_that_check_finds_right(tmp_path: Path) -> N
     assert command("config", "init", str(path)).code == 0
     checked = command("--config", str(path), "config", "check")
     assert (checked.code, checked.err) == (0, f"{path} is right: 1 source, 1 target.\n")
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    distribution = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    assert command("--version").out == f"placemat {distribution['version']}\n"
+
+
+def test_without_a_verb_the_help_is_printed() -> None:
+    ended = command()
+    assert (ended.code, ended.out) == (2, "")
+    assert "Usage: placemat" in ended.err
+    assert "snapshot" in ended.err
 
 
 def test_init_does_not_replace_a_file_unless_it_is_told_to(tmp_path: Path) -> None:

@@ -55,6 +55,11 @@ def as_worker(site: Site, statement: str, then: Callable[[], Ended]) -> Ended:
     return ended
 
 
+def test_status_tells_how_many_keys_are_parked(site: Site, parked: list[int]) -> None:
+    assert site.placemat("status", "--json").json["targets"]["empathy_ledger"]["parked"] == len(parked)
+    assert "2 keys are parked; placemat dlq list shows why" in site.placemat("status").out
+
+
 def test_list_shows_what_is_parked_and_show_the_events_behind_it(site: Site, parked: list[int]) -> None:
     keys = site.placemat("dlq", "list", "--json").json["parked"]
     assert [(key["id"], key["key"], key["events"]) for key in keys] == [
