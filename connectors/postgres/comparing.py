@@ -26,8 +26,11 @@ def rows_beside(
 
 
 def present_keys(table: TargetTable, key: Sequence[str]) -> str:
-    """A query for the numbers, from 1, of keys that have a row. Parameters: a `text[]` per key column."""
-    return _query(table, key, key, "true", "JOIN")
+    """A query for the numbers, from 1, of keys that have a row, and its own texts of them.
+
+    Parameters: a `text[]` per key column.
+    """
+    return _query(table, key, key, ", ".join(f"t.{_quoted(table, name)}::text" for name in key), "JOIN")
 
 
 def valued(connection: psycopg.Connection[Any], table: TargetTable) -> frozenset[str]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
+import orjson
 import psycopg
 
 from connectors.contract import Destination, Expected, Finding, Partition, Record, Refusal
@@ -21,7 +22,7 @@ from connectors.postgres.router import Router, open_router
 from connectors.postgres.rows import CannotFold, Change, Columns, Event, Net, decode_change, decode_key
 from connectors.postgres.session import open_session, translated
 from connectors.postgres.statements import Catalogue, TargetTable, read_catalogue
-from connectors.postgres.steps import key_step, step_of
+from connectors.postgres.steps import TOLD_BY_TEXT, key_step, step_of, told_by_text
 from connectors.postgres.table_writes import TableWrites
 from schemas.position import START
 from schemas.topics import table_topic
@@ -133,8 +134,10 @@ class PostgresReplay:
         self, connection: psycopg.Connection[Any], table: TargetTable, key: Sequence[str], rows: Sequence[Row]
     ) -> Iterator[Finding]:
         values = key_step("present", table, rows).values
-        for number, _ in connection.execute(comparing.present_keys(table, key).encode(), values):
-            yield Finding(rows[number - 1][0], "extra")
+        certain = told_by_text(table, key)
+        for number, *texts in connection.execute(comparing.present_keys(table, key).encode(), values):
+            asked = rows[number - 1][0]
+            yield Finding(asked, "extra") if certain else Finding(asked, "alike", own=_written(table, asked, texts))
 
     def _unlike(
         self, connection: psycopg.Connection[Any], table: TargetTable, key: Sequence[str], sent: tuple[str, ...],
@@ -215,3 +218,13 @@ def _net(table: TargetTable, change: Change) -> Net:
         return Net("delete", {})
     known: Columns = {name: raw for name, raw in change.after.items() if name in table.columns}
     return Net("update" if change.unchanged else "upsert", known)
+
+
+def _written(table: TargetTable, key: bytes, texts: Sequence[str]) -> bytes:
+    """A key with other texts of its values, in the form that it has itself."""
+    parts = []
+    for (name, raw), text in zip(decode_key(key).items(), texts, strict=True):
+        told, quoted = table.columns[name].type in TOLD_BY_TEXT, bytes(raw).startswith(b'"')
+        value = bytes(raw) if told else orjson.dumps(text) if quoted else text.encode()
+        parts.append(orjson.dumps(name) + b":" + value)
+    return b"{%b}" % b",".join(parts)

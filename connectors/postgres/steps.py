@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from psycopg.adapt import Dumper
@@ -17,6 +17,12 @@ TOLD_BY_TEXT = frozenset(
      "timestamp with time zone", "timestamp without time zone"}
 )  # fmt: skip
 """Types of which two values are equal only if their texts are."""
+
+
+def told_by_text(table: TargetTable, key: Iterable[str]) -> bool:
+    """Whether two keys of these columns are one to PostgreSQL only if they are to us; 1.0 and 1.00 are one to it."""
+    return all(table.columns[name].type in TOLD_BY_TEXT for name in key if name in table.columns)
+
 
 GONE = Net("delete", {})
 """Stands for a row of which only the key matters."""
@@ -70,9 +76,8 @@ def groups(catalogue: Catalogue, tables: Mapping[str, Mapping[bytes, Net]]) -> l
 
 def _refuse_look_alikes(table: TargetTable, nets: Mapping[bytes, Net]) -> None:
     """Raises CannotFold where a deleted and a written key may be one to PostgreSQL and not to us, as 1.0 and 1.00."""
-    if len({net.kind == "delete" for net in nets.values()}) == 2 and any(
-        table.columns[name].type not in TOLD_BY_TEXT for name in decode_key(next(iter(nets))) if name in table.columns
-    ):
+    kinds = {net.kind == "delete" for net in nets.values()}
+    if len(kinds) == 2 and not told_by_text(table, decode_key(next(iter(nets)))):
         raise CannotFold
 
 

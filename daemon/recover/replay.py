@@ -175,7 +175,7 @@ class _Replay:
             self._take_turn()
             try:
                 rows = self._wanted(self._store[table].look_up(keys))
-                findings = [one for one in self._target.compare(table, rows) if one.kind in _KINDS]
+                findings = self._told_apart(table, self._target.compare(table, rows))
                 refused = [] if self._task.dry_run else self._write(table, rows, findings)
             except TryAgain:
                 self._tracker.wait()
@@ -184,6 +184,21 @@ class _Replay:
             self._pace()
             return
         self._store[table].leave(Refusal(key, "somebody else holds the row") for key in keys)
+
+    def _told_apart(self, table: str, findings: Sequence[Finding]) -> list[Finding]:
+        """What is to be done. Of a row whose key may be another one the topics tell, if they have a row of the key that
+        the target shows; else only the source can."""
+        told = [one for one in findings if one.kind in _KINDS]
+        alike = [one for one in findings if one.kind == "alike"]
+        known = {
+            entry.expected.key for entry in self._store[table].look_up([one.own for one in alike]) if entry.present
+        }
+        for one in alike:
+            if one.own not in known:
+                told.append(Finding(one.key, "incomplete"))
+            elif one.own == one.key:  # it is not for this target
+                told.append(Finding(one.key, "extra"))
+        return told
 
     def _take_turn(self) -> None:
         """A transaction of the target in which all that the target has taken is known here."""

@@ -31,6 +31,11 @@ class Entry(NamedTuple):
     expected: Expected
     later: bool
 
+    @property
+    def present(self) -> bool:
+        """Whether the key has a row."""
+        return self.expected.content is not None
+
 
 class TableStore:
     """The keys of one table."""
