@@ -12,6 +12,7 @@ from psycopg import sql
 
 from connectors.contract import NewShape, Routing
 from connectors.errors import TableUnfit
+from connectors.postgres.plan import asked
 from connectors.postgres.shape import Column, Table, holds, read_table
 from schemas.envelope import SchemaColumn
 
@@ -139,6 +140,20 @@ class Adapting:
     def _unfit(self, sentence: str, *steps: str) -> TableUnfit:
         resume = f"placemat resume {self._target} {self._shape.table}"
         return TableUnfit(self._shape.table, sentence, "There run: " + "; then: ".join([steps[0], resume, *steps[1:]]))
+
+
+def check_condition(target: str, routing: Routing, shape: NewShape) -> None:
+    """Raises TableUnfit where the table's condition asks for a column of it that comes no more."""
+    lost = sorted(asked({shape.table: routing}).get(shape.table, {}).keys() & shape.dropped)
+    if lost:
+        table, setting = shape.table, f"targets.{target}.tables.{shape.table}.where"
+        raise TableUnfit(
+            table,
+            f"Column {lost[0]} of {table} was dropped or renamed, and {setting} asks for it: which rows belong to"
+            f" target {target} cannot be told.",
+            f"Correct {setting}, run placemat init, and start placemat run again; then: placemat resume {target}"
+            f" {table}; then: placemat snapshot {table}",
+        )
 
 
 def _computed(column: SchemaColumn) -> bool:

@@ -11,7 +11,7 @@ import psycopg
 from connectors.contract import Destination, NewShape, Pin, Progress, Record, TableLane, Wanted
 from connectors.errors import Unavailable
 from connectors.postgres import pins, plan, turns
-from connectors.postgres.adapt import Adapting
+from connectors.postgres.adapt import Adapting, check_condition
 from connectors.postgres.lanes import Lanes
 from connectors.postgres.parked import Parked
 from connectors.postgres.router import Router, open_router
@@ -81,6 +81,7 @@ class PostgresSink:
         connection, writer, _, lanes = self._session()
         claimed, destination = writer.catalogue, self._destination
         routing = destination.routes[shape.table]
+        check_condition(destination.name, routing, shape)
         with self._translated():
             self._begin(connection, anew=True)
             lanes.hold()

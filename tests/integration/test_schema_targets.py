@@ -330,3 +330,15 @@ def test_a_label_that_the_target_does_not_know_parks_its_rows_until_it_does(pair
             assert ended.code == 0, ended.err
         until(lambda: not pair.here(parked), what="the end of what was parked")
     assert items(pair) == pair.rig.sql("SELECT to_jsonb(t) FROM items t ORDER BY id")
+
+
+def test_a_table_is_paused_when_a_column_of_its_condition_is_dropped(pair_factory: PairFactory) -> None:
+    pair = pair_factory(where="size < 100")
+    with pair.running():
+        pair.rig.sql("INSERT INTO items (id, note) VALUES (1, 'a')")
+        pair.applied()
+        pair.rig.sql("ALTER TABLE items DROP size")
+        pair.rig.sql("UPDATE items SET note = 'b'")
+        pair.applied()
+        assert "Column size of public.items was dropped or renamed" in pair.paused().reason
+        assert "targets.ledger.tables.public.items.where" in pair.paused().reason
