@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import subprocess
 import time
 from dataclasses import dataclass
 
@@ -44,7 +45,7 @@ def die_at(found: Stage, worker: str, seam: str, count: int) -> Kill:
     Raises NothingInFlight when everything had arrived by then.
     """
     process = found.start(worker, seam=f"{seam}:{count}")
-    until(lambda: process.poll() is not None, DEATH_SECONDS, what=f"{worker} dead at {seam}")
+    until(lambda: _dead(found, process), DEATH_SECONDS, what=f"{worker} dead at {seam}")
     flying = found.just_committed() if seam in _COMMITTED else found.in_flight()
     found.kill(worker)
     if not flying:
@@ -56,12 +57,17 @@ def kill_in_flight(found: Stage, worker: str, after_seconds: float) -> Kill:
     """Let a worker run for a while, and kill it when something is in flight; it stays dead."""
     process, due = found.processes[worker], time.monotonic() + after_seconds
     until(lambda: time.monotonic() >= due, DEATH_SECONDS, what="the moment of the kill")
-    until(lambda: found.in_flight() or process.poll() is not None, DEATH_SECONDS, what="events in flight")
+    until(lambda: found.in_flight() or _dead(found, process), DEATH_SECONDS, what="events in flight")
     flying = found.in_flight()
     found.kill(worker)
     if not flying:
         raise NothingInFlight("nothing was in flight")
     return Kill(worker, AT_RANDOM, flying)
+
+
+def _dead(found: Stage, process: subprocess.Popen[bytes]) -> bool:
+    found.check_workers()
+    return process.poll() is not None
 
 
 def draw(found: Stage, rng: random.Random, *, copying: bool = False) -> Kill:

@@ -23,7 +23,7 @@ from daemon.cli.output import say, write_json
 from daemon.embedded import witness
 from daemon.embedded.tate import load_tate
 from tests.crash.kills import Kill, NothingInFlight, draw, revive
-from tests.crash.stage import Stage, stage
+from tests.crash.stage import APPLY, CAPTURE, Stage, stage
 
 COPY_AGAIN = """
 UPDATE placemat.snapshots SET last_key = NULL, done_at = NULL
@@ -58,7 +58,12 @@ def main(arguments: Sequence[str]) -> int:
                 load_tate(primary, given.data)
         found.start_dead()
         found.settle(SETTLE_SECONDS)
-        kills = soak(found, given.seed, given.minutes * 60)
+        try:
+            kills = soak(found, given.seed, given.minutes * 60)
+        except AssertionError:
+            for worker in (CAPTURE, APPLY):
+                say(f"{worker} has said last:\n{found.said(worker)}")
+            raise
         say("The load has ended; the target catches up.")
         found.settle(SETTLE_SECONDS)
         parked, counted = len(found.parked()), found.count()

@@ -79,7 +79,7 @@ class Stage:
     def ends_well(self, *arguments: str) -> None:
         """Run a command to its end. Fails the test when it does not end with 0."""
         code = self.command(*arguments).wait(COMMAND_SECONDS)
-        assert code == 0, f"{arguments[0]} ended with {code}: {self.log(arguments[0]).read_text()[-2000:]}"
+        assert code == 0, f"{arguments[0]} ended with {code}: {self.said(arguments[0])}"
 
     def start(self, worker: str, *, seam: str | None = None) -> subprocess.Popen[bytes]:
         """Run one worker in a process of its own; it kills itself at `seam` if one is given."""
@@ -191,6 +191,16 @@ class Stage:
             stop.set()
             thread.join()
         self._check_load()
+
+    def check_workers(self) -> None:
+        """Fails the test, with what the worker has said last, when one has ended by itself."""
+        for worker, process in self.processes.items():
+            if process.poll() not in (None, -signal.SIGKILL):
+                raise AssertionError(f"{worker} ended with {process.returncode}: {self.said(worker)}")
+
+    def said(self, name: str, most: int = 4000) -> str:
+        """The end of a worker's log."""
+        return self.log(name).read_text(encoding="utf-8", errors="replace")[-most:]
 
     def _check_load(self) -> None:
         if self.failures:
