@@ -65,6 +65,8 @@ def main(arguments: Sequence[str]) -> int:
                 say(f"{worker} has said last:\n{found.said(worker)}")
             raise
         say("The load has ended; the target catches up.")
+        found.kill(CAPTURE)  # a copy that was begun anew beside a capture is heard of when that starts again
+        found.start_dead()
         found.settle(SETTLE_SECONDS)
         parked, counted = len(found.parked()), found.count()
     write(given.seed, kills, parked, counted, as_json=given.json)
