@@ -104,6 +104,8 @@ class TableReport:
             )
             if number
         ]
+        if not self.keys and not parts:
+            return f"  {self.table}: no event of what was asked for"
         keys = "1 key" if self.keys == 1 else f"{self.keys:,} keys"
         return f"  {self.table}: {keys}; {', '.join(parts) if parts else 'nothing differs'}"
 

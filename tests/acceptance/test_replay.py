@@ -218,3 +218,9 @@ def test_a_dry_run_names_rows_and_fields_for_people_too(pipeline: Stage) -> None
     done = command(*replay_it)
     assert (done.code, "1 updated" in done.out) == (0, True)
     assert placemat(pipeline, "verify", "stories")[0] == 0
+
+
+def test_a_key_without_events_is_told(pipeline: Stage) -> None:
+    replay_it = ("replay", "--target", TARGET, "--table", "stories", "--key", "00000000-0000-0000-0000-000000000000")
+    ended = command("--config", str(pipeline.config), *replay_it, "--dry-run")
+    assert (ended.code, "no event of what was asked for" in ended.out) == (0, True), ended

@@ -140,8 +140,9 @@ class Stage:
 
     def settle(self, seconds: float = SETTLE_SECONDS) -> None:
         """Wait until all that is committed now has been applied, and the initial copy is done."""
-        place = self.mark()
-        until(lambda: self.copied() and self.applied() >= place, seconds, what="all changes applied")
+        until(self.copied, seconds, what="the end of the initial copy")
+        place = self.mark()  # behind the last chunk
+        until(lambda: self.applied() >= place, seconds, what="all changes applied")
 
     def applied(self) -> int:
         """Commit LSN through which the target is applied."""
