@@ -233,10 +233,10 @@ FindingKind = Literal["missing", "differs", "extra", "alike", "incomplete", "too
 class Finding:
     """A key whose row is not as expected.
 
-    `missing`: there is no row; `differs`: in `fields`; `extra`: there should be none; `alike`: there should be none, and
-    there is one that may be of another key that is the same to the target, as 1.0 and 1.00 are: `own` is that as the
-    target has it; `incomplete`: there is no row, and only a part of it is known; `too_large`: it was never published;
-    `parked`: it waits, and is none of ours.
+    `missing`: there is no row; `differs`: in `fields`; `extra`: there should be none; `alike`: there should be none,
+    and there is one that may be of another key that is the same to the target, as 1.0 and 1.00 are: `own` is that as
+    the target has it; `incomplete`: there is no row, and only a part of it is known; `too_large`: it was never
+    published; `parked`: it waits, and is none of ours.
     """
 
     key: bytes
