@@ -28,6 +28,11 @@ SELECT table_name, name, key, fields, shown, wanted FROM placemat.related
 WHERE source = %s AND links && %s::text[] AND (table_name, name) > (%s, %s)
 ORDER BY table_name, name LIMIT %s
 """
+_ROWS = """
+SELECT table_name, name, key, fields, shown, wanted FROM placemat.related
+WHERE source = %s AND table_name = %s AND (table_name, name) > (%s, %s)
+ORDER BY table_name, name LIMIT %s
+"""
 _STORE = """
 INSERT INTO placemat.related AS r (source, table_name, name, key, fields, links, shown, wanted)
 SELECT %s, v.table_name, v.name, v.key, v.fields::jsonb, ARRAY(SELECT jsonb_array_elements_text(v.links::jsonb)),
@@ -113,15 +118,12 @@ class Related:
 
     def children(self, names: Iterable[Name]) -> Iterator[dict[Name, Row]]:
         """The rows that refer to any of these, a bounded number at a time; they may be stored meanwhile."""
-        links = ["\t".join(name) for name in names]
-        last: Name = ("", "")
-        while links:
-            page = dict(self._rows(_CHILDREN, [self._source, links, *last, PAGE_ROWS]))
-            if page:
-                yield page
-                last = next(reversed(page))
-            if len(page) < PAGE_ROWS:
-                return
+        if links := ["\t".join(name) for name in names]:
+            yield from self._pages(_CHILDREN, links)
+
+    def rows(self, table: str) -> Iterator[dict[Name, Row]]:
+        """The rows of a table, a bounded number at a time; they may be stored meanwhile."""
+        yield from self._pages(_ROWS, table)
 
     def store(self, rows: Mapping[Name, tuple[Row, Sequence[Name]]]) -> None:
         """Write rows with what they refer to."""
@@ -145,6 +147,14 @@ class Related:
     def wanted(self, limit: int) -> list[tuple[str, bytes]]:
         """Table and record key of rows that are asked for."""
         return [(table, key.encode()) for table, key in self._connection.execute(_WANTED, [self._source, limit])]
+
+    def _pages(self, query: str, value: str | list[str]) -> Iterator[dict[Name, Row]]:
+        last: Name = ("", "")
+        while page := dict(self._rows(query, [self._source, value, *last, PAGE_ROWS])):
+            yield page
+            if len(page) < PAGE_ROWS:
+                return
+            last = next(reversed(page))
 
     def _rows(self, query: str, values: Sequence[Any]) -> Iterator[tuple[Name, Row]]:
         for table, name, key, fields, shown, wanted in self._connection.execute(query, values).fetchall():

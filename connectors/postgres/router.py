@@ -30,25 +30,34 @@ MOST_WANTED = 1_000
 """Rows that are asked for together."""
 
 
-def open_router(connection: psycopg.Connection[Any], destination: Destination) -> Router | None:
-    """None where no route has a condition: then nothing is to be told of any row.
+def open_router(
+    connection: psycopg.Connection[Any], destination: Destination, resting: frozenset[str] = frozenset()
+) -> Router | None:
+    """None where no route has a condition: then nothing is to be told of any row. `resting` are paused tables.
 
     Raises OperatorError where a condition does not fit the columns that it names.
     """
     name, source, routes = destination.name, destination.source, destination.routes
     if all(routing.where is None for routing in routes.values()):
         return None
-    return Router(name, source, plans(name, routes, read_columns(connection, source)), Related(connection, source))
+    by_table = plans(name, routes, read_columns(connection, source))
+    return Router(name, source, by_table, Related(connection, source), resting)
 
 
 class Router:
     """One per session. Reads and writes within the open transaction, and keeps no row from one call to the next."""
 
-    def __init__(self, target: str, source: str, by_table: Mapping[str, Plan], related: Related) -> None:
+    def __init__(
+        self, target: str, source: str, by_table: Mapping[str, Plan], related: Related, resting: frozenset[str]
+    ) -> None:
         self._target = target
         self._source = source
         self._plans = by_table
         self._related = related
+        self._resting = resting
+        paths = [path for plan in by_table.values() if plan.rule is not None for path in plan.rule.parents]
+        self._levels = max(map(len, paths), default=0)
+        """How far conditions look up: rows may refer to each other in a circle, or without end."""
         self._wants = any(plan.remembered for plan in by_table.values())
         """Whether a row may be wanted: else there is nothing to ask the target for."""
         self._rows: dict[Name, Row | None] = {}
@@ -64,7 +73,14 @@ class Router:
         changed, self._changed = self._changed, set()
         self._flush()
         yield taken
-        yield from self._follow(changed)
+        yield from self._follow(changed, self._levels)
+
+    def rejoin(self, table: str) -> Iterator[list[Event]]:
+        """What is to be written to a table that was paused, as parents of its rows have changed meanwhile; in parts."""
+        plan = self._plans.get(table)
+        if plan is not None and plan.rule is not None and plan.rule.parents:
+            for page in self._related.rows(table):
+                yield self._judge_page(page)
 
     def again(self, event: Event) -> Event:
         """A parked event as it is to be written now."""
@@ -201,12 +217,12 @@ class Router:
         self._load_names(names)
 
     def _load_names(self, names: Iterable[Name]) -> None:
-        """Load rows and what they refer to; None stands for a row that is not known."""
-        missing = {name for name in names if name not in self._rows}
-        while missing:
-            found = self._related.load(missing)
-            self._rows |= dict.fromkeys(missing) | found
-            missing = {link for name, row in found.items() for link in self._links(name, row)} - self._rows.keys()
+        """Load rows and what they refer to, as far up as conditions look; None stands for a row that is not known."""
+        level = set(names)
+        for _ in range(self._levels + 1):
+            if missing := level - self._rows.keys():
+                self._rows |= dict.fromkeys(missing) | self._related.load(missing)
+            level = {link for name in level if (row := self._rows[name]) is not None for link in self._links(name, row)}
 
     def _links(self, name: Name, row: Row) -> list[Name]:
         texts = ((table, row.fields.get(column)) for column, table in self._plans[name[0]].refers.items())
@@ -273,22 +289,25 @@ class Router:
 
     # Children of what has changed
 
-    def _follow(self, changed: Iterable[Name]) -> Iterator[list[Event]]:
-        """Judge again whoever refers to these rows, and whoever refers to those."""
-        parents = [name for name in changed if self._plans[name[0]].children]
+    def _follow(self, changed: Iterable[Name], levels: int) -> Iterator[list[Event]]:
+        """Judge again whoever refers to these rows, and whoever refers to those, so many levels down."""
+        parents = [name for name in changed if self._plans[name[0]].children] if levels else []
         for page in self._related.children(parents):
-            self._rows = dict(page)
-            self._load_names({link for name, row in page.items() for link in self._links(name, row)})
-            leaving = [event for name, row in page.items() if (event := self._judge_again(name, row)) is not None]
-            self._flush()
-            if leaving:
-                yield leaving
-            yield from self._follow(page)
+            yield self._judge_page(page)
+            yield from self._follow(page, levels - 1)
+
+    def _judge_page(self, page: Mapping[Name, Row]) -> list[Event]:
+        """The rows of these that leave."""
+        self._rows = dict(page)
+        self._load_names({link for name, row in page.items() for link in self._links(name, row)})
+        leaving = [event for name, row in page.items() if (event := self._judge_again(name, row)) is not None]
+        self._flush()
+        return leaving
 
     def _judge_again(self, name: Name, row: Row) -> Event | None:
         plan = self._plans[name[0]]
-        if plan.rule is None:
-            return None
+        if plan.rule is None or name[0] in self._resting:
+            return None  # nothing is written to a paused table: its rows are judged when it rejoins
         found = self._test(plan.rule, row)
         if (found == TRUE) == row.shown and not row.wanted:
             return None

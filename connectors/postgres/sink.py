@@ -54,12 +54,12 @@ class PostgresSink:
             lanes.claim()
             catalogue = read_catalogue(connection, self._destination.name, self._destination.routes)
             self._pause_missing(lanes, catalogue.missing)
-            router = self._router = open_router(connection, self._destination)
+            paused = frozenset(lane.table for lane in lanes.tables if not lane.resuming)
+            router = self._router = open_router(connection, self._destination, paused)
             self._parked = Parked(connection, self._destination.source, router, self._destination.routes)
             self._parked.load()
             connection.commit()
         self._lanes = lanes
-        paused = frozenset(lane.table for lane in lanes.tables if not lane.resuming)
         self._writer = Writer(connection, self._destination.name, self._topics, catalogue, self._parked, router, paused)
         return lanes.main
 
@@ -115,10 +115,11 @@ class PostgresSink:
             connection.commit()
 
     def rejoin(self, table: str) -> None:
-        connection, _, _, lanes = self._session()
+        connection, writer, _, lanes = self._session()
         with self._translated():
             self._begin(connection, anew=True)
             lanes.rejoin(table)
+            writer.rejoin(table)
             connection.commit()
 
     def regrouped(self) -> bool:

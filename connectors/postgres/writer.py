@@ -84,6 +84,13 @@ class Writer:
             self._parked.unparked = set()
             self._retry(self._children(tables))
 
+    def rejoin(self, table: str) -> None:
+        """Write what parents of a table's rows have asked for while it was paused."""
+        if self._router is not None:
+            for part in self._router.rejoin(table):
+                self._process(part)
+            self.finish()
+
     @property
     def due(self) -> bool:
         """Whether parked children are to be tried again, because rows of a parent table have come."""

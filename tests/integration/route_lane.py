@@ -10,6 +10,7 @@ import psycopg
 
 from connectors.contract import Destination, Progress, Wanted
 from connectors.postgres import conditions
+from connectors.postgres.pauses import Pauses
 from connectors.postgres.sink import PostgresSink
 from daemon.routes import routings
 from tests.fix_servers import Kafka
@@ -39,9 +40,18 @@ class RouteLane:
     def write(self, *changes: Change | list[Change]) -> None:
         self.sink.write(self.world.stream.records(*changes))
 
-    def commit(self) -> None:
-        self._committed += 1
-        self.sink.commit(Progress(self._committed, (1, self.world.stream.commit_lsn), {}))
+    def commit(self, table: str | None = None) -> None:
+        self._committed += table is None
+        self.sink.commit(Progress(self._committed, (1, self.world.stream.commit_lsn), {}), table)
+
+    def resume(self, table: str) -> None:
+        """A paused table, of which nothing waits, catches up and rejoins."""
+        with psycopg.connect(self.world.url, autocommit=True) as connection:
+            Pauses(connection, self.world.target, self.world.source).resume(table)
+        self.sink.claim()
+        self.commit(table)
+        self.sink.rejoin(table)
+        self.sink.claim()
 
     def wanted(self) -> list[Wanted]:
         return self.sink.wanted()

@@ -26,11 +26,14 @@ CREATE TABLE hub.notes (id int PRIMARY KEY, level text, body text);
 CREATE TABLE hub.tellers (id int PRIMARY KEY, name text, consent text);
 CREATE TABLE hub.stories (id int PRIMARY KEY, teller_id int REFERENCES hub.tellers, level text, body text);
 CREATE TABLE hub.media (id int PRIMARY KEY, story_id int REFERENCES hub.stories, url text);
+CREATE TABLE hub.tree (id int PRIMARY KEY, above_id int REFERENCES hub.tree, open boolean);
 CREATE TABLE notes (LIKE hub.notes INCLUDING ALL);
 CREATE TABLE stories (LIKE hub.stories INCLUDING ALL);
 CREATE TABLE media (LIKE hub.media INCLUDING ALL, FOREIGN KEY (story_id) REFERENCES stories);
+CREATE TABLE tree (LIKE hub.tree INCLUDING ALL);
 """
-NOTES, TELLERS, STORIES, MEDIA = "hub.notes", "hub.tellers", "hub.stories", "hub.media"
+NOTES, TELLERS, STORIES, MEDIA, TREE = "hub.notes", "hub.tellers", "hub.stories", "hub.media", "hub.tree"
+DEEP = 2_000
 ROUTES: Routes = {
     NOTES: {"table": "public.notes", "where": "level = 'public' and body is not null", "masks": {"level": "hash"}},
     STORIES: {
@@ -43,6 +46,7 @@ ROUTES: Routes = {
         "where": "story.level = 'public' and story.teller.consent = 'given'",
         "parents": {"story": STORIES, "story.teller": TELLERS},
     },
+    TREE: {"table": "public.tree", "where": "open = true and above.open = true", "parents": {"above": TREE}},
 }
 
 
@@ -66,6 +70,10 @@ def story(id_: int, teller_id: int | None = 1, level: str = "public") -> dict[st
 
 def medium(id_: int, story_id: int) -> dict[str, object]:
     return {"id": id_, "story_id": story_id, "url": "u"}
+
+
+def node(id_: int, above: int, open_: bool = True) -> dict[str, object]:
+    return {"id": id_, "above_id": above, "open": open_}
 
 
 def without(row: dict[str, object], *names: str) -> dict[str, object]:
@@ -270,3 +278,44 @@ def test_emptied_tables_are_forgotten(lane: RouteLane) -> None:
     lane.apply(truncate(TELLERS, STORIES, MEDIA))
     assert (ids(lane, "stories"), ids(lane, "media")) == ([], [])
     assert lane.world.rows("SELECT count(*) FROM placemat.related") == [(0,)]
+
+
+# Rows of one table that refer to each other
+
+
+def test_rows_that_refer_to_each_other_in_a_circle_pass_by_each_other(lane: RouteLane) -> None:
+    lane.apply(insert(TREE, node(1, 1)), insert(TREE, node(2, 3)), insert(TREE, node(3, 2)))
+    assert (ids(lane, "tree"), asked(lane)) == ([1, 3], [(TREE, b'{"id":2}')])
+    answer(lane, read(TREE, node(2, 3)))
+    assert (ids(lane, "tree"), asked(lane)) == ([1, 2, 3], [])
+    lane.apply(update(TREE, node(1, 1, False)), update(TREE, node(3, 2, False)))
+    assert (ids(lane, "tree"), asked(lane)) == ([], [])
+
+
+def test_a_chain_of_rows_is_followed_only_as_far_as_the_condition_looks(lane: RouteLane) -> None:
+    lane.apply(*[insert(TREE, node(at, max(0, at - 1))) for at in range(DEEP)])
+    lane.apply(update(TREE, node(0, 0, False)))
+    assert (ids(lane, "tree"), asked(lane)) == (list(range(2, DEEP)), [])
+
+
+# While a table is paused
+
+
+@pytest.mark.parametrize("missing", [False, True], ids=["by a person", "as it is missing"])
+def test_what_parents_ask_of_a_paused_table_is_done_when_it_rejoins(lane: RouteLane, *, missing: bool) -> None:
+    family(lane)
+    lane.apply(insert(TELLERS, teller(2, "withdrawn")), insert(STORIES, story(2, 2)))
+    lane.apply(insert(TELLERS, teller(3)), insert(STORIES, story(3, 3)))
+    if missing:
+        lane.world.run_sql("ALTER TABLE stories RENAME TO elsewhere")
+    else:
+        lane.sink.pause(STORIES, "Maintenance", "Wait")
+    lane.sink.claim()
+    lane.apply(update(TELLERS, teller(1, "withdrawn")), update(TELLERS, teller(2)))
+    lane.apply(update(TELLERS, teller(3, "withdrawn")))
+    lane.apply(update(TELLERS, teller(3)))
+    assert (ids(lane, "elsewhere" if missing else "stories"), ids(lane, "media")) == ([1, 3], [])
+    if missing:
+        lane.world.run_sql("ALTER TABLE elsewhere RENAME TO stories")
+    lane.resume(STORIES)
+    assert (ids(lane, "stories"), asked(lane)) == ([3], [(STORIES, b'{"id":2}')])
