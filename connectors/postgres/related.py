@@ -17,6 +17,8 @@ from connectors.route.truth import text_of
 
 Name = tuple[str, str]
 """Table, and name of a row."""
+FIRST: Name = "", ""
+"""Before every name."""
 PAGE_ROWS = 5_000
 
 _LOAD = """
@@ -47,7 +49,10 @@ DELETE FROM placemat.related
 WHERE source = %s AND (table_name, name) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
 """
 _CLEAR = "DELETE FROM placemat.related WHERE source = %s AND table_name = %s"
-_WANTED = "SELECT table_name, key FROM placemat.related WHERE source = %s AND wanted ORDER BY table_name, name LIMIT %s"
+_WANTED = """
+SELECT table_name, name, key FROM placemat.related
+WHERE source = %s AND wanted AND (table_name, name) > (%s, %s) ORDER BY table_name, name LIMIT %s
+"""
 _COLUMNS = "SELECT table_name, column_name, type, labels, key_column FROM placemat.source_columns WHERE source = %s"
 _REMEMBER = """
 INSERT INTO placemat.source_columns (source, table_name, column_name, type, labels, key_column)
@@ -144,12 +149,13 @@ class Related:
         """All rows of a table are gone."""
         self._connection.execute(_CLEAR, [self._source, table])
 
-    def wanted(self, limit: int) -> list[tuple[str, bytes]]:
-        """Table and record key of rows that are asked for."""
-        return [(table, key.encode()) for table, key in self._connection.execute(_WANTED, [self._source, limit])]
+    def wanted(self, after: Name, limit: int) -> dict[Name, bytes]:
+        """The next rows that are asked for, in order, with their record keys."""
+        rows = self._connection.execute(_WANTED, [self._source, *after, limit]).fetchall()
+        return {(table, name): key.encode() for table, name, key in rows}
 
     def _pages(self, query: str, value: str | list[str]) -> Iterator[dict[Name, Row]]:
-        last: Name = ("", "")
+        last = FIRST
         while page := dict(self._rows(query, [self._source, value, *last, PAGE_ROWS])):
             yield page
             if len(page) < PAGE_ROWS:

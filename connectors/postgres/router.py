@@ -7,7 +7,9 @@ and those that pass again are asked for until they come whole.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import msgspec
@@ -17,7 +19,7 @@ from connectors.contract import Destination, Record
 from connectors.errors import OperatorError
 from connectors.postgres.literals import JSON_NULL
 from connectors.postgres.plan import Plan, Rule, plans
-from connectors.postgres.related import Name, Related, Row, name_of, read_columns
+from connectors.postgres.related import FIRST, Name, Related, Row, name_of, read_columns
 from connectors.postgres.rows import Change, Event
 from connectors.route.condition import Column
 from connectors.route.truth import MISSING, TRUE, Lookup, Missing, Text, text_of
@@ -28,6 +30,8 @@ _JSON_NULL = bytes(JSON_NULL)
 
 MOST_WANTED = 1_000
 """Rows that are asked for together."""
+WANTED_SECONDS = 10.0
+"""How long it is their turn: what is not answered must not keep those behind it from being asked for."""
 
 
 def open_router(
@@ -60,6 +64,8 @@ class Router:
         """How far conditions look up: rows may refer to each other in a circle, or without end."""
         self._wants = any(plan.remembered for plan in by_table.values())
         """Whether a row may be wanted: else there is nothing to ask the target for."""
+        self._wanted_after: Name = FIRST
+        self._wanted_since = time.monotonic()
         self._rows: dict[Name, Row | None] = {}
         self._touched: set[Name] = set()
         self._changed: set[Name] = set()
@@ -68,8 +74,8 @@ class Router:
         """What is to be written for these events, in order and in parts. Each part is written before the next."""
         self._load(events)
         taken: list[Event] = []
-        for event in events:
-            taken += self._route(event)
+        for event, then in zip_longest(events, events[1:]):
+            taken += self._route(event, then)
         changed, self._changed = self._changed, set()
         self._flush()
         yield taken
@@ -110,19 +116,29 @@ class Router:
         return plan is not None and plan.rule is not None and plan.remembered and event.change.after is not None
 
     def wanted(self) -> list[tuple[str, bytes]]:
-        """Table and record key of rows that are to be read whole, because a parent's change lets them pass again."""
-        found = self._related.wanted(MOST_WANTED) if self._wants else []
+        """Table and record key of rows that are to be read whole, because a parent's change lets them pass again.
+
+        Where there are many, they take turns.
+        """
+        if not self._wants:
+            return []
+        found = self._related.wanted(self._wanted_after, MOST_WANTED)
+        if not found and self._wanted_after != FIRST:
+            found = self._related.wanted(FIRST, MOST_WANTED)
         self._wants = bool(found)
-        return found
+        if time.monotonic() - self._wanted_since >= WANTED_SECONDS:
+            self._wanted_since = time.monotonic()
+            self._wanted_after = next(reversed(found)) if len(found) == MOST_WANTED else FIRST
+        return [(table, key) for (table, _), key in found.items()]
 
     # One event
 
-    def _route(self, event: Event) -> list[Event]:
+    def _route(self, event: Event, then: Event | None) -> list[Event]:
         plan = self._plans.get(event.table)
         if plan is None:
             return [event]
         if plan.remembered:
-            return self._remember(event, plan)
+            return self._remember(event, plan, then)
         return self._judge(event, plan.rule) if plan.rule is not None and event.change.after is not None else [event]
 
     def _judge(self, event: Event, rule: Rule) -> list[Event]:
@@ -135,13 +151,13 @@ class Router:
             return [event]
         return [_untold(event) if found & TRUE else _gone(event)]
 
-    def _remember(self, event: Event, plan: Plan) -> list[Event]:
+    def _remember(self, event: Event, plan: Plan, then: Event | None) -> list[Event]:
         """Keep what is asked for of a row, and tell from all that is kept whether it passes."""
         change = event.change
         if change.op == "t":
             self._empty(plan.table)
-        elif change.moved_to:
-            pass  # its other half tells both keys
+        elif change.moved_to and then is not None and bytes(then.change.moved_from) == event.key:
+            pass  # its other half tells both keys; that of a row too large to publish does not
         elif change.after is None:
             self._forget((event.table, name_of(event.key)))
         else:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from connectors.postgres import router
 from tests.fix_servers import Kafka
 from tests.integration.apply_stream import (
     Change,
@@ -265,6 +266,27 @@ def test_a_teller_with_a_new_key_keeps_what_was_told(lane: RouteLane) -> None:
     assert (ids(lane, "stories"), ids(lane, "media")) == ([1], [1])
     lane.apply(update(TELLERS, teller(9, "withdrawn")))
     assert (ids(lane, "stories"), ids(lane, "media")) == ([], [])
+
+
+def test_a_new_key_of_a_row_too_large_to_publish_leaves_nothing_told_of_the_old_one(lane: RouteLane) -> None:
+    family(lane)
+    gone, _ = move(TELLERS, {"id": 1}, teller(9))
+    lane.apply(gone, oversize(TELLERS, {"id": 9}, 99_999_999), update(STORIES, story(1, 9)))
+    lane.apply(insert(STORIES, story(5, 1)))
+    assert (ids(lane, "stories"), ids(lane, "media"), asked(lane)) == ([], [], [(TELLERS, b'{"id":1}')])
+
+
+def test_rows_that_are_never_answered_take_turns_with_those_behind_them(
+    lane: RouteLane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lane.apply(*[insert(STORIES, story(at, at)) for at in (1, 2, 3)])
+    one, two, three = [(TELLERS, b'{"id":%d}' % at) for at in (1, 2, 3)]
+    monkeypatch.setattr(router, "MOST_WANTED", 2)
+    assert [asked(lane) for _ in range(2)] == [[one, two]] * 2, "it is their turn for a while"
+    monkeypatch.setattr(router, "WANTED_SECONDS", 0.0)
+    assert [asked(lane) for _ in range(4)] == [[one, two], [three], [one, two], [three]]
+    answer(lane, read(TELLERS, teller(3, "withdrawn")))
+    assert [asked(lane) for _ in range(3)] == [[one, two]] * 3
 
 
 def test_a_story_with_a_new_key_keeps_its_media(lane: RouteLane) -> None:
