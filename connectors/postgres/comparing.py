@@ -33,6 +33,20 @@ def present_keys(table: TargetTable, key: Sequence[str]) -> str:
     return _query(table, key, key, ", ".join(f"t.{_quoted(table, name)}::text" for name in key), "JOIN")
 
 
+def same_keys(table: TargetTable, key: Sequence[str]) -> str:
+    """A query for the numbers, from 1, of those keys of a second set that are in the first one.
+
+    Parameters: a `text[]` per key column, for each of the sets.
+    """
+    arrays = ", ".join(["%s::text[]"] * len(key))
+    names = ", ".join(f"c{at}" for at in range(len(key)))
+    same = " AND ".join(f"{_cast(table, name, at)} = {_cast(table, name, at, 'o')}" for at, name in enumerate(key))
+    return (
+        f"SELECT DISTINCT o.n FROM unnest({arrays}) AS v({names})"
+        f" JOIN unnest({arrays}) WITH ORDINALITY AS o({names}, n) ON {same}"
+    )
+
+
 def valued(connection: psycopg.Connection[Any], table: TargetTable) -> frozenset[str]:
     """Columns whose type has an equality; json, xml and point have none. Needs autocommit or a transaction."""
     return frozenset(name for name, column in table.columns.items() if _has_equality(connection, column.type))
@@ -65,8 +79,8 @@ def _differs(table: TargetTable, name: str, at: int, by_value: bool) -> str:
     return f"{ours}::text IS DISTINCT FROM {theirs}::text"
 
 
-def _cast(table: TargetTable, name: str, at: int) -> str:
-    return f"v.c{at}::{table.columns[name].type.replace('%', '%%')}"
+def _cast(table: TargetTable, name: str, at: int, of: str = "v") -> str:
+    return f"{of}.c{at}::{table.columns[name].type.replace('%', '%%')}"
 
 
 def _quoted(table: TargetTable, name: str) -> str:

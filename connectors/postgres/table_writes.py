@@ -8,12 +8,21 @@ from typing import Any
 
 import psycopg
 
-from connectors.postgres import literals
+from connectors.postgres import comparing, literals
 from connectors.postgres.failures import SUPPRESSED, Refused, translate
 from connectors.postgres.parked import FOREIGN_KEY, Key
 from connectors.postgres.rows import Event, Net, decode_key, fold
 from connectors.postgres.statements import Catalogue, TargetTable
-from connectors.postgres.steps import GONE, ArrayLiteral, ArrayLiteralDumper, Step, groups, key_step, step_of
+from connectors.postgres.steps import (
+    GONE,
+    ArrayLiteral,
+    ArrayLiteralDumper,
+    Step,
+    groups,
+    key_step,
+    step_of,
+    told_by_text,
+)
 
 SAVEPOINT = "placemat"
 _SUPPRESSED = Refused(SUPPRESSED, "a trigger or rule of the target suppressed the write")
@@ -79,6 +88,21 @@ class TableWrites:
             if not found and self._present(table, [old]):
                 raise _SUPPRESSED
         return bool(found)
+
+    def alike(self, name: str, keys: Sequence[bytes], others: Sequence[bytes]) -> list[bytes]:
+        """Those of the others that are one of the keys to PostgreSQL, as 1.00 is 1.0."""
+        table, names = self._catalogue.tables[name], tuple(decode_key(keys[0]))
+        others = [key for key in others if tuple(decode_key(key)) == names]
+        if not others or told_by_text(table, names):
+            return []
+        values = [key_step("present", table, [(key, GONE) for key in some]).values for some in (keys, others)]
+        try:
+            with self._savepoint():
+                found = self._execute(table, comparing.same_keys(table, names), values[0] + values[1]).fetchall()
+        except Refused:  # a key may wait because it is no value of the target's type
+            half = len(others) // 2
+            return self.alike(name, keys, others[:half]) + self.alike(name, keys, others[half:]) if half else []
+        return [others[number - 1] for (number,) in found]
 
     def truncate(self, tables: Sequence[str]) -> None:
         """Empty tables; row by row where a table that is none of them refers to one, and may have no rows that do."""

@@ -7,6 +7,7 @@ refuses a set, the run is halved until the event that is refused stands alone; t
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -232,6 +233,19 @@ class Writer:
                 self._refused.append(key)
             else:
                 self._parked.unpark(key)
+                self._answered([event])
+
+    def _answered(self, events: Sequence[Event]) -> None:
+        """A row that was read answers every parked key that is its own to PostgreSQL, as 1.00 answers 1.0."""
+        entries = self._parked.entries
+        rows: defaultdict[str, list[bytes]] = defaultdict(list)
+        for event in events if entries else ():
+            if event.change.op == "r" and event.change.after is not None:
+                rows[event.table].append(event.key)
+        for name, keys in rows.items():
+            waiting = [key for table, key in entries if table == name]
+            if waiting and (alike := self._writes.alike(name, keys, waiting)):
+                self._parked.unpark(*((name, key) for key in alike))
 
     def _move(self, event: Event) -> None:
         """A primary-key change: one UPDATE, so that whatever refers to the row stays with it."""
@@ -296,6 +310,7 @@ class Writer:
             return
         for key in missing:
             self._parked.need(key, _PARTIAL)
+        self._answered(events)
 
     def _screen(self, events: Sequence[Event]) -> None:
         """Write a set but for the rows whose parent is missing, which are parked; halve it if it is refused still."""
@@ -306,6 +321,7 @@ class Writer:
             return
         for key in missing:
             self._parked.need(key, _PARTIAL)
+        self._answered([event for event in events if (event.table, event.key) not in orphans])
         for event in events:
             key = (event.table, event.key)
             if key not in orphans:

@@ -45,6 +45,10 @@ SELECT wanted FROM unnest(%s::text[]) AS wanted WHERE NOT EXISTS (
 """
 
 
+_TOLD_BY_TEXT = frozenset({16, 17, 20, 21, 23, 25, 26, 1043, 1082, 1114, 1184, 2950})
+"""bool, bytea, bigint, smallint, integer, text, oid, varchar, date, timestamp, timestamptz, uuid."""
+
+
 @dataclass(frozen=True, slots=True)
 class Detail:
     """What the stream does not say of a column. `type` is written by PostgreSQL, with its schema unless it is built in;
@@ -69,6 +73,12 @@ class Table:
     key: tuple[str, ...]
     key_types: tuple[str, ...]
     partitioned: bool = False
+
+    @property
+    def told_by_text(self) -> bool:
+        """Whether two keys are one to PostgreSQL only if their texts are: 1.0 and 1.00 are one number to it."""
+        types = {column.name: column.type_oid for column in self.relation.columns}
+        return all(types[name] in _TOLD_BY_TEXT for name in self.key)
 
 
 def find_table(connection: psycopg.Connection[Any], schema: str, name: str) -> Table | None:

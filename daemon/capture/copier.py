@@ -165,15 +165,17 @@ class Copier:
         dirty: Texts = {}
         found: set[bytes] = set()
         is_dirty = self._visibility.dirty(table.relation.name, rows.snapshot)
-        for row in rows.rows:
+        for at, row in enumerate(rows.rows):
             key = codec.key(row)
-            found.add(copy.name(key))
+            names = copy.names(rows, at, key)
+            found.update(names)
             if is_dirty(key):
-                dirty[copy.name(key)] = rows.key_of(row)
+                dirty |= dict.fromkeys(names, rows.key_of(row))
             else:
                 clean.append(row)
         missing = {} if rows.cut else copy.missing(found)
-        gone = [key for key in missing if not is_dirty(key)]
+        unsure = not table.told_by_text and self._visibility.touched(table.relation.name, rows.snapshot)
+        gone = [key for key in missing if not (unsure or is_dirty(key))]
         dirty |= {key: texts for key, texts in missing.items() if key not in gone}
         if dirty and not clean and not gone:
             # What touched them is still not seen: no hurry, each try is a mark in the log.

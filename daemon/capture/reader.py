@@ -35,6 +35,8 @@ class Rows:
     rows: list[list[Cell]]
     cut: bool = False
     """There are more, which would have been too many bytes."""
+    places: Sequence[Sequence[int]] = ()
+    """Of each row the places of the keys that it answers, if rows were asked for by key."""
 
     def key_of(self, row: Sequence[Cell]) -> list[str]:
         """PostgreSQL's text of the key columns."""
@@ -135,12 +137,13 @@ class Reader:
         return self._select(table, most_bytes, selects.chunk(table, after, limit, condition, inclusive=inclusive))
 
     def keys(self, table: Table, keys: Sequence[Sequence[str]], *, most_bytes: int | None = None) -> Rows:
-        """The rows of these keys, as far as they are there.
+        """The rows of these keys, as far as they are there, each of them once.
 
         Raises psycopg.DataError when one of them is no value of the key's types.
         """
-        parts = (keys[first : first + KEYS_OF_A_STATEMENT] for first in range(0, len(keys), KEYS_OF_A_STATEMENT))
-        return self._select(table, most_bytes, *(selects.keyed(table, part) for part in parts))
+        firsts = range(0, len(keys), KEYS_OF_A_STATEMENT)
+        parts = (selects.keyed(table, keys[first : first + KEYS_OF_A_STATEMENT], first) for first in firsts)
+        return _with_places(self._select(table, most_bytes, *parts))
 
     def expected(self, table: Table, start: Sequence[str] | None, condition: str | None) -> int:
         """How many rows the planner expects, from the key `start` on.
@@ -225,3 +228,12 @@ class Reader:
             if not result.error_field(pq.DiagnosticField.SQLSTATE):
                 raise psycopg.OperationalError("the connection is lost")
             raise psycopg.errors.error_from_result(result)
+
+
+def _with_places(found: Rows) -> Rows:
+    """Rows that come once for each key that they answer, put together."""
+    rows: dict[tuple[str, ...], tuple[list[Cell], list[int]]] = {}
+    for *row, place in found.rows:
+        assert isinstance(place, bytes), "a number's text"
+        rows.setdefault(tuple(found.key_of(row)), (row, []))[1].append(int(place))
+    return replace(found, rows=[row for row, _ in rows.values()], places=[places for _, places in rows.values()])

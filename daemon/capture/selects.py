@@ -23,13 +23,24 @@ def chunk(
     return statement, values
 
 
-def keyed(table: Table, keys: Sequence[Sequence[str]]) -> Statement:
-    """The rows of these keys."""
+def keyed(table: Table, keys: Sequence[Sequence[str]], first: int = 0) -> Statement:
+    """The rows of these keys, each with the place of the key that it answers, from `first` on, as its last column.
+
+    A row comes once for each of its keys: 1.0 and 1.00 are one to PostgreSQL.
+    """
     width = len(table.key)
-    rows = sql.SQL(", ").join(
-        sql.SQL("({})").format(parameters(table, 1 + width * place)) for place in range(len(keys))
+    asked = sql.SQL(", ").join(
+        sql.SQL("({}, {})").format(parameters(table, 1 + width * at), sql.Literal(first + at))
+        for at in range(len(keys))
     )
-    statement = sql.SQL("SELECT {} FROM {} WHERE ({}) IN ({})").format(columns(table), named(table), names(table), rows)
+    texts = sql.SQL(", ").join(sql.Identifier(f"k{at}") for at in range(width))
+    statement = sql.SQL(
+        "SELECT {}, asked.place FROM {} t JOIN (VALUES {}) AS asked ({}, place) ON ({}) = ({})"
+    ).format(
+        columns(table, "t"), named(table), asked, texts,
+        sql.SQL(", ").join(sql.Identifier("t", name) for name in table.key),
+        sql.SQL(", ").join(sql.Identifier("asked", f"k{at}") for at in range(width)),
+    )  # fmt: skip
     return statement, [text for key in keys for text in key]
 
 
@@ -69,8 +80,8 @@ def named(table: Table) -> sql.Composable:
     return name if table.partitioned else sql.SQL("ONLY {}").format(name)
 
 
-def columns(table: Table) -> sql.Composed:
-    return sql.SQL(", ").join(sql.Identifier(column.name) for column in table.relation.columns)
+def columns(table: Table, *of: str) -> sql.Composed:
+    return sql.SQL(", ").join(sql.Identifier(*of, column.name) for column in table.relation.columns)
 
 
 def names(table: Table) -> sql.Composed:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -43,8 +43,8 @@ class Copy(Protocol):
     def read(self, reader: Reader, most_bytes: int) -> Rows:
         """Raises psycopg.Error and OperatorError."""
 
-    def name(self, key: bytes) -> bytes:
-        """How a record key is called among the keys that were asked for."""
+    def names(self, rows: Rows, at: int, key: bytes) -> Collection[bytes]:
+        """How the record key of a row is called among the keys that were asked for: each one that the row answers."""
 
     def missing(self, found: set[bytes], /) -> Texts:
         """Keys that have to be answered although they have no row."""
@@ -100,8 +100,8 @@ class TableCopy:
             inclusive=self._inclusive,
         )
 
-    def name(self, key: bytes) -> bytes:
-        return key
+    def names(self, _rows: Rows, _at: int, key: bytes) -> Collection[bytes]:
+        return (key,)
 
     def missing(self, _found: set[bytes]) -> Texts:
         """A row that is gone has its delete in the stream."""
@@ -175,8 +175,9 @@ class AskedRows:
             self._together = MOST_REQUESTS
         return rows
 
-    def name(self, key: bytes) -> bytes:
-        return _name(json.loads(key))
+    def names(self, rows: Rows, at: int, _key: bytes) -> Collection[bytes]:
+        names = list(self._texts)
+        return [names[place] for place in rows.places[at]]
 
     def missing(self, found: set[bytes]) -> Texts:
         return {name: texts for name, texts in self._texts.items() if name not in found}

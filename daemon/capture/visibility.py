@@ -118,6 +118,13 @@ class Visibility:
         touched = set().union(*(one.keys.get(table, ()) for one in unseen))
         return lambda key: hash(key) in touched
 
+    def touched(self, table: str, snapshot: Snapshot) -> bool:
+        """A streamed transaction that the snapshot does not see touched any key of the table."""
+        unseen = (one for one in self._streamed if not snapshot.sees_short(one.xid))
+        if any(table in one.tables or table in one.keys for one in unseen):
+            return True
+        return not all(map(snapshot.sees_short, self._whole.get(table, ())))
+
     def forget(self, *snapshots: Snapshot) -> None:
         """Drop what all of these see: every snapshot in use, or when there is none, one that was taken now."""
 

@@ -11,6 +11,7 @@ from tests.integration.apply_stream import (
     World,
     delete,
     insert,
+    move,
     oversize,
     read,
     running,
@@ -198,3 +199,17 @@ def test_values_that_name_what_is_not_there_are_parked_and_the_others_arrive(
         ("later", None),
         (None, "later"),
     ]
+
+
+def test_a_row_answers_every_parked_writing_of_its_key(
+    kafka_server: Kafka, database_factory: Callable[[str], str]
+) -> None:
+    ddl = "CREATE TABLE k (id numeric PRIMARY KEY, n int CHECK (n > 0))"
+    world = World(kafka_server, database_factory("target"), ddl, {"public.k": {}})
+    with running(world):
+        send(world, *[insert("public.k", {"id": key, "n": -1}) for key in ("1.0", "2.0", "3.0")])
+        send(world, *[move("public.k", {"id": f"{n}.0"}, {"id": f"{n}.00", "n": n}) for n in (1, 2)])
+        assert {one.key for one in world.parked()} == {f'{{"id":"{n}"}}' for n in ("1.0", "1.00", "2.0", "2.00", "3.0")}
+        send(world, read("public.k", {"id": "1.00", "n": 1}), read("public.k", {"id": "4.00", "n": 1}))
+        assert {one.key for one in world.parked()} == {'{"id":"2.0"}', '{"id":"2.00"}', '{"id":"3.0"}'}
+    assert world.rows("SELECT id::text, n FROM k ORDER BY id") == [("1.00", 1), ("4.00", 1)]

@@ -292,6 +292,24 @@ def test_a_row_is_found_by_a_key_of_any_type(capture_factory: RigFactory) -> Non
     assert life.error is None
 
 
+def test_a_row_answers_every_writing_of_its_key_and_none_of_them_is_absent(capture_factory: RigFactory) -> None:
+    ddl = "CREATE TABLE items (id numeric PRIMARY KEY);"
+    beat = "CREATE TABLE beat (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY);"
+    rig = capture_factory(ddl=ddl + beat, tables=("items", "beat"))
+    rig.sql("INSERT INTO items VALUES (1.00), (2)")
+    rig.init()
+    with rig.start() as life:
+        rig.copied()
+        for asked in ({"id": "1.0"}, {"id": "1.00"}, {"id": "2.000"}, {"id": "2"}, {"id": "3"}):
+            ask(rig, "items", asked)
+        answer(rig, "items", {"id": "4"})
+        rig.caught_up()
+        found = {(one.key, one.value["after"] is None) for one in rig.records("items")}
+    assert life.error is None
+    gone = {(b'{"id":"3"}', True), (b'{"id":"4"}', True)}
+    assert found == {(b'{"id":"1.00"}', False), (b'{"id":"2"}', False), *gone}
+
+
 NO_KEYS = [
     ("nowhere", {"id": 1}),
     ("items", {"other": 1}),
