@@ -17,8 +17,9 @@ from connectors.postgres.parked import Parked
 from connectors.postgres.router import Router, open_router
 from connectors.postgres.session import open_session, translated
 from connectors.postgres.statements import read_catalogue
+from connectors.postgres.unrouted import Unrouted
 from connectors.postgres.writer import Writer
-from schemas.topics import table_topic
+from schemas.topics import table_topic, transactions_topic
 
 _END_PREDECESSORS = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -52,6 +53,7 @@ class PostgresSink:
             connection.commit()
             lanes = Lanes(connection, self._destination.name, self._destination.source, self._topics)
             lanes.claim()
+            self._forget_unrouted(connection, lanes)
             catalogue = read_catalogue(connection, self._destination.name, self._destination.routes)
             self._pause_missing(lanes, catalogue.missing)
             paused = frozenset(lane.table for lane in lanes.tables if not lane.resuming)
@@ -179,6 +181,16 @@ class PostgresSink:
         self._writer = self._parked = self._lanes = None
         if connection is not None:
             connection.close()
+
+    def _forget_unrouted(self, connection: psycopg.Connection[Any], lanes: Lanes) -> None:
+        source, topics = self._destination.source, self._topics
+        kept = {*topics, transactions_topic(source)}
+        if unrouted := Unrouted(connection, source, kept, topics.values(), self._destination.routes):
+            self._begin(connection, anew=True)
+            unrouted.forget()
+            lanes.hold()
+            connection.commit()
+            lanes.claim()
 
     def _pause_missing(self, lanes: Lanes, missing: frozenset[str]) -> None:
         """A table that is not there takes nothing, and need not hold up the others."""

@@ -57,7 +57,7 @@ class Writer:
 
     def rests(self, table: str) -> bool:
         """Whether nothing is to be written to a table now, parked keys neither."""
-        return table in self._resting
+        return table in self._resting or table not in self.catalogue.tables
 
     def write(self, records: Sequence[Record]) -> None:
         """Write records in order; what needs its successor to be understood is held until the next call."""

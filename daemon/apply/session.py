@@ -176,8 +176,12 @@ class Session:
     def _ask_for_joining(self, lane: Lane, topics: Mapping[str, str]) -> None:
         """Before the lane's first commit, after which they are known: asked for twice rather than never."""
         for topic in sorted(lane.joining):
-            log.info("table is followed from now on, and asked for", target=self._name, table=topics[topic])
-            self._requests.ask_for_table(topics[topic])
+            table = topics[topic]
+            advice = (
+                f"Rows that the target has and the source has no more stay there; to find them: placemat verify {table}"
+            )
+            log.info("table is followed from now on, and asked for", target=self._name, table=table, advice=advice)
+            self._requests.ask_for_table(table)
 
     def _pause(self, table: str, why: OperatorError) -> None:
         self._sink.pause(table, str(why), why.try_)

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
+from connectors.contract import Destination, Routing
+from connectors.errors import Fenced
 from connectors.postgres.pauses import Pauses
 from connectors.postgres.sink import PostgresSink
 from daemon.apply.worker import ApplyWorker
@@ -14,6 +16,12 @@ from tests.fix_servers import Kafka
 from tests.integration.apply_stream import Running, World, delete, insert, read, update
 from tests.waiting import until
 
+REPLACED = """
+CREATE FUNCTION replaced() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN UPDATE placemat.lanes SET epoch = epoch + 1 WHERE lane = 'main'; RETURN old; END $$;
+CREATE TRIGGER replaced AFTER DELETE ON placemat.offsets FOR EACH STATEMENT EXECUTE FUNCTION replaced();
+"""
+"""Another worker claims the target while one deletes."""
 DDL = "CREATE TABLE items (id int PRIMARY KEY, n int); CREATE TABLE notes (id int PRIMARY KEY, n int)"
 ITEMS, NOTES = "public.items", "public.notes"
 
@@ -95,3 +103,70 @@ def test_a_table_that_was_missing_when_it_joined_is_asked_for_when_it_is_resumed
     assert (first.failure, second.failure) == (None, None)
     assert world.rows("SELECT id FROM notes") == [(2,)]
     assert requests(world) == [("public", "notes")]
+
+
+def test_a_table_that_was_taken_out_and_put_back_joins_like_a_new_one(world: World) -> None:
+    first = follow(world, ITEMS, NOTES)
+    world.stream.transaction(insert(ITEMS, {"id": 1, "n": 0}), insert(NOTES, {"id": 1, "n": 0}))
+    world.stream.transaction(insert(NOTES, {"id": 2, "n": 0}))
+    world.applied_through()
+    first.stop()
+    without = follow(world, ITEMS)
+    world.stream.transaction(update(NOTES, {"id": 1, "n": 1}))
+    world.stream.transaction(insert(ITEMS, {"id": 2, "n": 0}), insert(NOTES, {"id": 3, "n": 0}))
+    world.applied_through()
+    without.stop()
+    again = follow(world, ITEMS, NOTES)
+    world.stream.transaction(update(NOTES, {"id": 2, "n": 2}), insert(ITEMS, {"id": 3, "n": 0}))
+    world.applied_through()
+    assert world.rows("SELECT id, n FROM notes ORDER BY id") == [(1, 0), (2, 2)]
+    assert requests(world) == [("public", "notes")]
+    world.stream.transaction(*(read(NOTES, {"id": n, "n": {1: 1, 2: 2, 3: 0}[n]}) for n in (1, 2, 3)), kind="snapshot")
+    world.applied_through()
+    again.stop()
+    assert (first.failure, without.failure, again.failure) == (None, None, None)
+    assert world.rows("SELECT id, n FROM notes ORDER BY id") == [(1, 1), (2, 2), (3, 0)]
+
+
+def test_of_a_table_that_is_not_routed_any_more_nothing_waits(world: World) -> None:
+    first = follow(world, ITEMS, NOTES)
+    world.stream.transaction(insert(ITEMS, {"id": 1, "n": 0}), update(NOTES, {"id": 1}, ["n"]))
+    world.applied_through()
+    with psycopg.connect(world.url, autocommit=True) as connection:
+        pauses = Pauses(connection, world.target, world.source)
+        pauses.pause(NOTES, "Ada", "Because")
+        until(lambda: [one.state for one in pauses.read()] == ["paused"], what="the pause")
+    first.stop()
+    assert len(world.parked()) == 1
+    world.run_sql(
+        "INSERT INTO placemat.related (source, table_name, name, key, fields, links)"
+        f" SELECT '{world.source}', tab, name, '1', '{{}}', '{{}}'"
+        f" FROM unnest(ARRAY['{ITEMS}', '{NOTES}']) AS tab, unnest(ARRAY['0', 'z']) AS name"
+    )
+    second = follow(world, ITEMS)
+    world.stream.transaction(insert(ITEMS, {"id": 2, "n": 0}))
+    world.applied_through()
+    second.stop()
+    assert (first.failure, second.failure) == (None, None)
+    kept = (
+        "SELECT topic FROM placemat.pins UNION SELECT topic FROM placemat.offsets UNION SELECT lane FROM placemat.lanes"
+    )
+    assert {name.split(".")[-1] for (name,) in world.rows(kept)} == {"main", "items", "transactions"}
+    assert (world.parked(), world.rows("SELECT table_name FROM placemat.pauses")) == ([], [])
+    assert world.rows("SELECT table_name, name FROM placemat.related") == [(ITEMS, "0"), (ITEMS, "z")]
+
+
+def test_a_worker_that_was_replaced_forgets_nothing(world: World) -> None:
+    first = follow(world, ITEMS, NOTES)
+    world.stream.transaction(insert(ITEMS, {"id": 1, "n": 0}), insert(NOTES, {"id": 1, "n": 0}))
+    world.applied_through()
+    first.stop()
+    sink = PostgresSink(Destination(world.target, world.url, world.source, {ITEMS: Routing()}))
+    world.run_sql(REPLACED)
+    with pytest.raises(Fenced):
+        sink.claim()
+    sink.close()
+    assert world.rows("SELECT DISTINCT split_part(topic, '.', 4) FROM placemat.offsets ORDER BY 1") == [
+        ("items",),
+        ("notes",),
+    ]
