@@ -107,6 +107,11 @@ snapshots = Table(
     Column(
         "last_key", JSONB, comment="last key of the last finished chunk, as texts in key order; null before the first"
     ),
+    Column(
+        "key_columns",
+        JSONB,
+        comment="name and type of each column of from_key and last_key; null before there is either",
+    ),
     Column("rows", BigInteger, nullable=False, server_default="0"),
     Column("chunks", BigInteger, nullable=False, server_default="0"),
     Column("estimate", BigInteger, comment="rows that the planner of the source expects"),

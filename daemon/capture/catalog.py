@@ -75,6 +75,11 @@ class Table:
     partitioned: bool = False
 
     @property
+    def key_columns(self) -> list[str]:
+        """Name and type of each column of the key: texts of one key mean nothing, or something else, in another one."""
+        return [f"{name} {type_}" for name, type_ in zip(self.key, self.key_types, strict=True)]
+
+    @property
     def told_by_text(self) -> bool:
         """Whether two keys are one to PostgreSQL only if their texts are: 1.0 and 1.00 are one number to it."""
         types = {column.name: column.type_oid for column in self.relation.columns}

@@ -98,4 +98,5 @@ def _plan(reader: Reader, name: str, place: int, condition: str | None, from_key
             'Give the plain value of a key of one column, else JSON such as \'{"a": 1, "b": "x"}\'.',
             exit_code=2,
         ) from None
-    return Planned(Order(name, condition, start, place), expected, reader.text(select[0]), select[1])
+    order = Order(name, condition, start, place, table.key_columns if start is not None else None)
+    return Planned(order, expected, reader.text(select[0]), select[1])

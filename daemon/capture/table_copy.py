@@ -19,6 +19,7 @@ from daemon import seams
 from daemon.capture.catalog import Table
 from daemon.capture.reader import Reader, Rows
 from daemon.capture.values import as_text
+from daemon.errors import OperatorError
 from daemon.state.jobs import CopyJobs, Job
 from schemas.envelope import Row
 
@@ -71,12 +72,14 @@ class TableCopy:
     finished: bool = False
     """Read to the end."""
     _after: list[str] | None = None
+    _key: list[str] | None = None
+    """The columns that `_after` and `left` are of."""
     _inclusive: bool = False
     _estimate: int | None = None
     _count: int = 0
 
     def __post_init__(self) -> None:
-        self._after = self.job.last_key
+        self._after, self._key = self.job.last_key, self.job.key_columns
         if self._after is None and self.job.from_key is not None:
             self._after, self._inclusive = self.job.from_key, True
 
@@ -87,6 +90,7 @@ class TableCopy:
 
     def read(self, reader: Reader, most_bytes: int) -> Rows:
         table = reader.table(self.job.table)
+        self._meet(table)
         if self.left:
             return reader.keys(table, list(self.left.values())[:MOST_KEYS], most_bytes=most_bytes)
         if self.job.estimate is None and self._estimate is None:
@@ -99,6 +103,23 @@ class TableCopy:
             condition=self.job.condition,
             inclusive=self._inclusive,
         )
+
+    def _meet(self, table: Table) -> None:
+        """Begin anew where the table's key is another one by now: how far the old one came says nothing in its order.
+
+        Raises OperatorError where a person has named a key to begin with.
+        """
+        known, self._key = self._key, table.key_columns
+        if known is None or known == self._key:
+            return
+        if self.job.from_key is not None:
+            raise OperatorError(
+                f"The key of {self.job.table} was ({', '.join(known)}) when its copy was asked for,"
+                f" and is ({', '.join(self._key)}) now.",
+                "Ask again, from a key of these columns.",
+            )
+        log.info("copy begins anew: the table has another key", source=self.job.source, table=self.job.table)
+        self._after, self.left = None, {}
 
     def names(self, _rows: Rows, _at: int, key: bytes) -> Collection[bytes]:
         return (key,)
@@ -124,10 +145,11 @@ class TableCopy:
     def _progress(self) -> Callable[[], None]:
         last = None if self._inclusive else self._after
         count, estimate, done = self._count, self._estimate, self.finished
+        key = self._key or []
 
         def store() -> None:
             seams.seam(seams.BEFORE_PROGRESS)
-            self.jobs.chunk_done(self.job.id, last, count, estimate, done=done)
+            self.jobs.chunk_done(self.job.id, last, key, count, estimate, done=done)
             seams.seam(seams.AFTER_PROGRESS)
             if done:
                 log.info("table copied", source=self.job.source, table=self.job.table, kind=self.job.kind)

@@ -24,17 +24,19 @@ _t = tables.snapshots
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to copy: `from_key` holds texts of the key columns, `condition` is SQL that the source has taken."""
+    """What to copy: `from_key` holds texts of the `key_columns`, `condition` is SQL that the source has taken."""
 
     table: str
     condition: str | None = None
     from_key: list[str] | None = None
     place: int = 0
+    key_columns: list[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One copy of one table; `last_key` is None before the first chunk is done. `error`: it has failed."""
+    """One copy of one table; `last_key` is None before the first chunk is done, and of `key_columns` as `from_key` is;
+    `error`: it has failed."""
 
     id: int
     source: str
@@ -44,6 +46,7 @@ class Job:
     from_key: list[str] | None
     place: int
     last_key: list[str] | None
+    key_columns: list[str] | None
     rows: int
     estimate: int | None
     requested_by: str | None
@@ -77,12 +80,13 @@ class CopyJobs:
         self._set(job, started_at=func.coalesce(_t.c.started_at, func.now()))
 
     def chunk_done(
-        self, job: int, last_key: Sequence[str] | None, rows: int, estimate: int | None, *, done: bool
-    ) -> None:
-        """Remember that a table is copied through `last_key`."""
+        self, job: int, last_key: Sequence[str] | None, key_columns: Sequence[str], rows: int, estimate: int | None,
+        *, done: bool,
+    ) -> None:  # fmt: skip
+        """Remember that a table is copied through `last_key`, which is of these columns."""
         values: dict[str, Any] = {"rows": _t.c.rows + rows, "chunks": _t.c.chunks + 1, "waiting": None}
         if last_key is not None:
-            values["last_key"] = list(last_key)
+            values |= {"last_key": list(last_key), "key_columns": list(key_columns)}
         if estimate is not None:
             values["estimate"] = estimate
         if done:
@@ -196,6 +200,6 @@ def _from_key(connection: Connection, job: int) -> list[str] | None:
 def _insert(connection: Connection, source: str, kind: Kind, order: Order, by: str | None) -> int:
     values: dict[str, Any] = {"source": source, "table_name": order.table, "kind": kind, "place": order.place}
     if order.from_key is not None:
-        values["from_key"] = order.from_key
+        values |= {"from_key": order.from_key, "key_columns": order.key_columns}
     made = insert(_t).values(condition=order.condition, requested_by=by, **values).returning(_t.c.id)
     return int(connection.execute(made).scalar_one())

@@ -100,7 +100,7 @@ def test_trace_04_a_replaced_capture_stores_nothing_more(capture: Rig) -> None:
         assert second.epoch == first.epoch + 1
         before = capture.state("SELECT * FROM placemat.snapshots ORDER BY 1, 2")
         stale: list[Callable[[], None]] = [
-            lambda: CopyJobs(thawed, source).chunk_done(1, ["7"], 7, None, done=True),
+            lambda: CopyJobs(thawed, source).chunk_done(1, ["7"], ["id bigint"], 7, None, done=True),
             lambda: thawed.store(2**60, {(transactions_topic(source), 0): (9, Position(1, 2, 3))}),
             lambda: thawed.record_relation("public.items", 9, 1, {"columns": []}),
         ]

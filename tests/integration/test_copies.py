@@ -207,6 +207,28 @@ def test_keys_of_several_columns_of_texts_and_uuids_are_copied_whole(capture_fac
         assert copied == {text for (text,) in rig.sql(f"SELECT {key} FROM {name}")}, name
 
 
+def test_a_copy_begins_anew_when_the_key_of_its_table_is_another_one(capture_factory: RigFactory) -> None:
+    ddl = "CREATE TABLE items (id bigint PRIMARY KEY, other bigint NOT NULL);"
+    beat = "CREATE TABLE beat (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY);"
+    rig = capture_factory(chunk_rows=20, snapshot={"tables": 1}, ddl=ddl + beat, tables=("items", "beat"))
+    rig.sql("INSERT INTO items SELECT i, 101 - i FROM generate_series(1, 100) i")
+    rig.init()
+    assert rig.spawn("before_progress:3").wait(30) == -9
+    assert rig.state("SELECT last_key, key_columns FROM placemat.snapshots WHERE last_key IS NOT NULL") == [
+        (["40"], ["id bigint"])
+    ]
+    snapshot(rig, "items", "--from", "90", "--no-wait")
+    rig.sql("ALTER TABLE items DROP CONSTRAINT items_pkey, ADD PRIMARY KEY (other)")
+    with rig.start() as life:
+        rig.copied()
+        found = {one.value["after"]["id"] for one in rig.records("items") if one.epoch == 2}
+    assert (life.error, found) == (None, set(range(1, 101)))
+    [(error,)] = rig.state("SELECT error FROM placemat.snapshots WHERE error IS NOT NULL")
+    assert error.startswith(
+        "The key of public.items was (id bigint) when its copy was asked for, and is (other bigint)"
+    )
+
+
 def test_wide_rows_are_read_by_bytes(capture: Rig) -> None:
     capture.sql("INSERT INTO items SELECT i, 0, repeat(md5(i::text), 3125) FROM generate_series(1, 50) i")
     reader = Reader(capture.url, "test")
