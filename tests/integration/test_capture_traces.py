@@ -173,7 +173,8 @@ def test_trace_06_progress_is_stored_after_rows_and_end_are_acknowledged(
     insert(rig, 1, 100)
     rig.init()
     assert rig.spawn(seam).wait(30) == KILLED
-    assert rig.state("SELECT 1 FROM placemat.snapshots WHERE last_key IS NOT NULL OR done_at IS NOT NULL") == []
+    stored = "last_key IS NOT NULL OR done_at IS NOT NULL"  # of tables without rows the end may be
+    assert rig.state(f"SELECT 1 FROM placemat.snapshots WHERE table_name = 'public.items' AND ({stored})") == []
     with rig.start() as life:
         rig.copied()
     assert life.error is None
