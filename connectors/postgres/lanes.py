@@ -63,7 +63,7 @@ DELETE FROM placemat.lanes AS lane USING placemat.lanes AS main
 WHERE lane.source = %(source)s AND lane.lane = %(table)s AND main.source = lane.source AND main.lane = %(main)s
   AND (main.timeline, main.commit_lsn) = (lane.timeline, lane.commit_lsn)
 """
-_END = "DELETE FROM placemat.pauses WHERE source = %s AND table_name = %s"
+_END = "DELETE FROM placemat.pauses WHERE source = %s AND table_name = %s AND state = 'resuming'"
 _ASKED = """
 SELECT table_name, state FROM placemat.pauses AS pause
 WHERE source = %s AND (state = 'asked' OR (state = 'resuming'
@@ -137,7 +137,10 @@ class Lanes:
         self._connection.execute(_PAUSE, [reason, advice, self._source, table])
 
     def rejoin(self, table: str) -> None:
-        """Raises Fenced when the lane does not stand where the main one does: somebody else has moved one of them."""
+        """Raises Fenced when the lane does not stand where the main one does: somebody else has moved one of them.
+
+        A pause that was asked for meanwhile stays asked for.
+        """
         self.hold()
         values = {"source": self._source, "table": table, "main": MAIN_LANE}
         if self._connection.execute(_REJOIN, values).rowcount != 1:

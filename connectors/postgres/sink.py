@@ -146,15 +146,13 @@ class PostgresSink:
         if not parked.entries:
             return
         with self._translated():
-            asked = parked.asked()
+            asked = [(key, request) for key, request in parked.asked() if not writer.rests(key[0])]
             if not asked and not writer.due:
                 connection.rollback()
                 return
             self._begin(connection, anew=True)
             lanes.hold()
             for key, request in asked:
-                if writer.rests(key[0]):
-                    continue
                 if request == "discard":
                     parked.unpark(key)
                 elif parked.entries[key].kind == "refused":
@@ -165,13 +163,15 @@ class PostgresSink:
             connection.commit()
 
     def wanted(self) -> list[Wanted]:
-        connection, _, parked, _ = self._session()
+        connection, _, parked, lanes = self._session()
+        apart = {lane.table for lane in lanes.tables}
         found = [Wanted(*key) for key, entry in parked.entries.items() if entry.asks]
         if self._router is not None:
             with self._translated():
                 found += [Wanted(*key) for key in self._router.wanted()]
                 connection.rollback()
-        return found
+        # Of a paused table no answer is read, and of one that catches up what is on its way may be one.
+        return [one for one in found if one.table not in apart]
 
     def parked(self) -> int:
         return len(self._parked.entries) if self._parked is not None else 0

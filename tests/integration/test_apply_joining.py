@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import psycopg
 import pytest
 
-from connectors.contract import Destination, Routing
+from connectors.contract import Destination, Progress, Routing, Wanted
 from connectors.errors import Fenced
+from connectors.postgres import turns
 from connectors.postgres.pauses import Pauses
 from connectors.postgres.sink import PostgresSink
 from daemon.apply.worker import ApplyWorker
@@ -29,6 +30,21 @@ ITEMS, NOTES = "public.items", "public.notes"
 @pytest.fixture
 def world(kafka_server: Kafka, database_factory: Callable[[str], str]) -> World:
     return World(kafka_server, database_factory("target"), DDL, {ITEMS: {}, NOTES: {}})
+
+
+@pytest.fixture
+def sink(world: World) -> Iterator[PostgresSink]:
+    """Claimed, without a worker."""
+    found = PostgresSink(Destination(world.target, world.url, world.source, {ITEMS: Routing(), NOTES: Routing()}))
+    found.claim()
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def pauses(world: World) -> Iterator[Pauses]:
+    with psycopg.connect(world.url, autocommit=True) as connection:
+        yield Pauses(connection, world.target, world.source)
 
 
 def follow(world: World, *tables: str) -> Running:
@@ -170,3 +186,55 @@ def test_a_worker_that_was_replaced_forgets_nothing(world: World) -> None:
         ("items",),
         ("notes",),
     ]
+
+
+def test_a_pause_that_is_asked_for_while_the_table_rejoins_is_kept(sink: PostgresSink, pauses: Pauses) -> None:
+    sink.pause(NOTES, "a", "b")
+    pauses.resume(NOTES)
+    sink.claim()
+    pauses.pause(NOTES, "Ada", "Because")
+    sink.rejoin(NOTES)
+    sink.claim()
+    assert [(one.state, one.paused_by) for one in pauses.read()] == [("asked", "Ada")]
+    assert sink.regrouped()
+    sink.claim()
+    assert [(one.state, one.paused_by) for one in pauses.read()] == [("paused", "Ada")]
+    assert [lane.table for lane in sink.lanes()] == [NOTES]
+
+
+def test_rows_of_a_paused_table_are_asked_for_once_it_has_caught_up(
+    world: World, sink: PostgresSink, pauses: Pauses
+) -> None:
+    sink.write(world.stream.records(update(NOTES, {"id": 1}, ["n"])))
+    sink.commit(Progress(1, (1, world.stream.commit_lsn), {}))
+    wanted = [Wanted(NOTES, b'{"id":1}')]
+    assert sink.wanted() == wanted
+    sink.pause(NOTES, "a", "b")
+    sink.claim()
+    assert sink.wanted() == []
+    pauses.resume(NOTES)
+    sink.claim()
+    assert sink.wanted() == []
+    sink.rejoin(NOTES)
+    sink.claim()
+    assert sink.wanted() == wanted
+
+
+def test_what_is_asked_about_keys_of_a_paused_table_begins_no_transaction_until_it_is_back(
+    world: World, sink: PostgresSink, pauses: Pauses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sink.write(world.stream.records(update(NOTES, {"id": 1}, ["n"])))
+    sink.commit(Progress(1, (1, world.stream.commit_lsn), {}))
+    sink.pause(NOTES, "a", "b")
+    sink.claim()
+    world.ask("discard")
+    with monkeypatch.context() as patch:
+        patch.setattr(turns, "begin_live", lambda *_: pytest.fail("a transaction was begun"))
+        sink.attend()
+    assert len(world.parked()) == 1
+    pauses.resume(NOTES)
+    sink.claim()
+    sink.rejoin(NOTES)
+    sink.claim()
+    sink.attend()
+    assert world.parked() == []
