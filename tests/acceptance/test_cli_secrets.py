@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -28,17 +29,19 @@ def assert_told_without_password(ended: Ended) -> None:
     assert "hush" not in ended.out + ended.err
 
 
-@pytest.mark.parametrize("url", URLS)
-def test_no_verb_repeats_the_password_of_a_url_that_cannot_be_read(site: Site, url: str) -> None:
-    for kind, name in (("sources", site.source), ("targets", "empathy_ledger")):
+def test_no_verb_repeats_the_password_of_a_url_that_cannot_be_read(site: Site) -> None:
+    assert site.placemat("init").code == 0
+    places = [("sources", site.source), ("targets", "empathy_ledger")]
+    for url, (kind, name) in itertools.product(URLS, places):
         right = site.values[kind][name]["url"]
         site.set(f"{kind}.{name}.url", url)
         for words in (["verify"], ["-v", "verify"], ["init"]):
             assert_told_without_password(site.placemat(*words))
         site.set(f"{kind}.{name}.url", right)
-    site.set("state.url", url)
-    for verb in ("init", "run", "status"):
-        assert_told_without_password(site.placemat(verb))
+    for url in URLS:
+        site.set("state.url", url)
+        for verb in ("init", "run", "status"):
+            assert_told_without_password(site.placemat(verb))
 
 
 @pytest.mark.parametrize("url", URLS)
