@@ -60,6 +60,7 @@ class Resync:
         """
         gap = self._begin(by)
         away = self._set_targets(gap)
+        self.say("Every table is to be copied by placemat run, which may be started now.")
         copies = follow(gap.jobs)
         left = {} if any(job.error for job in copies) else self._delete_gone(gap, away)
         gap = gaps.read(self.engine, gap)
@@ -80,7 +81,7 @@ class Resync:
                 return gap
             gap = prepare.prepare(self.engine, connection, admin, self.settings, row, identity, found, by)
         seams.seam(seams.AFTER_GAP_BEGUN)
-        self.say(f"{gap.reason} Source {self.source} has a new slot; every table is to be copied by placemat run.")
+        self.say(f"{gap.reason} Source {self.source} has a new slot.")
         return gap
 
     def _set_targets(self, gap: Gap) -> dict[str, str]:

@@ -68,8 +68,8 @@ class Pair:
     def repair(self, code: int = 0) -> Any:
         """Resync from its beginning to its end, while capture, apply and a writer are at work."""
         process = self.resync()
-        begun = "SELECT 1 FROM placemat.gaps WHERE done_at IS NULL"
-        until(lambda: self.rig.state(begun) or process.poll() is not None, 30)
+        ready = "SELECT 1 FROM placemat.gaps WHERE done_at IS NULL AND targets <> '[]'"
+        until(lambda: self.rig.state(ready) or process.poll() is not None, 30, what="the target to go on from the ends")
         assert process.poll() is None, process.communicate()
         stop = threading.Event()
         writer = threading.Thread(target=self._write, args=(stop,), daemon=True)
