@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import psycopg
 import pytest
@@ -12,6 +13,7 @@ from daemon import wiring
 from daemon.recover import replay as replaying
 from daemon.recover.replay import Task
 from daemon.recover.report import RowChange
+from daemon.recover.source import SourceRows
 from daemon.recover.window import Beginning
 from tests.fix_servers import Kafka
 from tests.integration.apply_stream import World, delete, insert, move, running, update
@@ -37,7 +39,8 @@ def run(world: World, *, dry_run: bool = False) -> list[tuple[bytes, str]]:
     return [(one.key, one.kind) for one in changes]
 
 
-def test_a_row_goes_only_if_no_other_writing_of_its_key_is_there(world: World) -> None:
+def test_a_row_goes_only_if_no_other_writing_of_its_key_is_there(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replaying, "SourceRows", partial(SourceRows, stall_seconds=1.0))  # no capture answers here
     stream = world.stream
     stream.transaction(*[insert(K, {"id": f"{n}.0", "n": 1}) for n in (1, 2, 3, 4)])
     stream.transaction(move(K, {"id": "1.0"}, {"id": "1.00", "n": 1}), delete(K, {"id": "2.0"}))

@@ -97,11 +97,14 @@ def test_a_frozen_capture_is_replaced_and_stands_by_when_it_thaws(capture: Rig) 
     first = spawned(capture)
     second = standby(capture)
     capture.sql("INSERT INTO items SELECT i, 0, repeat('x', 2000) FROM generate_series(1000, 3000) i")
+    slot = "SELECT active_pid FROM pg_replication_slots WHERE slot_name = %s"
+    [(reader,)] = capture.sql(slot, [capture.site.slot])
     first.send_signal(signal.SIGSTOP)
     try:
-        frozen_at = time.monotonic()
         write(capture, 2)
-        assert_takes_over(second, frozen_at)
+        reads_the_slot = "SELECT 1 FROM pg_stat_activity WHERE pid = %s"
+        until(lambda: not capture.sql(reads_the_slot, [reader]), what="the end of the frozen capture's connection")
+        assert_takes_over(second, time.monotonic())
         write(capture, 3)
         capture.caught_up()
     finally:
