@@ -22,6 +22,7 @@ from daemon.config import Kafka, Source
 from daemon.database import reason
 from daemon.errors import GAP_ADVICE, OperatorError
 from daemon.state import jobs, spans
+from daemon.state.engine import alone
 from schemas import tables
 from schemas.position import Lsn, format_lsn, parse_lsn
 from schemas.topics import SCHEMA_CHANGES_TOPIC, messages_topic, requests_topic, table_topic, transactions_topic
@@ -74,8 +75,7 @@ def provision(
     Raises OperatorError when the slot, the topics, the cluster or the server are not those of the first time.
     """
     identity = identify(source.url.get_secret_value(), name)
-    with engine.begin() as guard:
-        guard.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
+    with alone(engine, LOCK):
         known = _known(engine, name)
         cluster = broker.cluster_id(admin)
         if known is None:

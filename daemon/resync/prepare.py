@@ -18,6 +18,7 @@ from daemon.config import Settings
 from daemon.errors import Gap, OperatorError
 from daemon.resync import faults
 from daemon.state import gaps, jobs, spans
+from daemon.state.engine import alone
 from schemas import tables
 from schemas.topics import requests_topic, transactions_topic
 
@@ -39,8 +40,7 @@ def prepare(
     """
     name = row["name"]
     source = settings.sources[name]
-    with engine.begin() as guard:
-        guard.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(:key)"), {"key": provision.LOCK})
+    with alone(engine, provision.LOCK):
         faults.refuse_active(connection, row)
         for fault in preflight.check(connection, name, source):
             raise fault
@@ -57,16 +57,16 @@ def prepare(
         newest = broker.offsets(admin, places, "latest")
         ends = {topic.name: [newest[topic.name, number] for number in range(topic.partitions)] for topic in topics}
         depths = provision.depths(provision.copied(connection, source.tables), provision.foreign_keys(connection))
+        pins = {
+            "system_identifier": identity.system_identifier,
+            "timeline": identity.timeline,
+            "cluster_id": broker.cluster_id(admin),
+            "slot": source.slot,
+            "publication": source.publication,
+            "flush_lsn": start,
+            "requests_offset": ends[requests_topic(name)][0],
+        }
         with engine.begin() as state:
-            pins = {
-                "system_identifier": identity.system_identifier,
-                "timeline": identity.timeline,
-                "cluster_id": broker.cluster_id(admin),
-                "slot": source.slot,
-                "publication": source.publication,
-                "flush_lsn": start,
-                "requests_offset": ends[requests_topic(name)][0],
-            }
             era = _pin(state, name, pins, topics)
             copies = jobs.add(state, name, "resync", [jobs.Order(table, place=at) for table, at in depths.items()], by)
             return gaps.begin(

@@ -7,10 +7,11 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import psycopg
 import sqlalchemy
 from sqlalchemy import Connection, case, func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InternalError, OperationalError
 
 from daemon.errors import Fenced, OperatorError, Unavailable
 from schemas import tables
@@ -164,6 +165,10 @@ class CaptureState:
                 yield connection
         except OperationalError as error:
             raise Unavailable("the state database cannot be reached") from error
+        except InternalError as error:
+            if not isinstance(error.orig, psycopg.errors.IdleInTransactionSessionTimeout):
+                raise
+            raise Unavailable("the state database has ended a transaction of a process that stood still") from error
 
 
 def _store_acked(connection: Connection, source: str, acked: Mapping[Slot, tuple[int, Position]]) -> None:

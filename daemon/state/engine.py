@@ -18,6 +18,8 @@ from schemas.tables import SCHEMA
 if TYPE_CHECKING:
     from alembic.config import Config
 
+FROZEN_SECONDS = 2
+"""A process that is frozen within a transaction loses its session after so long: others wait for its row locks."""
 _MIGRATION_LOCK = 0x706C6163656D6174  # "placemat": one migration at a time in a database
 
 
@@ -25,12 +27,15 @@ def connect(url: str) -> sqlalchemy.Engine:
     """An engine over psycopg 3; it connects when it is first used, and checks a pooled connection before each use."""
 
     def open_connection() -> psycopg.Connection[Any]:
-        return psycopg.connect(
+        connection = psycopg.connect(
             url,
             connect_timeout=database.CONNECT_TIMEOUT_SECONDS,
             application_name="placemat state",
             **database.LIVELY,
         )
+        connection.execute(f"SET idle_in_transaction_session_timeout = '{FROZEN_SECONDS}s'")
+        connection.commit()
+        return connection
 
     return sqlalchemy.create_engine("postgresql+psycopg://", creator=open_connection, pool_pre_ping=True, pool_size=4)
 
@@ -45,6 +50,15 @@ def opened(url: str) -> Iterator[sqlalchemy.Engine]:
         engine.dispose()
 
 
+@contextmanager
+def alone(engine: sqlalchemy.Engine, lock: int) -> Iterator[sqlalchemy.Connection]:
+    """A transaction that no other one of this lock runs beside; other systems may be asked meanwhile, at their pace."""
+    with engine.begin() as connection:
+        connection.execute(sqlalchemy.text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+        connection.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(:key)"), {"key": lock})
+        yield connection
+
+
 def migrate(engine: sqlalchemy.Engine) -> None:
     """Create schema `placemat` and bring it to this code's revision, in one transaction; safe to repeat.
 
@@ -54,8 +68,7 @@ def migrate(engine: sqlalchemy.Engine) -> None:
 
     _refuse_newer(engine)
     try:
-        with engine.begin() as connection:
-            connection.execute(sqlalchemy.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+        with alone(engine, _MIGRATION_LOCK) as connection:
             if not sqlalchemy.inspect(connection).has_schema(SCHEMA):
                 connection.execute(sqlalchemy.schema.CreateSchema(SCHEMA))
             command.upgrade(migration_config(connection), "head")

@@ -175,6 +175,7 @@ def test_a_table_that_is_made_anew_and_published_is_announced_and_copied(
         rig.sql("INSERT INTO parts VALUES (8, 1, 'published')")
         job = "SELECT 1 FROM placemat.snapshots WHERE table_name = 'public.parts' AND kind = 'needed'"
         until(lambda: rig.state(f"{job} AND done_at IS NOT NULL") or life.error, what="the copy of the new table")
+        assert life.error is None, repr(life.error)
         rig.caught_up()
     assert life.error is None, repr(life.error)
     rows = replay(rig.records("parts"), "parts")

@@ -9,8 +9,13 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import pytest
+from sqlalchemy import func
 
 from daemon.capture.worker import CaptureWorker
+from daemon.errors import Unavailable
+from daemon.state.capture import CaptureState
+from daemon.state.engine import opened
+from schemas.tables import sources
 from tests.fix_capture import Rig, as_sinks_take_them, assert_whole, replay
 from tests.fix_proxy import Proxy
 from tests.supervised import Supervised
@@ -122,6 +127,24 @@ def test_a_frozen_capture_is_replaced_and_stands_by_when_it_thaws(capture: Rig) 
     assert all(one.epoch == 1 for one in late)
     assert_whole(taken)
     assert replay(taken, "items") == capture.rows("items")
+
+
+def test_a_capture_that_froze_within_a_transaction_of_its_state_is_replaced_too(capture: Rig) -> None:
+    first = spawned(capture)
+    second = standby(capture)
+    lock = sources.update().values(updated_at=func.now())
+
+    def freeze(state: CaptureState) -> None:
+        with state.reading() as connection:
+            connection.execute(lock)
+            first.kill()
+            assert_takes_over(second, time.monotonic())
+            connection.execute(lock)
+
+    with opened(capture.site.state) as engine, pytest.raises(Unavailable, match="stood still"):
+        freeze(CaptureState(engine, capture.site.source))
+    write(capture, 2)
+    capture.caught_up()
 
 
 def test_a_standby_leaves_alone_a_capture_that_only_has_nothing_to_do(capture: Rig) -> None:
