@@ -6,12 +6,16 @@ From PostgreSQL 18 on the server even streams without a publication that is gone
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+
+import psycopg
 
 from daemon.capture.slot import Server
 from daemon.errors import GAP_ADVICE, Gap
 
+LOOKS = 5
 OPERATIONS = ("insert", "update", "delete", "truncate")
 _ADVICE = f"Run placemat init, which publishes it again or says who can. {GAP_ADVICE}"
 _COPIED_ADVICE = (
@@ -60,7 +64,7 @@ def check(reader: Server, source: str, name: str, tables: Sequence[str], before:
     Raises Gap when it is gone, leaves out a table, rows, columns or operations, or did since the last look. A table
     that was dropped is no gap: nothing more happens in it. Nor is one that is made anew and published.
     """
-    row = reader.query(_LOOK, [list(tables), name])
+    row = _look(reader, [list(tables), name])
     what = f"Publication {name} of source {source}"
     if row is None:
         raise Gap(f"{what} is missing: changes since that happened are lost.", "publication_changed", _ADVICE)
@@ -81,6 +85,14 @@ def check(reader: Server, source: str, name: str, tables: Sequence[str], before:
     now = {table: (one["relation"], one["membership"]) for table, one in facts.items()}
     unreadable = tuple(sorted(table for table, one in facts.items() if not one["readable"]))
     return Published(oid, {**earlier, **now}, unreadable, made_anew)
+
+
+def _look(reader: Server, values: Sequence[Any]) -> tuple[Any, ...] | None:
+    """The server opens by number what it has listed: a table that is dropped at that moment is an error of the look."""
+    for _ in range(LOOKS - 1):
+        with suppress(psycopg.errors.InternalError_):
+            return reader.query(_LOOK, values)
+    return reader.query(_LOOK, values)
 
 
 def _left_out(flags: Mapping[str, Any], facts: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
