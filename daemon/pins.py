@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from confluent_kafka import KafkaException
@@ -43,6 +44,16 @@ class Pins:
         threading.Event().wait(SECOND_LOOK_SECONDS)
         for gap in self._gaps():
             raise gap
+
+    @contextmanager
+    def explain(self) -> Iterator[None]:
+        """For a look at what is in the topics: a topic that lacks records may have been made anew since `check`, and
+        then that is said."""
+        try:
+            yield
+        except Gap:
+            self.check()
+            raise
 
     def _gaps(self) -> Iterator[Gap]:
         found, present = look(self._kafka, self._topics)

@@ -100,7 +100,8 @@ class Capture:
         live = {*followed.topics(claim.flush_lsn), transactions_topic(source)}
         published = {name: pin for name, pin in topics.items() if name in live}
         acked = {place: Acked(*one) for place, one in claim.acked.items()}
-        tails = read_tails(settings.kafka, source, published, acked, self._unless_asked_to_end)
+        with pins.explain():
+            tails = read_tails(settings.kafka, source, published, acked, self._unless_asked_to_end)
         own_timeline_of = slot.timeline_of(server.timeline, server.history)
 
         def timeline_of(lsn: int) -> int:
@@ -123,7 +124,8 @@ class Capture:
 
         def look() -> None:
             pins.check()
-            check_ends(settings.kafka, self._publisher.newest())
+            with pins.explain():
+                check_ends(settings.kafka, self._publisher.newest())
 
         self._watch = stack.enter_context(Watch(look, self._config.check_interval_seconds, source))
         self._requests = Requests(settings.kafka, source, claim.requests_offset)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import threading
@@ -308,7 +309,7 @@ def test_a_dry_run_names_the_fault_and_changes_nothing(pair: Pair) -> None:
 def test_a_target_that_was_away_is_named_and_finished_by_running_it_again(pair: Pair) -> None:
     drop_slot(pair, lambda: None)  # type: ignore[arg-type,return-value]
     real = pair.rig.site.values["targets"]["copy"]["url"]
-    pair.rig.site.set("targets.copy.url", real.replace("@127.0.0.1:", "@127.0.0.1:1"))
+    pair.rig.site.set("targets.copy.url", re.sub(r":\d+/", ":1/", real))
     process = pair.resync()
     until(lambda: pair.rig.state("SELECT 1 FROM placemat.gaps"), 30)
     with pair.rig.start():
