@@ -7,7 +7,9 @@ were paused are read by a consumer of their own, beside the group, until they ha
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -19,6 +21,8 @@ from daemon.config import Kafka
 from daemon.errors import Fenced, Gap, OperatorError
 
 REQUEST_SECONDS = 5.0
+COMMIT_SECONDS = 1.0
+"""Between two commits of the group. A broker answers one after the other, and heartbeats wait behind them."""
 _LOST = frozenset(
     {
         KafkaError._FENCED,
@@ -183,17 +187,42 @@ class LaneConsumer(PartitionReader):
         """Whether the lane is ours. It may be lost in any `poll`."""
         self.generation = 0
         """Counts the times that the lane was given to us."""
+        self._untold: dict[Partition, int] = {}
+        self._told_at = float("-inf")
         self._consumer.subscribe([spine], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked)
 
     def commit(self, offsets: Mapping[Partition, int]) -> None:
-        """Tell the group, for those who look while the target is away; the target's own word is the one that counts."""
+        """Tell the group, for those who look while the target is away; the target's own word is the one that counts.
+
+        Told within a second, as long as somebody polls.
+        """
+        self._untold.update(offsets)
+        self._tell()
+
+    def poll(self, limit: int, timeout: float) -> list[Message]:
+        self._tell()
+        return super().poll(limit, timeout)
+
+    def close(self) -> None:
+        with suppress(KafkaException):  # whoever comes next asks the target
+            self._commit()
+        super().close()
+
+    def _tell(self) -> None:
+        if not self._untold or time.monotonic() - self._told_at < COMMIT_SECONDS:
+            return
         try:
-            self._consumer.commit(
-                offsets=[TopicPartition(*key, offset) for key, offset in offsets.items()], asynchronous=True
-            )
+            self._commit()
         except KafkaException as error:
             if error.args[0].fatal():
                 raise self._failed(error.args[0]) from error
+
+    def _commit(self) -> None:
+        offsets, self._untold, self._told_at = self._untold, {}, time.monotonic()
+        if offsets:
+            self._consumer.commit(
+                offsets=[TopicPartition(*key, offset) for key, offset in offsets.items()], asynchronous=True
+            )
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         consumer.assign([])  # read nothing before the target has said from where
@@ -203,4 +232,5 @@ class LaneConsumer(PartitionReader):
 
     def _revoked(self, consumer: Consumer, _: list[TopicPartition]) -> None:
         self.owned = False
+        self._untold.clear()
         consumer.unassign()
