@@ -61,29 +61,38 @@ def options(kafka: Kafka) -> dict[str, str | int | float | bool]:
         "client.id": "placemat",
         "security.protocol": kafka.security_protocol,
     }
-    if kafka.sasl_mechanism:
-        found["sasl.mechanism"] = kafka.sasl_mechanism
-    if kafka.sasl_username is not None:
-        found["sasl.username"] = kafka.sasl_username
-    if kafka.sasl_password is not None:
-        found["sasl.password"] = kafka.sasl_password.get_secret_value()
-    if kafka.ssl_ca_location is not None:
-        found["ssl.ca.location"] = str(kafka.ssl_ca_location)
-    return found
+    secrets = {"sasl.password": kafka.sasl_password, "ssl.key.password": kafka.ssl_key_password}
+    wanted = {
+        "sasl.mechanism": kafka.sasl_mechanism,
+        "sasl.username": kafka.sasl_username,
+        "ssl.ca.location": kafka.ssl_ca_location,
+        "ssl.certificate.location": kafka.ssl_certificate_location,
+        "ssl.key.location": kafka.ssl_key_location,
+        **{name: secret.get_secret_value() for name, secret in secrets.items() if secret is not None},
+    }
+    return found | {name: str(value) for name, value in wanted.items() if value is not None}
 
 
 def reach(kafka: Kafka) -> AdminClient:
     """A client of a broker that answers.
 
-    Raises OperatorError when none does within 5 seconds.
+    Raises OperatorError, with what the client says of it, when none does within 5 seconds.
     """
+    told: list[KafkaError] = []
     try:
-        admin = AdminClient(options(kafka), logger=SILENT)
-        admin.list_topics(timeout=REACH_SECONDS)
+        calls = {"error_cb": told.append}
+        admin = AdminClient({**options(kafka), **calls}, logger=SILENT)  # type: ignore[dict-item]  # not in its stubs
+        try:
+            admin.list_topics(timeout=REACH_SECONDS)
+        except KafkaException:
+            admin.poll(0)  # it tells why only when it is asked
+            raise
     except KafkaException as error:
+        causes = [cause for cause in told if cause.code() != KafkaError._ALL_BROKERS_DOWN] or error.args
         raise OperatorError(
-            f"Kafka cannot be reached at {kafka.bootstrap_servers}: {reason(error)}.",
-            "See that it runs, and that kafka.bootstrap_servers (variable PLACEMAT_KAFKA__BOOTSTRAP_SERVERS) is right.",
+            f"Kafka cannot be reached at {kafka.bootstrap_servers}: {reason(KafkaException(causes[0]))}.",
+            "See that it runs, and that kafka.bootstrap_servers (variable PLACEMAT_KAFKA__BOOTSTRAP_SERVERS) and"
+            " kafka.security_protocol, with the kafka.ssl_… and kafka.sasl_… settings, are those of its listener.",
         ) from None
     return admin
 
@@ -207,4 +216,5 @@ def _unless_there(made: Future[None]) -> None:
 def reason(error: KafkaException) -> str:
     """What librdkafka says, as the end of a sentence."""
     cause = error.args[0]
-    return str(cause.str() if isinstance(cause, KafkaError) else cause).rstrip(".")
+    text = str(cause.str() if isinstance(cause, KafkaError) else cause)
+    return text.partition(" (after ")[0].rstrip(".")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from itertools import combinations
 from pathlib import Path
@@ -47,9 +48,18 @@ def _name(name: str) -> str:
     return name
 
 
+def _readable(path: Path) -> Path:
+    try:
+        (os.scandir(path) if path.is_dir() else path.open("rb")).close()
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+    return path
+
+
 TableName = Annotated[str, AfterValidator(_table_name)]
 """`schema.table`, as PostgreSQL stores the names, without quotes."""
 InstanceName = Annotated[str, AfterValidator(_name)]
+Readable = Annotated[Path, AfterValidator(_readable)]
 
 
 class Section(BaseModel):
@@ -75,7 +85,22 @@ class Kafka(Section):
     sasl_mechanism: str | None = None
     sasl_username: str | None = None
     sasl_password: SecretStr | None = None
-    ssl_ca_location: Path | None = None
+    ssl_ca_location: Readable | None = Field(None, description="The authorities to trust; else the system's.")
+    ssl_certificate_location: Readable | None = Field(None, description="PEM file: who this client is.")
+    ssl_key_location: Readable | None = Field(None, description="PEM file: the key of that certificate.")
+    ssl_key_password: SecretStr | None = Field(None, description="Password of the key, if it is encrypted.")
+
+    @model_validator(mode="after")
+    def _certificate_and_key_go_together_and_with_tls(self) -> Kafka:
+        if (self.ssl_certificate_location is None) != (self.ssl_key_location is None):
+            raise ValueError("ssl_certificate_location and ssl_key_location need each other")
+        if self.ssl_key_password is not None and self.ssl_key_location is None:
+            raise ValueError("ssl_key_password is given, and no ssl_key_location")
+        if self.security_protocol in ("PLAINTEXT", "SASL_PLAINTEXT"):
+            for name in ("ssl_ca_location", "ssl_certificate_location"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"{name} is given, and security_protocol {self.security_protocol} is without TLS")
+        return self
 
 
 class Truncated(Section):

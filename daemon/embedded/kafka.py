@@ -63,7 +63,8 @@ PROPERTIES: Mapping[str, str] = {
 
 
 class KafkaServer(Server):
-    """Kafka 4, without encryption or passwords; see `Server` for the rest. `properties` go over `PROPERTIES`.
+    """Kafka 4, without encryption or passwords; see `Server` for the rest. `properties` go over `PROPERTIES`, and
+    `listeners`, such as `TLS://127.0.0.1:9093`, stand beside the plain one.
 
     The first start on a machine downloads Kafka, which raises OperatorError when it fails.
     """
@@ -73,9 +74,15 @@ class KafkaServer(Server):
     death_signal = signal.SIGKILL
 
     def __init__(
-        self, directory: Path | None = None, *, properties: Mapping[str, str] | None = None, detached: bool = False
+        self,
+        directory: Path | None = None,
+        *,
+        properties: Mapping[str, str] | None = None,
+        listeners: Sequence[str] = (),
+        detached: bool = False,
     ) -> None:
         super().__init__(directory, account=None, detached=detached)
+        self._listeners = listeners
         self._properties = {**PROPERTIES, **(properties or {})}
 
     @property
@@ -99,9 +106,10 @@ class KafkaServer(Server):
 
     def _configure(self, root: Path) -> None:
         controller = f"{LOOPBACK}:{remembered_port(root / 'controller-port')}"
+        listeners = ",".join([f"PLAINTEXT://{self.bootstrap_servers}", *self._listeners])
         places = {
-            "listeners": f"PLAINTEXT://{self.bootstrap_servers},CONTROLLER://{controller}",
-            "advertised.listeners": f"PLAINTEXT://{self.bootstrap_servers}",
+            "listeners": f"{listeners},CONTROLLER://{controller}",
+            "advertised.listeners": listeners,
             "controller.quorum.voters": f"1@{controller}",
             "log.dirs": str(root / "data"),
         }

@@ -368,9 +368,12 @@ def test_a_state_database_that_is_down_is_told(site: Site) -> None:
     assert_fault(site.placemat("init"), "The state database cannot be reached: ", "PLACEMAT_STATE__URL")
 
 
-def test_a_kafka_that_does_not_answer_is_told(site: Site) -> None:
+def test_a_kafka_that_does_not_answer_is_told(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(broker, "REACH_SECONDS", 0.5)
     site.set("kafka.bootstrap_servers", "127.0.0.1:1")
-    assert_fault(site.placemat("init"), "Kafka cannot be reached at 127.0.0.1:1", "PLACEMAT_KAFKA__BOOTSTRAP_SERVERS")
+    ended = site.placemat("init")
+    assert_fault(ended, "Kafka cannot be reached at 127.0.0.1:1: ", "PLACEMAT_KAFKA__BOOTSTRAP_SERVERS")
+    assert "Connection refused" in ended.err
 
 
 def test_an_unknown_configuration_key_is_named(site: Site) -> None:

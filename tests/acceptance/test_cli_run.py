@@ -16,6 +16,7 @@ import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from daemon import broker
 from daemon.embedded.postgres import PostgresServer
 from schemas import domain
 from tests.command import Ended
@@ -95,7 +96,8 @@ def test_a_state_database_that_is_down_stops_the_start(ready: Site) -> None:
     assert_refused(ready.placemat("run"), "The state database cannot be reached: ", "PLACEMAT_STATE__URL")
 
 
-def test_a_kafka_that_does_not_answer_stops_the_start(ready: Site) -> None:
+def test_a_kafka_that_does_not_answer_stops_the_start(ready: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(broker, "REACH_SECONDS", 0.5)
     ready.set("kafka.bootstrap_servers", "127.0.0.1:1")
     assert_refused(ready.placemat("run"), "Kafka cannot be reached at 127.0.0.1:1", "KAFKA__BOOTSTRAP_SERVERS")
 

@@ -9,6 +9,7 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic  # type: ignore[attr-defined]
 
+from daemon import broker
 from daemon.embedded.ports import LOOPBACK, free_port
 from daemon.errors import OperatorError, Unavailable
 from schemas.topics import table_topic
@@ -155,7 +156,8 @@ def test_records_of_something_else_in_a_topic(capture: Rig) -> None:
 
 
 @pytest.mark.parametrize("what", ["kafka.bootstrap_servers", "state.url", "source"])
-def test_what_does_not_answer_is_waited_for(capture: Rig, what: str) -> None:
+def test_what_does_not_answer_is_waited_for(capture: Rig, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(broker, "REACH_SECONDS", 0.5)
     nobody = f"{LOOPBACK}:{free_port()}"
     path = f"sources.{capture.site.source}.url" if what == "source" else what
     capture.site.set(path, nobody if what.startswith("kafka") else f"postgresql://a:b@{nobody}/c")

@@ -12,6 +12,7 @@ from daemon.cli.config import schema_text
 from daemon.config import load
 from daemon.errors import OperatorError
 
+CERTIFICATES = Path(__file__).parents[1] / "tls"
 TEMPLATE = (Path(__file__).parents[2] / "daemon" / "cli" / "placemat.toml").read_text()
 
 
@@ -80,6 +81,38 @@ def test_what_is_wrong_is_named_by_its_key(file: Path, old: str, new: str, sente
     file.write_text(TEMPLATE.replace(old, new, 1))
     with pytest.raises(OperatorError, match=sentence) as refused:
         load(file)
+    assert refused.value.exit_code == 2
+
+
+CERTIFICATE = f'ssl_certificate_location = "{CERTIFICATES}/client.crt"'
+KEY = f'ssl_key_location = "{CERTIFICATES}/client.key"'
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        (['security_protocol = "SSL"', KEY], "kafka: ssl_certificate_location and ssl_key_location need each other"),
+        (['security_protocol = "SSL"', CERTIFICATE], "kafka: ssl_certificate_location and ssl_key_location need each"),
+        (['ssl_key_password = "hush"'], "kafka: ssl_key_password is given, and no ssl_key_location"),
+        (
+            [CERTIFICATE, KEY],
+            "kafka: ssl_certificate_location is given, and security_protocol PLAINTEXT is without TLS",
+        ),
+        (
+            ['security_protocol = "SASL_PLAINTEXT"', f'ssl_ca_location = "{CERTIFICATES}/server.crt"'],
+            "kafka: ssl_ca_location is given, and security_protocol SASL_PLAINTEXT is without TLS",
+        ),
+        (
+            ['security_protocol = "SSL"', 'ssl_ca_location = "/gone/ca.crt"', KEY, CERTIFICATE],
+            "kafka.ssl_ca_location: /gone/ca.crt cannot be read: No such file or directory",
+        ),
+    ],
+)
+def test_settings_of_tls_that_cannot_do_their_work_are_refused(file: Path, settings: list[str], sentence: str) -> None:
+    file.write_text(TEMPLATE.replace("partitions = 6", "\n".join(["partitions = 6", *settings]), 1))
+    with pytest.raises(OperatorError) as refused:
+        load(file)
+    assert sentence in str(refused.value)
     assert refused.value.exit_code == 2
 
 
