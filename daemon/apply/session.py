@@ -178,7 +178,8 @@ class Session:
         for topic in sorted(lane.joining):
             table = topics[topic]
             advice = (
-                f"Rows that the target has and the source has no more stay there; to find them: placemat verify {table}"
+                "Rows that the target has and the source has no more stay there; to delete them:"
+                f" placemat snapshot {table} --delete-gone"
             )
             log.info("table is followed from now on, and asked for", target=self._name, table=table, advice=advice)
             self._requests.ask_for_table(table)

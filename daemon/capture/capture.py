@@ -255,7 +255,14 @@ class Capture:
             config = self._config
             found = publication.check(self._reader, self._source, config.publication, config.tables, self._known)
             if found.made_anew:
-                log.warning("tables were made anew and are copied", source=self._source, tables=found.made_anew)
+                advice = (
+                    "Rows that only the tables before had stay in the targets; to delete them:"
+                    f" placemat snapshot {' '.join(found.made_anew)} --delete-gone"
+                )
+                log.warning(
+                    "tables were made anew and are copied",
+                    source=self._source, tables=found.made_anew, advice=advice,
+                )  # fmt: skip
                 self._jobs.made_anew(found.made_anew)
             if found.as_json() != self._known:
                 self._state.record_publication(found.as_json())

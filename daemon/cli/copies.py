@@ -80,9 +80,7 @@ def sentence(job: Job) -> str:
 def _tell_waiting(engine: sqlalchemy.Engine, source: str) -> None:
     from daemon.state import workers
 
-    if not any(
-        row.name == f"capture:{source}" and row.alive and row.state == "running" for row in workers.read(engine)
-    ):
+    if not workers.runs(engine, f"capture:{source}"):
         say(f"No capture of {source} runs, and the copies wait for it. Start one with: placemat run")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,9 +11,10 @@ from daemon.cli.context import settings as read_settings
 from daemon.cli.output import Json, say, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from daemon.capture.plan import Planned
+    from daemon.cli.gone import Routed
     from daemon.config import Settings
 
 
@@ -24,24 +26,46 @@ def snapshot(
     from_: Annotated[
         str | None, typer.Option("--from", metavar="KEY", help="Begin with this key: its value, or JSON.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be read, and read nothing.")] = False,
+    delete_gone: Annotated[
+        bool,
+        typer.Option("--delete-gone", help="Then delete from the targets what the source does not have."),
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")] = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the end, and show how it goes.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Publish the rows of tables as they are now. The running capture does it beside the stream."""
     from daemon.capture.plan import plan
+    from daemon.cli import gone
     from daemon.errors import OperatorError
 
     settings = read_settings(ctx)
     wanted = list(dict.fromkeys(name if "." in name else f"public.{name}" for name in tables))
     if from_ is not None and len(wanted) > 1:
         raise OperatorError("--from is a key of one table.", "Name one table with it.", exit_code=2)
+    if delete_gone:
+        _refuse_beside_delete_gone({"--where": where is not None, "--from": from_ is not None, "--no-wait": not wait})
     name = _source(settings, wanted, source)
+    routed = gone.routed(settings, name, wanted) if delete_gone else {}
     planned = plan(name, settings.sources[name], wanted, where, from_)
     if dry_run:
-        _show(name, planned, as_json=as_json)
+        _show(settings, name, planned, routed, as_json=as_json)
     else:
-        _ask(settings, name, planned, wait=wait, as_json=as_json)
+        again = shlex.join(
+            ["placemat", "snapshot", *tables, *(["--source", source] if source else []), "--delete-gone"]
+        )
+        _ask(settings, name, planned, routed, again, wait=wait, as_json=as_json)
+
+
+def _refuse_beside_delete_gone(given: Mapping[str, bool]) -> None:
+    """Raises OperatorError (exit code 2)."""
+    from daemon.errors import OperatorError
+
+    for option in (option for option, is_given in given.items() if is_given):
+        why = "that is known of whole tables only" if option != "--no-wait" else "it comes after the copies' end"
+        raise OperatorError(
+            f"--delete-gone cannot be given together with {option}: {why}.", f"Leave out {option}.", exit_code=2
+        )
 
 
 def _source(settings: Settings, tables: Sequence[str], given: str | None) -> str:
@@ -70,7 +94,10 @@ def _source(settings: Settings, tables: Sequence[str], given: str | None) -> str
     return fitting[0]
 
 
-def _show(source: str, planned: Sequence[Planned], *, as_json: bool) -> None:
+def _show(settings: Settings, source: str, planned: Sequence[Planned], routed: Routed, *, as_json: bool) -> None:
+    from daemon.cli import gone
+
+    counted = gone.count(settings, routed)
     if as_json:
         told: list[Json] = [
             {
@@ -81,20 +108,34 @@ def _show(source: str, planned: Sequence[Planned], *, as_json: bool) -> None:
             }
             for one in planned
         ]
-        write_json({"source": source, "dry_run": True, "tables": told})
-        return
-    for one in planned:
-        typer.echo(f"{one.order.table}: about {one.expected:,} rows")
-        typer.echo(f"  {' '.join(one.statement.split())}")
-        for at, text in enumerate(one.parameters, 1):
-            typer.echo(f"  ${at} = {text}")
+        write_json({"source": source, "dry_run": True, "tables": told, **(counted.to_json() if routed else {})})
+    else:
+        for one in planned:
+            typer.echo(f"{one.order.table}: about {one.expected:,} rows")
+            typer.echo(f"  {' '.join(one.statement.split())}")
+            for at, text in enumerate(one.parameters, 1):
+                typer.echo(f"  ${at} = {text}")
+        for line in counted.render():
+            typer.echo(line)
+    for error in counted.away.values():
+        raise error
 
 
-def _ask(settings: Settings, source: str, planned: Sequence[Planned], *, wait: bool, as_json: bool) -> None:
+def _ask(
+    settings: Settings,
+    source: str,
+    planned: Sequence[Planned],
+    routed: Routed,
+    again: str,
+    *,
+    wait: bool,
+    as_json: bool,
+) -> None:
+    """`again` is the command itself, for whoever has to repeat it."""
     from daemon.capture.pace import Pace
-    from daemon.cli import copies
+    from daemon.cli import copies, gone
     from daemon.state import engine as state
-    from daemon.state import jobs
+    from daemon.state import jobs, workers
 
     with state.opened(settings.state.url.get_secret_value()) as engine:
         state.check(engine)
@@ -110,12 +151,19 @@ def _ask(settings: Settings, source: str, planned: Sequence[Planned], *, wait: b
         except KeyboardInterrupt:
             say("The copy goes on without this command; placemat status shows it.")
             raise
+        copied = {job.table for job in found if job.state == "done"}
+        deleted = gone.delete(
+            settings, {target: kept for target, tables in routed.items() if (kept := [*copied.intersection(tables)])},
+            lambda target: workers.runs(engine, f"apply:{target}"),
+        )  # fmt: skip
     if as_json:
-        write_json({"source": source, "dry_run": False, "jobs": [copies.job_json(job) for job in found]})
+        told: list[Json] = [copies.job_json(job) for job in found]
+        write_json({"source": source, "dry_run": False, "jobs": told, **(deleted.to_json() if routed else {})})
     else:
-        for job in found:
-            typer.echo(copies.sentence(job))
+        for line in [*map(copies.sentence, found), *deleted.render()]:
+            typer.echo(line)
         if not wait:
             say("placemat status shows how it goes.")
+    deleted.check(again)
     if any(job.error for job in found):
         raise typer.Exit(1)

@@ -24,10 +24,13 @@ _HASHED = """encode(sha256(decode(current_setting('placemat.outer_pad'), 'hex')
     || sha256(decode(current_setting('placemat.inner_pad'), 'hex') || convert_to({}::text, 'UTF8'))), 'hex')"""
 
 
-def compare(settings: Settings, name: str, source: Side, target: Side, table: str) -> Comparison:
+def compare(
+    settings: Settings, name: str, source: Side, target: Side, table: str, *, keys_only: bool = False
+) -> Comparison:
     """Decide what is compared: every column of the source that the route of target `name` writes, and its constants.
 
-    Raises OperatorError when the table, its key or a column is missing.
+    With `keys_only` no more than which rows there are. Raises OperatorError when the table, its key or a column that is
+    compared is missing.
     """
     routing = routings(settings, name)[table]
     masks = {**routing.masks, **source_masks(settings, settings.targets[name].source).get(table, {})}
@@ -38,7 +41,9 @@ def compare(settings: Settings, name: str, source: Side, target: Side, table: st
             f"Table {table} of the source {source.name} has no primary key: its rows cannot be matched.",
             f"Add one: ALTER TABLE {table} ADD PRIMARY KEY (…)",
         )
-    compared = [column for column in ours.columns.values() if _is_compared(column, routing, masks, theirs)]
+    compared = [
+        column for column in ours.columns.values() if not keys_only and _is_compared(column, routing, masks, theirs)
+    ]
     for column in (*(column.name for column in compared), *ours.primary_key):
         if routing.renamed(column) not in theirs.columns:
             raise OperatorError(
@@ -53,7 +58,7 @@ def compare(settings: Settings, name: str, source: Side, target: Side, table: st
             f"Table {relation} of the target {target.name} has no primary key or unique index on ({listed}).",
             f"Add one there: ALTER TABLE {relation} ADD PRIMARY KEY ({listed})",
         )
-    fixed = list(_constants(target, routing, theirs))
+    fixed = [] if keys_only else list(_constants(target, routing, theirs))
     held = [theirs.columns[routing.renamed(column.name)] for column in compared]
     expected = [
         _expected(source, target, column, masks.get(column.name), kept)

@@ -46,7 +46,7 @@ class Side:
             return self.connection.execute(query, values).fetchall()
         except psycopg.OperationalError as error:
             raise OperatorError(
-                f"{self.label} stopped answering: {first_line(error)}.", "Run placemat verify again when it answers."
+                f"{self.label} stopped answering: {first_line(error)}.", "Run the same again when it answers."
             ) from error
         except psycopg.errors.InsufficientPrivilege as error:
             role = self.connection.info.user
@@ -56,7 +56,7 @@ class Side:
             ) from error
         except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
             raise OperatorError(
-                f"{self.label} was altered while it was compared: {first_line(error)}.", "Run placemat verify again."
+                f"{self.label} was altered while it was compared: {first_line(error)}.", "Run the same again."
             ) from error
 
 

@@ -7,8 +7,11 @@ The answer takes its place in the stream, so nothing here depends on who writes 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+
+import psycopg
 
 from connectors.contract import Wanted
 from daemon.apply.requests import RowRequests
@@ -33,88 +36,139 @@ _INTERVALS = "SET intervalstyle = iso_8601"  # as record keys have them
 @dataclass(frozen=True, slots=True)
 class Gone:
     """Of one table of one target: rows that have left it, parked keys without a row that wait no more, and how many of
-    both nobody has taken away in time."""
+    both are left; `paused`: nothing is taken from it now; `parked`: those that are left are, some of them at least."""
 
     table: str
     deleted: int
     settled: int
     left: int
+    paused: bool = False
+    parked: bool = False
 
 
-def delete_gone(settings: Settings, target: str, on_table: Callable[[str], None]) -> Iterator[Gone]:
-    """Take out of a target what its source does not have; children before parents.
+@dataclass(frozen=True, slots=True)
+class Only:
+    """What only the target has: rows, and parked keys without a row on either side."""
 
-    Raises OperatorError when one of the two databases cannot be reached or compared.
+    table: str
+    rows: int
+    parked: int
+
+
+def delete_gone(
+    settings: Settings, target: str, on_table: Callable[[str], None], only: Collection[str] | None = None
+) -> Iterator[Gone]:
+    """Take out of a target what its source does not have, of all its tables or `only` these; children before parents.
+
+    After a table whose rows do not leave in time, those of the others are counted and not waited for. Raises
+    OperatorError when one of the two databases cannot be reached or compared.
     """
+    stuck = False
+    with _tables(settings, target, only) as tables:
+        for table in tables:
+            on_table(table.name)
+            found = table.delete(0.0 if stuck or table.paused else STALL_SECONDS)
+            stuck = stuck or (found.left > 0 and not table.paused)
+            yield found
+
+
+def count_gone(settings: Settings, target: str, only: Collection[str]) -> Iterator[Only]:
+    """What `delete_gone` would find now, in its order; raises what that does."""
+    with _tables(settings, target, only) as tables:
+        for table in tables:
+            yield table.count()
+
+
+@contextmanager
+def _tables(settings: Settings, target: str, only: Collection[str] | None) -> Iterator[Iterator[_Table]]:
     config = settings.targets[target]
     source = config.source
     with (
         opened("source", source, settings.sources[source].url.get_secret_value()) as ours,
         opened("target", target, config.url.get_secret_value()) as theirs,
+        closing(RowRequests(settings.kafka, target, source)) as requests,
     ):
         for side in (ours, theirs):
             side.connection.execute(_INTERVALS)
         places = depths(copied(ours.connection, list(config.tables)), foreign_keys(ours.connection))
         paused = {one.table for one in paused_tables(theirs, source, places)}
-        requests = RowRequests(settings.kafka, target, source)
-        try:
-            for table in sorted(places, key=lambda name: -places[name]):
-                on_table(table)
-                stall = 0.0 if table in paused else STALL_SECONDS
-                yield _Table(ours, theirs, compare(settings, target, ours, theirs, table), requests, stall).run()
-        finally:
-            requests.close()
+        yield (
+            _Table(
+                ours, theirs, compare(settings, target, ours, theirs, name, keys_only=True), requests, name in paused
+            )
+            for name in sorted(places, key=lambda one: -places[one])
+            if only is None or name in only
+        )
 
 
 class _Table:
-    def __init__(
-        self, ours: Side, theirs: Side, comparison: Comparison, requests: RowRequests, stall_seconds: float
-    ) -> None:
-        self._name = comparison.table
+    def __init__(self, ours: Side, theirs: Side, comparison: Comparison, requests: RowRequests, paused: bool) -> None:
+        self.name = comparison.table
+        self.paused = paused
         self._source = Rows(ours, comparison.source)
         self._target = Rows(theirs, comparison.target)
         self._key = comparison.key
         self._source_key = comparison.source.key
-        self._stall_seconds = stall_seconds
         self._table = read_table(ours.connection, *comparison.table.split(".", 1))
         self._codec = Codec(ours.name, "", self._table.relation, self._table.key)
         self._requests = requests
 
-    def run(self) -> Gone:
+    def delete(self, stall_seconds: float) -> Gone:
+        """Wait for what leaves, and no longer than this for the next to leave."""
         deleted = left = 0
         batch: list[Key] = []
-        for keys in self._target.key_chunks():
-            present = self._source.present(keys)
-            batch += [key for key in keys if key not in present]
+        for keys in self._only_in_target():
+            batch += keys
             while len(batch) >= ASKED_AT_ONCE:
                 asked, batch = batch[:ASKED_AT_ONCE], batch[ASKED_AT_ONCE:]
-                stay = self._ask(asked)
+                stay = self._ask(asked, stall_seconds)
                 deleted, left = deleted + len(asked) - stay, left + stay
-        stay = self._ask(batch)
-        settled, waiting = self._settle()
-        return Gone(self._name, deleted + len(batch) - stay, settled, left + stay + waiting)
+        stay = self._ask(batch, stall_seconds)
+        deleted, left = deleted + len(batch) - stay, left + stay
+        settled, waiting = self._settle(stall_seconds)
+        parked = bool(left + waiting) and bool(self._gone(self._parked()))
+        return Gone(self.name, deleted, settled, left + waiting, self.paused, parked)
 
-    def _ask(self, keys: list[Key]) -> int:
+    def count(self) -> Only:
+        rows = sum(map(len, self._only_in_target()))
+        return Only(self.name, rows, len(self._rowless()))
+
+    def _only_in_target(self) -> Iterator[list[Key]]:
+        for keys in self._target.key_chunks():
+            present = self._source.present(keys)
+            yield [key for key in keys if key not in present]
+
+    def _ask(self, keys: list[Key], stall_seconds: float) -> int:
         """Until none of the keys is only in the target; how many still are when nothing moves any more."""
         wanted = {key: self._record_key(key) for key in keys}
-        return self._until_gone(wanted, lambda: self._target.present(list(wanted)))
+        return self._until_gone(wanted, lambda: self._target.present(list(wanted)), stall_seconds)
 
-    def _settle(self) -> tuple[int, int]:
+    def _settle(self, stall_seconds: float) -> tuple[int, int]:
         """Parked keys of rows that are gone: no event of theirs will come that sets them free."""
-        parked = self._parked()
-        wanted = {key: parked[key] for key in parked.keys() - self._source.present(list(parked))}
+        wanted = self._rowless()
         many = len(wanted)
-        stay = self._until_gone(wanted, lambda: wanted.keys() & self._parked().keys())
+        stay = self._until_gone(wanted, lambda: wanted.keys() & self._parked().keys(), stall_seconds)
         return many - stay, stay
 
-    def _parked(self) -> dict[Key, bytes]:
-        return parked_keys(self._target.side, self._source.side.name, self._name, self._source_key)
+    def _rowless(self) -> dict[Key, bytes]:
+        """Parked keys that have a row on neither side."""
+        parked = self._parked()
+        gone = self._gone(parked)
+        with suppress(psycopg.DataError):  # a value that the target's column cannot hold: no row has it
+            gone -= self._target.present(list(gone))
+        return {key: parked[key] for key in gone}
 
-    def _until_gone(self, records: dict[Key, bytes], still: Callable[[], set[Key]]) -> int:
+    def _gone(self, keys: Collection[Key]) -> set[Key]:
+        return set(keys) - self._source.present(list(keys))
+
+    def _parked(self) -> dict[Key, bytes]:
+        return parked_keys(self._target.side, self._source.side.name, self.name, self._source_key)
+
+    def _until_gone(self, records: dict[Key, bytes], still: Callable[[], set[Key]], stall_seconds: float) -> int:
         """Ask for keys of the source until it shows them or `still` does no more; `records` loses those."""
         moved_at = time.monotonic()
-        while records and time.monotonic() - moved_at < self._stall_seconds:
-            self._requests.ask([Wanted(self._name, record) for record in records.values()])
+        while records and time.monotonic() - moved_at < stall_seconds:
+            self._requests.ask([Wanted(self.name, record) for record in records.values()])
             time.sleep(LOOK_SECONDS)
             there = still()
             only = there - self._source.present(list(there))

@@ -73,5 +73,10 @@ def read(engine: sqlalchemy.Engine) -> list[WorkerRow]:
         return [WorkerRow(*row) for row in connection.execute(query)]
 
 
+def runs(engine: sqlalchemy.Engine, name: str) -> bool:
+    """Whether some process does this worker's work now."""
+    return any(row.name == name and row.alive and row.state == "running" for row in read(engine))
+
+
 def _alive() -> sqlalchemy.ColumnElement[bool]:
     return workers.c.seen_at > func.now() - func.make_interval(0, 0, 0, 0, 0, 0, SILENT_AFTER_SECONDS)
