@@ -40,7 +40,7 @@ class Adapting:
             return  # paused at the next claim
         missing = [name for name in self._shape.added if self._arrives(name) and self._to(name) not in ours.columns]
         for name in missing:
-            self._check_may_add(self._shape.columns[name])
+            self._check_may_add(self._shape.columns[name], ours)
         for fault in self._faults(ours):
             raise fault
         for name in missing:
@@ -89,14 +89,16 @@ class Adapting:
                 f" {self._shape.table}; or take it out of targets.{self._target}.tables.",
             )
 
-    def _check_may_add(self, column: SchemaColumn) -> None:
+    def _check_may_add(self, column: SchemaColumn, ours: Table) -> None:
         """Nothing is guessed: a name that came as another went may be that one, and a mask is for what is there."""
         missing = f"{self._name} of target {self._target} has no column {self._to(column.name)}, which the source sends"
         if column.name in self._shape.renamed:
-            was = ", ".join(sorted(self._shape.dropped))
+            there = [name for name in self._shape.dropped if self._arrives(name) and self._to(name) in ours.columns]
+            was = sorted(there or self._shape.dropped)
+            renamings = [f"if it was {name}: {self._renaming(name, column)}" for name in sorted(there)]
             raise self._unfit(
-                f"{missing} now; others went as it came ({was}): it may be one of them under another name.",
-                f"ALTER TABLE {self._quoted} RENAME … TO {_quoted(self._to(column.name))}, or {self._addition(column)}",
+                f"{missing} now; others went as it came ({', '.join(was)}): it may be one of them under another name.",
+                "; ".join([*renamings, f"if it is a new one: {self._addition(column)}"]),
             )
         if _computed(column):
             raise self._unfit(
@@ -107,9 +109,15 @@ class Adapting:
         if not self._additive or column.type is None or column.name in self._routing.masks:
             raise self._unfit(f"{missing} now.", self._addition(column))
 
+    def _renaming(self, name: str, column: SchemaColumn) -> str:
+        return f"ALTER TABLE {self._quoted} RENAME {_quoted(self._to(name))} TO {_quoted(self._to(column.name))}"
+
     def _addition(self, column: SchemaColumn) -> str:
         """The statement; rows that are there get the value that the source's own have got."""
-        parts = [f"ALTER TABLE {self._quoted} ADD COLUMN {_quoted(self._to(column.name))} {column.type or '…'}"]
+        name = _quoted(self._to(column.name))
+        if column.type is None:
+            return f"what adds column {name} to {self._quoted}, of the type that it has in the source"
+        parts = [f"ALTER TABLE {self._quoted} ADD COLUMN {name} {column.type}"]
         if column.existing is not None:
             parts.append(f"DEFAULT {sql.Literal(column.existing).as_string()}")
         elif column.default not in (None, "identity"):

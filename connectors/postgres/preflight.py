@@ -106,7 +106,7 @@ def _key(
     if not theirs.primary_key and not source.execute(_BY_DEFAULT, theirs.name.split(".", 1)).fetchone():
         yield OperatorError(
             f"{theirs.name} has no primary key in the source, and target {name} could not tell its rows apart.",
-            f"In the source run: ALTER TABLE {_quoted(theirs.name)} ADD PRIMARY KEY (…); or take it out of"
+            "Give it one in the source, over the columns that tell its rows apart; or take it out of"
             f" targets.{name}.tables.",
         )
     routing = route.routing

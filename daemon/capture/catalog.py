@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from psycopg import sql
 
 from daemon.capture.pgoutput import Column, Relation
 from daemon.errors import OperatorError
@@ -109,9 +108,8 @@ def read_table(connection: psycopg.Connection[Any], schema: str, name: str) -> T
             f"The source has no table {schema}.{name} any more.", "Take it out of the source's tables, then run again."
         )
     if not table.key:
-        quoted = sql.Identifier(schema, name).as_string()
         raise OperatorError(
-            f"{schema}.{name} has no primary key any more.", f"Give it one: ALTER TABLE {quoted} ADD PRIMARY KEY …"
+            f"{schema}.{name} has no primary key any more.", "Give it one, over the columns that tell its rows apart."
         )
     return table
 

@@ -192,7 +192,7 @@ def _key_fault(name: str, table: str, quoted: str, facts: Any) -> OperatorError 
     if not facts.key and facts.relreplident == "d":
         return OperatorError(
             f"{table} of source {name} has no primary key, and its rows cannot be told apart.",
-            f"Give it one: ALTER TABLE {quoted} ADD PRIMARY KEY (…); or, for a table that no target follows,"
+            "Give it one, over the columns that tell its rows apart; or, for a table that no target follows, run:"
             f" ALTER TABLE {quoted} REPLICA IDENTITY FULL; or take it out of sources.{name}.tables.",
         )
     if facts.generated_key:

@@ -39,7 +39,7 @@ def compare(
     if not ours.primary_key:
         raise OperatorError(
             f"Table {table} of the source {source.name} has no primary key: its rows cannot be matched.",
-            f"Add one: ALTER TABLE {table} ADD PRIMARY KEY (…)",
+            "Give it one there, over the columns that tell its rows apart.",
         )
     compared = [
         column for column in ours.columns.values() if not keys_only and _is_compared(column, routing, masks, theirs)

@@ -176,20 +176,36 @@ def test_a_change_that_the_target_has_had_before_goes_on(pair_factory: PairFacto
     assert items(pair) == pair.rig.sql("SELECT to_jsonb(t) FROM items t ORDER BY id")
 
 
-def test_a_renamed_column_is_not_taken_for_a_new_one(pair_factory: PairFactory) -> None:
+def test_renamed_columns_are_not_taken_for_new_ones_and_each_statement_can_be_pasted(pair_factory: PairFactory) -> None:
     pair = pair_factory("additive")
     with pair.running():
         pair.rig.sql("INSERT INTO items (id, note) VALUES (1, 'a')")
         pair.applied()
-        pair.rig.sql("ALTER TABLE items RENAME note TO remark")
+        pair.rig.sql("ALTER TABLE items RENAME size TO extent; ALTER TABLE items RENAME note TO remark")
         pair.rig.sql("UPDATE items SET remark = 'b'")
         pair.applied()
         [pause] = pair.pauses()
-        assert "(note)" in pause.reason
-        pair.here("ALTER TABLE items RENAME note TO remark")
+        assert "(note, size)" in pause.reason
+        assert choices(pause) == ["note", "size"]
+        pair.here(told(pause, "if it was size"))
+        pair.ask_to_resume()
+        until(lambda: "(note)" in pair.paused().reason, what="a pause for the other column")
+        pause = pair.paused()
+        assert choices(pause) == ["note"]
+        assert told(pause, "if it is a new one") == 'ALTER TABLE "public"."items" ADD COLUMN "remark" text NOT NULL'
+        pair.here(told(pause, "if it was note"))
         pair.resume()
         pair.applied()
-    assert items(pair) == [({"id": 1, "size": 0, "remark": "b"},)]
+    assert items(pair) == [({"id": 1, "extent": 0, "remark": "b"},)]
+
+
+def choices(pause: Pause) -> list[str]:
+    return re.findall(r"if it was (\w+): ALTER", pause.advice or "")
+
+
+def told(pause: Pause, when: str) -> str:
+    """What the advice says to run then, as it is copied from there."""
+    return (pause.advice or "").partition(f"{when}: ")[2].partition(";")[0]
 
 
 def test_a_column_whose_values_the_source_has_worked_out_is_not_added(pair_factory: PairFactory) -> None:
