@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack, suppress
 
 import psycopg
@@ -267,14 +267,19 @@ class Capture:
             if found.as_json() != self._known:
                 self._state.record_publication(found.as_json())
                 self._known = found.as_json()
-            self._tell_unreadable(", ".join(found.unreadable))
+            self._tell_unreadable(found.unreadable)
 
-    def _tell_unreadable(self, tables: str) -> None:
+    def _tell_unreadable(self, tables: Sequence[str]) -> None:
         """Changes flow without the right to read a table; copies and single rows wait for it."""
-        if tables != self._unreadable:
-            self._unreadable, self._next_beat = tables, 0.0
+        sentence = copy_faults.right_missing(self._reader, tables) if tables else ""
+        if sentence != self._unreadable:
+            self._unreadable, self._next_beat = sentence, 0.0
             if tables:
-                log.warning("rows cannot be copied without the right to read them", source=self._source, tables=tables)
+                log.warning(
+                    "rows cannot be copied without the right to read them",
+                    source=self._source,
+                    tables=", ".join(tables),
+                )
 
     def _announce(self, key: bytes, value: bytes) -> None:
         self._announcer.announce(key, value)
@@ -299,9 +304,7 @@ class Capture:
         return {*wanted, messages_topic(self._source)} & set(topics)
 
     def _doing(self) -> str | None:
-        if self._unreadable:
-            return copy_faults.right_missing(self._unreadable, self._reader.role)
-        return self._copier.doing
+        return self._unreadable or self._copier.doing
 
     def _started(self, claim: Claim) -> None:
         log.info("capture started", source=self._source, epoch=claim.epoch, flush_lsn=claim.flush_lsn)

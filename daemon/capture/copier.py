@@ -280,7 +280,7 @@ class Copier:
 
     def _refused(self, copy: TableCopy, now: float) -> None:
         """Others go on; children too, as nobody knows when somebody will give the right back."""
-        sentence = copy_faults.right_missing(copy.job.table, self._reader.role)
+        sentence = copy_faults.right_missing(self._reader, [copy.job.table])
         if not copy.refusals:
             log.warning("copy waits for the right to read a table", source=self._source, table=copy.job.table)
             self._jobs.waits(copy.job.id, sentence)

@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import psycopg
 
+from daemon.capture.slot import Server
 from daemon.errors import OperatorError
 
 _OF_THE_SERVER = ("08", "53", "57P", "58", "F0", "XX")
 """Classes of SQLSTATE that say nothing about a table: connection, resources, shutdown, system, internal errors."""
 
 
-def right_missing(table: str, role: str) -> str:
-    """For the operator, of tables that the role may not read, separated by commas."""
-    return f"The right to read {table} is missing. Try: GRANT SELECT ON {table} TO {role}"
+_MEND = """
+SELECT concat_ws('; ',
+    'GRANT USAGE ON SCHEMA ' || string_agg(DISTINCT quote_ident(n.nspname), ', ')
+        FILTER (WHERE NOT has_schema_privilege(n.oid, 'USAGE')) || ' TO ' || quote_ident(current_user),
+    'GRANT SELECT ON ' || string_agg(quote_ident(n.nspname) || '.' || quote_ident(c.relname), ', ')
+        FILTER (WHERE NOT has_table_privilege(c.oid, 'SELECT')) || ' TO ' || quote_ident(current_user),
+    CASE WHEN bool_or(c.relrowsecurity AND row_security_active(c.oid))
+        THEN 'ALTER ROLE ' || quote_ident(current_user) || ' BYPASSRLS' END)
+FROM unnest(%s::text[]) AS wanted
+JOIN pg_namespace n ON n.nspname = split_part(wanted, '.', 1)
+JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = substr(wanted, strpos(wanted, '.') + 1)
+"""
+
+
+def right_missing(reader: Server, tables: Sequence[str]) -> str:
+    """For the operator, of tables that the role may not read: with the statements that would let it."""
+    row = reader.query(_MEND, [list(tables)])
+    statements = row[0] if row else ""
+    return f"The right to read {', '.join(tables)} is missing." + (f" Try: {statements}" if statements else "")
 
 
 def of_the_table(error: BaseException) -> bool:

@@ -61,7 +61,6 @@ class Reader:
         except psycopg.Error as error:
             raise Unavailable(f"source {source} cannot be reached") from error
         self.database = self._connection.info.dbname
-        self.role = self._connection.info.user
         # A mark is waited for in the stream: it need not be on a standby first, and must not wait for one.
         self._connection.execute("SET synchronous_commit = local")
         # Whoever changes a table may hold it for long; the stream must not wait for that.

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 if TYPE_CHECKING:
     from daemon.config import Settings
+
+
+Target = Annotated[str | None, typer.Option(help="Needed only where there are several.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +48,18 @@ def settings(ctx: typer.Context) -> Settings:
 
     logs.configure("debug" if given(ctx).verbose else "warning", "console")
     return load(config_path(ctx))
+
+
+def target(settings: Settings, given: str | None) -> str:
+    """The target that is meant. Raises OperatorError (exit code 2) when it is not known, or not told of several."""
+    from daemon.errors import OperatorError
+
+    names = list(settings.targets)
+    if given is None and len(names) != 1:
+        raise OperatorError(
+            f"There are {len(names)} targets.", f"Name one with --target: {', '.join(names)}.", exit_code=2
+        )
+    chosen = given or names[0]
+    if chosen not in names:
+        raise OperatorError(f"There is no target {chosen}.", f"Choose one of: {', '.join(names)}.", exit_code=2)
+    return chosen

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from daemon.cli.context import Target
 from daemon.cli.context import settings as read_settings
-from daemon.cli.output import Json, say, write_json, write_table
+from daemon.cli.context import target as chosen_target
+from daemon.cli.output import Json, local, say, write_json, write_table
 from daemon.errors import OperatorError
 
 if TYPE_CHECKING:
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Keys that a target has refused.", no_args_is_help=True, rich_markup_mode=None)
 
-Target = Annotated[str | None, typer.Option(help="Needed only where there are several.")]
 Ids = Annotated[list[int] | None, typer.Argument(metavar="[ID]...", help="Numbers as placemat dlq list shows them.")]
 Every = Annotated[bool, typer.Option("--all", help="Every parked key.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be asked for.")]
@@ -42,8 +43,10 @@ def list_(ctx: typer.Context, target: Target = None, as_json: AsJson = False) ->
     if not keys:
         say("No key is parked.")
         return
-    rows = [(str(key.id), key.table_name, _key_text(key), key.kind, str(key.events)) for key in keys]
-    write_table(("ID", "TABLE", "KEY", "KIND", "EVENTS"), rows)
+    rows = [
+        (str(key.id), key.table_name, _key_text(key), key.kind, str(key.events), local(key.parked_at)) for key in keys
+    ]
+    write_table(("ID", "TABLE", "KEY", "KIND", "EVENTS", "SINCE"), rows)
     by_reason: dict[str, list[int]] = {}
     for key in keys:
         by_reason.setdefault(key.reason, []).append(key.id)
@@ -113,15 +116,7 @@ def _opened(ctx: typer.Context, target: str | None) -> AbstractContextManager[De
     from daemon import wiring
 
     settings = read_settings(ctx)
-    names = list(settings.targets)
-    if target is None and len(names) != 1:
-        raise OperatorError(
-            f"There are {len(names)} targets.", f"Name one with --target: {', '.join(names)}.", exit_code=2
-        )
-    chosen = target or names[0]
-    if chosen not in names:
-        raise OperatorError(f"There is no target {chosen}.", f"Choose one of: {', '.join(names)}.", exit_code=2)
-    return wiring.dead_letters(settings, chosen)
+    return wiring.dead_letters(settings, chosen_target(settings, target))
 
 
 def _ask(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from daemon.errors import OperatorError
 
@@ -20,6 +21,11 @@ def complain(error: OperatorError) -> None:
 def say(line: str) -> None:
     """A word on how it goes, for a person."""
     print(line, file=sys.stderr, flush=True)
+
+
+def local(time: datetime) -> str:
+    """For a person, by the clock of this host."""
+    return time.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def write_json(value: Json) -> None:

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import getpass
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from daemon.cli.context import Target
 from daemon.cli.context import settings as read_settings
+from daemon.cli.context import target as chosen_target
 from daemon.cli.output import say, write_json
 from daemon.errors import OperatorError
 
 if TYPE_CHECKING:
     from connectors.postgres.pauses import Pause, Pauses
 
-TargetName = Annotated[str, typer.Argument(metavar="TARGET", help="As it is named in the configuration.")]
-Table = Annotated[str, typer.Argument(metavar="TABLE", help="With or without public.")]
+Words = Annotated[
+    list[str],
+    typer.Argument(metavar="[TARGET] TABLE", help="The target as it is configured; the table with or without public."),
+]
 Wait = Annotated[float, typer.Option(min=0, help="Seconds to wait for the worker to do it.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be asked for.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -28,15 +32,15 @@ POLL_SECONDS = 0.1
 
 def pause(
     ctx: typer.Context,
-    target: TargetName,
-    table: Table,
+    words: Words,
+    target: Target = None,
     reason: Annotated[str, typer.Option(help="Shown to whoever asks why.")] = "An operator has paused it.",
     dry_run: DryRun = False,
     wait: Wait = 30,
     as_json: AsJson = False,
 ) -> None:
     """Let one table of a target wait. Its changes stay in Kafka, those of all other tables flow."""
-    with _opened(ctx, target, table) as (pauses, name):
+    with _opened(ctx, words, target) as (pauses, target, name):
         before = _find(pauses, name)
         if before is not None and before.state == "paused":
             say(f"{name} of target {target} was paused already, by {before.paused_by}: {before.reason}")
@@ -50,14 +54,14 @@ def pause(
 
 def resume(
     ctx: typer.Context,
-    target: TargetName,
-    table: Table,
+    words: Words,
+    target: Target = None,
     dry_run: DryRun = False,
     wait: Wait = 30,
     as_json: AsJson = False,
 ) -> None:
     """Let a paused table catch up, and then go on with the others."""
-    with _opened(ctx, target, table) as (pauses, name):
+    with _opened(ctx, words, target) as (pauses, target, name):
         before = _find(pauses, name)
         if before is None:
             raise OperatorError(f"{name} of target {target} is not paused.", "placemat status shows what is.")
@@ -76,13 +80,17 @@ def resume(
 
 
 @contextmanager
-def _opened(ctx: typer.Context, target: str, table: str) -> Iterator[tuple[Pauses, str]]:
+def _opened(ctx: typer.Context, words: Sequence[str], given: str | None) -> Iterator[tuple[Pauses, str, str]]:
+    """`words`: a target and a table, or a table. With the pauses the names of both."""
     from daemon import wiring
 
     settings = read_settings(ctx)
-    if target not in settings.targets:
-        known = ", ".join(settings.targets)
-        raise OperatorError(f"There is no target {target}.", f"Choose one of: {known}.", exit_code=2)
+    *before, table = words
+    if len(before) > 1 or (before and given is not None):
+        raise OperatorError(
+            "Name one table, and its target once.", f"placemat {ctx.info_name} [TARGET] TABLE", exit_code=2
+        )
+    target = chosen_target(settings, before[0] if before else given)
     name = table if "." in table else f"public.{table}"
     routed = settings.targets[target].tables
     if name not in routed:
@@ -90,7 +98,7 @@ def _opened(ctx: typer.Context, target: str, table: str) -> Iterator[tuple[Pause
             f"Target {target} has no route for table {name}.", f"Routed are: {', '.join(sorted(routed))}.", exit_code=2
         )
     with wiring.pauses(settings, target) as pauses:
-        yield pauses, name
+        yield pauses, target, name
 
 
 def _wait(pauses: Pauses, table: str, seconds: float, done: Callable[[Pause | None], bool]) -> Pause | None:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from daemon.cli.bar import progress_bar
+from daemon.cli.context import Target
 from daemon.cli.context import settings as read_settings
+from daemon.cli.context import target as chosen_target
 from daemon.cli.output import say, write_json
 from daemon.errors import OperatorError, Unavailable
 
@@ -22,7 +24,7 @@ DIFFERENCES = 3
 
 def replay(
     ctx: typer.Context,
-    target: Annotated[str, typer.Option(help="The target that is written.")],
+    target: Target = None,
     table: Annotated[list[str] | None, typer.Option(help="All routed tables when none; may be repeated.")] = None,
     start: Annotated[
         str | None,
@@ -47,6 +49,7 @@ def replay(
     from daemon.state import sources
 
     settings = read_settings(ctx)
+    target = chosen_target(settings, target)
     end = parse_end(until) if until is not None else None
     task = Task(tables_of(settings, target, table or []), _start(start, key), end, rate, dry_run)
     with state.opened(settings.state.url.get_secret_value()) as engine:
@@ -77,9 +80,7 @@ def _start(start: str | None, key: str | None) -> Start:
         return OneKey(key)
     if start is not None and key is None:
         return parse_start(start)
-    raise OperatorError(
-        "Say from when, or which key.", "placemat replay --target NAME --from beginning, or --key ID", exit_code=2
-    )
+    raise OperatorError("Say from when, or which key.", "placemat replay --from beginning, or --key ID", exit_code=2)
 
 
 def _teller(task: Task, *, as_json: bool) -> Callable[[RowChange], None] | None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from daemon.cli import copies
 from daemon.cli.context import settings as read_settings
-from daemon.cli.output import Json, write_json, write_table
+from daemon.cli.output import Json, local, write_json, write_table
 from schemas.position import format_lsn
 
 if TYPE_CHECKING:
@@ -115,7 +114,7 @@ def _worker_json(row: WorkerRow) -> dict[str, Json]:
 
 
 def _worker_cells(row: WorkerRow) -> tuple[str, str, str, str]:
-    return row.name, _shown_state(row), _local(row.started_at), row.instance
+    return row.name, _shown_state(row), local(row.started_at), row.instance
 
 
 def _source_json(row: SourceRow) -> dict[str, Json]:
@@ -153,11 +152,7 @@ def _pause_json(one: Pause) -> dict[str, Json]:
 
 def _pause_line(one: Pause) -> str:
     words = {"asked": "is to be paused", "paused": "is paused", "resuming": "catches up"}[one.state]
-    since = f" since {_local(one.paused_at)}" if one.paused_at else ""
+    since = f" since {local(one.paused_at)}" if one.paused_at else ""
     through = f", applied through {format_lsn(one.commit_lsn)}" if one.commit_lsn is not None else ""
     advice = f" Try: {one.advice}" if one.advice else ""
     return f"{one.table} {words}{since} by {one.paused_by}{through}: {one.reason}{advice}"
-
-
-def _local(time: datetime) -> str:
-    return time.astimezone().strftime("%Y-%m-%d %H:%M:%S")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
@@ -34,12 +37,13 @@ def tail(
     from daemon.observe.stream import events
 
     settings = read_settings(ctx)
+    fit = fitting()
     passing = events(settings.kafka, _topics(settings, topic), from_beginning=from_beginning)
     for event in islice(passing, limit):
         if as_json:
             write_json(_json(event, values=values))
         else:
-            typer.echo(_line(event, values=values))
+            typer.echo(fit(_line(event, values=values)))
 
 
 def _topics(settings: Settings, wanted: str | None) -> list[str]:
@@ -72,6 +76,19 @@ def _json(event: Event, *, values: bool) -> dict[str, Json]:
     return {**told, "before": event.value.get("before"), "after": event.value.get("after")} if values else told
 
 
+def fitting() -> Callable[[str], str]:
+    """What makes a line fit a terminal, as wide as that is by then; where nobody looks, lines stay whole."""
+    if not sys.stdout.isatty():
+        return lambda line: line
+    from rich.cells import cell_len, set_cell_size
+
+    def fit(line: str) -> str:
+        width = shutil.get_terminal_size().columns
+        return line if cell_len(line) <= width else set_cell_size(line, width - 1).rstrip() + "…"
+
+    return fit
+
+
 def _line(event: Event, *, values: bool) -> str:
     at = _time(event.ts_ms)
     what = _values(event.value) if values else ", ".join(event.columns)
@@ -82,7 +99,7 @@ def _time(ts_ms: int | None) -> str:
     if ts_ms is None:
         return "-"
     moment = datetime.fromtimestamp(ts_ms / 1_000, UTC).astimezone()
-    return moment.strftime("%H:%M:%S.") + f"{ts_ms % 1_000:03}"
+    return moment.strftime("%Y-%m-%d %H:%M:%S.") + f"{ts_ms % 1_000:03}"
 
 
 def _key(key: Json) -> str:

@@ -34,10 +34,7 @@ class Keep:
         if self.wal_status == "lost":
             return "the slot is lost"
         if self.limit_bytes is None:
-            return (
-                "the server keeps WAL for the slot without a limit (max_slot_wal_keep_size = -1):"
-                " while nobody captures, its disk can fill"
-            )
+            return "the server keeps WAL without a limit (max_slot_wal_keep_size = -1): its disk can fill"
         safe = "" if self.safe_bytes is None else f", {in_units(max(0, self.safe_bytes))} of it left"
         return f"the server keeps {in_units(self.limit_bytes)} of WAL for the slot (max_slot_wal_keep_size){safe}"
 

@@ -48,8 +48,8 @@ def compare(
         if routing.renamed(column) not in theirs.columns:
             raise OperatorError(
                 f"Table {relation} of the target {target.name} has no column {routing.renamed(column)}.",
-                f"Add the column there, or name it in targets.{target.name}.tables.{table!r}.local."
-                " Was it renamed or added in the source just now? placemat status tells after the table's next change.",
+                "If it was renamed or added in the source, change a row of the table there: then placemat status names"
+                f" the statement to run. Else add it, or name it in targets.{target.name}.tables.{table}.exclude.",
             )
     key = tuple(theirs.columns[routing.renamed(column)] for column in ours.primary_key)
     if frozenset(column.name for column in key) not in theirs.unique:

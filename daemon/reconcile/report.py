@@ -59,6 +59,11 @@ class TableReport:
     listed: list[Difference] = field(default_factory=list)
     changing: list[Mapping[str, str]] = field(default_factory=list)
 
+    @property
+    def only_in_target(self) -> bool:
+        """Whether such a difference is listed."""
+        return any(one.kind == "only_in_target" for one in self.listed)
+
     def add(self, difference: Difference) -> None:
         self.differences += 1
         self.parked += difference.parked_id is not None
@@ -160,7 +165,10 @@ class VerifyReport:
         if self.paused:
             verdict = f"{_count(len(self.paused), 'table')} paused and not compared, {verdict[0].lower()}{verdict[1:]}"
         what = f"{_count(rows, 'row')} and {_count(fields, 'field')}"
-        return "\n".join([*lines, f"{verdict}{changing} in {what} compared ({self.seconds:.1f} s)."])
+        lines.append(f"{verdict}{changing} in {what} compared ({self.seconds:.1f} s).")
+        if only := dict.fromkeys(table.table for table in self.tables if table.only_in_target):
+            lines.append(f"To delete what the source does not have: placemat snapshot {' '.join(only)} --delete-gone")
+        return "\n".join(lines)
 
 
 def _render_target(report: TargetReport) -> list[str]:

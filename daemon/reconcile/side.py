@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -49,11 +50,11 @@ class Side:
                 f"{self.label} stopped answering: {first_line(error)}.", "Run the same again when it answers."
             ) from error
         except psycopg.errors.InsufficientPrivilege as error:
-            role = self.connection.info.user
-            raise OperatorError(
-                f"{self.label} does not let role {role} read: {first_line(error)}.",
-                f"Run GRANT SELECT on the table TO {role}; with row-level security also ALTER ROLE {role} BYPASSRLS.",
-            ) from error
+            role, what = self.connection.info.user, first_line(error)
+            advice = f"GRANT SELECT on the table TO {role}; with row-level security also ALTER ROLE {role} BYPASSRLS"
+            if schema := re.search(r"for schema (.+)", what):
+                advice = f"GRANT USAGE ON SCHEMA {schema[1]} TO {role}"
+            raise OperatorError(f"{self.label} does not let role {role} read: {what}.", f"Run {advice}.") from error
         except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
             raise OperatorError(
                 f"{self.label} was altered while it was compared: {first_line(error)}.", "Run the same again."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from datetime import datetime
 
 import psycopg
 import pytest
@@ -68,6 +69,9 @@ def test_list_shows_what_is_parked_and_show_the_events_behind_it(site: Site, par
     ]
     listed = site.placemat("dlq", "list").out.splitlines()
     assert "  id=1  " in listed[1]
+    assert datetime.fromisoformat(listed[1][-19:]).astimezone() == datetime.fromisoformat(keys[0]["parked_at"]).replace(
+        microsecond=0
+    )
     assert listed[3:] == [f"{parked[0]}, {parked[1]}: constraint short refuses it"]
     shown = site.placemat("dlq", "show", str(parked[0]), "--json").json
     assert shown["queue"] == [{"topic": "placemat.p.public.stories", "partition": 0, "offset": 7, "op": "u"}]

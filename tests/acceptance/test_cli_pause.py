@@ -118,7 +118,9 @@ def test_a_name_that_there_is_not_and_a_table_that_is_not_paused_are_told_in_a_s
         assert (nowhere.code, nowhere.err) == (2, "Error: There is no target elsewhere.\nTry: Choose one of: copy.\n")
         unknown = rig.site.placemat(verb, "copy", "beat")
         assert (unknown.code, "has no route for table public.beat" in unknown.err) == (2, True)
-    resumed = rig.site.placemat("resume", "copy", "parts")
+        twice = rig.site.placemat(verb, "copy", "parts", "--target", "copy")
+        assert (twice.code, "its target once" in twice.err) == (2, True)
+    resumed = rig.site.placemat("resume", "parts", "--target", "copy")
     assert (resumed.code, "public.parts of target copy is not paused" in resumed.err) == (1, True)
 
 
@@ -126,5 +128,5 @@ def test_a_pause_that_no_worker_takes_up_is_told_and_can_be_taken_back(rig: Rig)
     asked = rig.site.placemat("pause", "copy", "parts", "--wait", "0.1", "--json")
     assert (asked.code, asked.json["state"]) == (1, "asked")
     assert "The worker has not done it within 0.1 seconds" in asked.err
-    back = rig.site.placemat("resume", "copy", "parts", "--json")
+    back = rig.site.placemat("resume", "parts", "--json")  # there is one target only
     assert (back.code, back.json["state"]) == (0, "running")

@@ -141,6 +141,10 @@ def test_without_the_right_to_read_changes_flow_and_the_worker_says_so(
         until(lambda: sentence in worker.details, what="the sentence")
         waiting = "SELECT table_name, waiting FROM placemat.snapshots WHERE done_at IS NULL"
         until(lambda: rig.state(waiting) == [("public.items", sentence)], what="the other copies, children too")
+        rig.sql("REVOKE USAGE ON SCHEMA public FROM public")
+        both = f"Try: GRANT USAGE ON SCHEMA public TO {role}; GRANT SELECT ON public.items TO {role}"
+        until(lambda: both in worker.details, what="the rights to the schema named too")
+        rig.sql(f"GRANT USAGE ON SCHEMA public TO {role}")
         ask_for(rig, -1)
         rig.sql("INSERT INTO items VALUES (1)")
         rig.caught_up()

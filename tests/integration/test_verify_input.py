@@ -96,6 +96,9 @@ def test_a_role_that_may_not_read_or_is_under_row_level_security_is_named(
         error = refusal(as_role)
         assert f"The source primary does not let role {role} read" in str(error)
         assert f"GRANT SELECT on the table TO {role}" in error.try_
+        pair.source.execute("REVOKE USAGE ON SCHEMA public FROM public")
+        assert f"GRANT USAGE ON SCHEMA public TO {role}" in refusal(as_role).try_
+        pair.source.execute("GRANT USAGE ON SCHEMA public TO public")
         pair.source.execute(f"GRANT SELECT ON notes TO {role}".encode())
         assert as_role.verify("notes").clean
         pair.source.execute("ALTER TABLE notes ENABLE ROW LEVEL SECURITY")

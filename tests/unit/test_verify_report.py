@@ -34,6 +34,7 @@ def test_text_says_what_differs_in_plain_words() -> None:
         "    id=4: still changing",
         "  public.projects: 1 row in primary, 1 in empathy_ledger; 1 compared: no difference",
         "3 differences, 1 row still changing in 12,002 rows and 143,997 fields compared (1.2 s).",
+        "To delete what the source does not have: placemat snapshot public.stories --delete-gone",
     ]
 
 
