@@ -126,8 +126,8 @@ class Pin:
 @dataclass(frozen=True, slots=True)
 class NewShape:
     """What a source's table has come to be, by the names there. `added`, `dropped` and `retyped` are all that changed
-    since it is followed; `renamed` are those of `added` that came while others went: they may be those. A `keyless` one
-    had no key, and `key` is the one that was announced later, if any.
+    since it is followed; `renamed` are those of `added` that came while others went, and may be those; `back` are those
+    of `dropped` that came again. A `keyless` one had no key, and `key` is the one that was announced later, if any.
     """
 
     table: str
@@ -136,6 +136,7 @@ class NewShape:
     added: tuple[str, ...]
     renamed: frozenset[str]
     dropped: frozenset[str]
+    back: frozenset[str]
     retyped: frozenset[str]
     key_changed: bool
     keyless: bool = False

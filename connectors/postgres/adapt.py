@@ -4,7 +4,7 @@ else keeps records from being written whole is told in a sentence that spells ou
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import psycopg
@@ -12,7 +12,7 @@ from psycopg import sql
 
 from connectors.contract import NewShape, Routing
 from connectors.errors import TableUnfit
-from connectors.postgres.plan import asked
+from connectors.postgres.plan import asked, asking
 from connectors.postgres.shape import Column, Table, holds, read_table
 from schemas.envelope import SchemaColumn
 
@@ -80,14 +80,6 @@ class Adapting:
                     f" {self._target} has no unique key on these columns.",
                     f"ALTER TABLE {self._quoted} ADD UNIQUE ({listed})",
                 )
-        if self._shape.key_changed and not self._shape.key:
-            yield TableUnfit(
-                self._shape.table,
-                f"{self._shape.table} has no key any more in the source, and target {self._target} cannot tell its rows"
-                " apart.",
-                f"Give it one in the source, and once a row was changed there: placemat resume {self._target}"
-                f" {self._shape.table}; or take it out of targets.{self._target}.tables.",
-            )
 
     def _check_may_add(self, column: SchemaColumn, ours: Table) -> None:
         """Nothing is guessed: a name that came as another went may be that one, and a mask is for what is there."""
@@ -150,17 +142,31 @@ class Adapting:
         return TableUnfit(self._shape.table, sentence, "There run: " + "; then: ".join([steps[0], resume, *steps[1:]]))
 
 
-def check_condition(target: str, routing: Routing, shape: NewShape) -> None:
-    """Raises TableUnfit where the table's condition asks for a column of it that comes no more."""
-    lost = sorted(asked({shape.table: routing}).get(shape.table, {}).keys() & shape.dropped)
+def check_conditions(target: str, routes: Mapping[str, Routing], shape: NewShape) -> None:
+    """Raises TableUnfit where conditions ask for a column of the table that comes no more, and did not come back.
+
+    The table may be routed, or only needed for the conditions of others.
+    """
+    table = shape.table
+    lost = sorted(asked(routes).get(table, {}).keys() & shape.dropped - shape.back)
     if lost:
-        table, setting = shape.table, f"targets.{target}.tables.{shape.table}.where"
+        found = asking(routes, table, lost[0])
+        copied = " ".join(dict.fromkeys((table, *(child for child, _ in found))))
+        named = " and ".join(f"targets.{target}.tables.{child}.{setting}" for child, setting in found)
+        ask = "asks" if len(found) == 1 else "ask"
         raise TableUnfit(
             table,
-            f"Column {lost[0]} of {table} was dropped or renamed, and {setting} asks for it: which rows belong to"
+            f"Column {lost[0]} of {table} was dropped or renamed, and {named} {ask} for it: which rows belong to"
             f" target {target} cannot be told.",
-            f"Correct {setting}, run placemat init, and start placemat run again; then: placemat resume {target}"
-            f" {table}; then: placemat snapshot {table}",
+            f"Correct {named}, run placemat init, and start placemat run again; then: placemat resume {target} {table};"
+            f" then: placemat snapshot {copied}. Or give the column back its name; then the same resume.",
+        )
+    if shape.key_changed and not shape.key:
+        raise TableUnfit(
+            table,
+            f"{table} has no key any more in the source, and target {target} cannot tell its rows apart.",
+            f"Give it one in the source, and once a row was changed there: placemat resume {target} {table}; or take it"
+            f" out of targets.{target}.tables.",
         )
 
 

@@ -76,6 +76,19 @@ def asked(routes: Mapping[str, Routing]) -> dict[str, dict[str, str | None]]:
     return found
 
 
+def asking(routes: Mapping[str, Routing], table: str, column: str) -> list[tuple[str, str]]:
+    """What asks for a column of a table: routed tables, each with the name of the setting in its route."""
+    found = []
+    for child, routing in routes.items():
+        named = columns(routing.where) if routing.where is not None else ()
+        if any(one.name == column and _holder(child, routing, one.path) == table for one in named):
+            found.append((child, "where"))
+        for path, parent in routing.parents.items():
+            if parent.column == column and _holder(child, routing, path[:-1]) == table:
+                found.append((child, f"parents.{'.'.join(path)}"))
+    return found
+
+
 def plans(target: str, routes: Mapping[str, Routing], known: Mapping[tuple[str, str], SourceColumn]) -> dict[str, Plan]:
     """Plans of the tables that have or concern a condition; `known` is by table and column.
 

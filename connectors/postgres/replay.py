@@ -217,7 +217,7 @@ def _net(table: TargetTable, change: Change) -> Net:
     if change.after is None:
         return Net("delete", {})
     known: Columns = {name: raw for name, raw in change.after.items() if name in table.columns}
-    return Net("update" if change.unchanged else "upsert", known)
+    return Net("update" if change.unchanged or change.untold else "upsert", known)
 
 
 def _written(table: TargetTable, key: bytes, texts: Sequence[str]) -> bytes:

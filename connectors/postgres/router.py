@@ -16,7 +16,6 @@ import msgspec
 import psycopg
 
 from connectors.contract import Destination, Record
-from connectors.errors import OperatorError
 from connectors.postgres.literals import JSON_NULL
 from connectors.postgres.plan import Plan, Rule, plans
 from connectors.postgres.related import FIRST, Name, Related, Row, name_of, read_columns
@@ -45,16 +44,13 @@ def open_router(
     if all(routing.where is None for routing in routes.values()):
         return None
     by_table = plans(name, routes, read_columns(connection, source))
-    return Router(name, source, by_table, Related(connection, source), resting)
+    return Router(source, by_table, Related(connection, source), resting)
 
 
 class Router:
     """One per session. Reads and writes within the open transaction, and keeps no row from one call to the next."""
 
-    def __init__(
-        self, target: str, source: str, by_table: Mapping[str, Plan], related: Related, resting: frozenset[str]
-    ) -> None:
-        self._target = target
+    def __init__(self, source: str, by_table: Mapping[str, Plan], related: Related, resting: frozenset[str]) -> None:
         self._source = source
         self._plans = by_table
         self._related = related
@@ -198,20 +194,15 @@ class Router:
         return [_gone(event), event] if change.oversize is not None else [_gone(event)]
 
     def _fields(self, event: Event, names: Iterable[str], before: Mapping[str, str | None]) -> dict[str, str | None]:
-        """The texts of columns; one that was not sent keeps the text that it had, if that is known."""
+        """The texts of columns. One that was not sent keeps the text that it had, if that is known; of one that the
+        source had under another name, or not yet, or not any more for a while, nothing is known."""
         after, unchanged = event.change.after or {}, event.change.unchanged or ()
         found: dict[str, str | None] = {}
         for name in names:
             if name in after:
                 raw = bytes(after[name])
                 found[name] = "null" if raw == _JSON_NULL else text_of(raw)
-            elif name not in unchanged:
-                raise OperatorError(
-                    f"A condition of target {self._target} names column {name} of {event.table},"
-                    " which the source does not send.",
-                    "Correct the condition, or give the column back its name, then run: placemat init",
-                )
-            elif name in before:
+            elif name in unchanged and name in before:
                 found[name] = before[name]
         return found
 

@@ -11,7 +11,7 @@ import psycopg
 from connectors.contract import Destination, NewShape, Pin, Progress, Record, TableLane, Wanted
 from connectors.errors import Unavailable
 from connectors.postgres import pins, plan, turns
-from connectors.postgres.adapt import Adapting, check_condition
+from connectors.postgres.adapt import Adapting, check_conditions
 from connectors.postgres.lanes import Lanes
 from connectors.postgres.parked import Parked
 from connectors.postgres.router import Router, open_router
@@ -82,16 +82,18 @@ class PostgresSink:
     def adapt(self, shape: NewShape) -> bool:
         connection, writer, _, lanes = self._session()
         claimed, destination = writer.catalogue, self._destination
-        routing = destination.routes[shape.table]
-        check_condition(destination.name, routing, shape)
+        check_conditions(destination.name, destination.routes, shape)
+        if shape.keyless:
+            writer.keys[shape.table] = shape.key
+        routing = destination.routes.get(shape.table)
+        if routing is None:
+            return False
         with self._translated():
             self._begin(connection, anew=True)
             lanes.hold()
             Adapting(connection, destination.name, routing, shape, additive=destination.additive).run()
             now = read_catalogue(connection, destination.name, {shape.table: routing})
             connection.commit()
-        if shape.keyless:
-            writer.keys[shape.table] = shape.key
         return now.layout(shape.table) != claimed.layout(shape.table)
 
     def write(self, records: Sequence[Record]) -> None:

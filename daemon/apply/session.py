@@ -66,13 +66,11 @@ class Session:
         without = {lane.table for lane in apart}
         topics = {self._topic(table): table for table in target.needed if table not in without}
         self._main = Lane(sink, name, target, consumer, self._spine, topics, stored, consumer.commit)
-        routed = {topic: table for topic, table in topics.items() if table in target.tables}
-        self._shapes = Shapes(sink, name, versions, routed, requests.ask_for_table)
+        self._shapes = Shapes(sink, name, versions, topics, target.tables, requests.ask_for_table)
         self._ask_for_joining(self._main, topics)
         self._resuming = next((lane for lane in apart if lane.resuming), None)
         behind = {self._topic(lane.table): lane.table for lane in apart if lane is self._resuming}
-        routed_behind = {topic: table for topic, table in behind.items() if table in target.tables}
-        self._shapes_behind = Shapes(sink, name, versions, routed_behind, requests.ask_for_table)
+        self._shapes_behind = Shapes(sink, name, versions, behind, target.tables, requests.ask_for_table)
         self._reader: PartitionReader | None = None
         self._behind: Lane | None = None
         self._attended_at = 0.0

@@ -1,9 +1,9 @@
 """Whether a lane's tables fit the versions that its transactions bring, told before each first record, and whether the
-source has them still."""
+source has them still. A table that only conditions need is looked at as those that are routed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from connectors.contract import Place, Sink
 from daemon.consume.versions import Versions
@@ -12,16 +12,17 @@ from schemas.envelope import TransactionEnd
 
 
 class Shapes:
-    """Of one lane of `target`, since that was claimed. `topics` are its tables by topic."""
+    """Of one lane of `target`, since that was claimed. `topics` are its tables by topic, some of them `routed`."""
 
     def __init__(
-        self, sink: Sink, target: str, versions: Versions, topics: Mapping[str, str],
+        self, sink: Sink, target: str, versions: Versions, topics: Mapping[str, str], routed: Collection[str],
         ask_for_table: Callable[[str], None],
     ) -> None:  # fmt: skip
         self._sink = sink
         self._target = target
         self._versions = versions
         self._topics = topics
+        self._routed = routed
         self._ask_for_table = ask_for_table
         self._known: dict[str, int] = {}
         self._due: dict[str, int] = {}
@@ -47,8 +48,9 @@ class Shapes:
             shape = self._versions.upto(table, version)
             if shape is not None:
                 altered = self._sink.adapt(shape)
-                if shape.keyless:
-                    self._ask_for_table(table)  # rows may have had one key, and one of them be left
+                if shape.keyless or shape.back:
+                    # Rows may have had one key, and one of them be left; or values that no event has told.
+                    self._ask_for_table(table)
                 if altered:
                     return table
             self._known[topic] = version
@@ -60,10 +62,14 @@ class Shapes:
         gone = self._versions.gone()
         for table in self._topics.values():
             if table in gone and gone[table] <= applied[1]:
+                left = (
+                    f"Its rows in target {self._target} stay as they are."
+                    if table in self._routed
+                    else f"Conditions of target {self._target} are told by what is known of its rows."
+                )
                 raise TableUnfit(
                     table,
-                    f"{table} is gone from the source: it was dropped, or has another name now. Its rows in target"
-                    f" {self._target} stay as they are.",
+                    f"{table} is gone from the source: it was dropped, or has another name now. {left}",
                     f"Take it out of targets.{self._target}.tables; or, once the source has it again and changes it:"
                     f" placemat resume {self._target} {table}",
                 )

@@ -92,10 +92,12 @@ def _opened(ctx: typer.Context, words: Sequence[str], given: str | None) -> Iter
         )
     target = chosen_target(settings, before[0] if before else given)
     name = table if "." in table else f"public.{table}"
-    routed = settings.targets[target].tables
-    if name not in routed:
+    needed = settings.targets[target].needed
+    if name not in needed:
         raise OperatorError(
-            f"Target {target} has no route for table {name}.", f"Routed are: {', '.join(sorted(routed))}.", exit_code=2
+            f"Target {target} has no route for table {name}, and no condition of it names that.",
+            f"Choose one of: {', '.join(sorted(needed))}.",
+            exit_code=2,
         )
     with wiring.pauses(settings, target) as pauses:
         yield pauses, target, name

@@ -43,7 +43,8 @@ def verify(
         raise typer.Exit(DIFFERENCES)
     if report.paused:
         target, table = report.paused[0]
+        which = "" if table.resume == table.table else f": {table.resume} is, which its condition names"
         raise OperatorError(
-            f"{table.table} of target {target} is paused and was not compared.",
-            f"placemat resume {target} {table.table}, then placemat verify again.",
+            f"{table.table} of target {target} is paused and was not compared{which}.",
+            f"placemat resume {target} {table.resume}, then placemat verify again.",
         )

@@ -41,10 +41,10 @@ class Versions:
         known = self._known.get(table, {})
         if version not in known:
             return None
-        if not known[version].key:
-            self._catch_up()  # it may have got one since
-        later = [known[number].key for number in sorted(known) if number > version and known[number].key]
-        return _folded([known[number] for number in sorted(known) if number <= version], later[-1] if later else ())
+        if any(known[number].dropped or not known[number].key for number in known if number <= version):
+            self._catch_up()  # what went may have come back since
+        later = [known[number] for number in sorted(known) if number > version]
+        return _folded([known[number] for number in sorted(known) if number <= version], later)
 
     def gone(self) -> dict[str, int]:
         """Tables that the source has no more, each with the commit LSN behind its last record."""
@@ -89,19 +89,22 @@ class Versions:
             self._known.setdefault(change.name, {})[change.version] = change
 
 
-def _folded(changes: Sequence[SchemaChange], later: Sequence[str]) -> NewShape:
-    """The newest of them, with what any of them changed: a target may have seen none of it. `later` is the key that
-    the table has by now."""
+def _folded(changes: Sequence[SchemaChange], later: Sequence[SchemaChange]) -> NewShape:
+    """The newest of them, with what any of them changed: a target may have seen none of it. `later` are those that
+    came since."""
     newest = changes[-1]
     columns = {column.name: column for column in newest.columns}
+    dropped = frozenset(name for change in changes for name in change.dropped) - columns.keys()
+    key = newest.key or next((change.key for change in reversed(later) if change.key), [])
     added = {name: change for change in changes for name in change.added if name in columns}
     return NewShape(
         newest.name,
         columns,
-        tuple(newest.key or (later if set(later) <= columns.keys() else ())),
+        tuple(key) if set(key) <= columns.keys() else (),
         added=tuple(name for name in columns if name in added),
         renamed=frozenset(name for name, change in added.items() if change.dropped),
-        dropped=frozenset(name for change in changes for name in change.dropped) - columns.keys(),
+        dropped=dropped,
+        back=dropped & {column.name for column in later[-1].columns} if later else frozenset(),
         retyped=frozenset(name for change in changes for name in change.retyped) & columns.keys(),
         key_changed=any(change.key_changed for change in changes),
         keyless=not newest.key,

@@ -75,7 +75,7 @@ class TargetMeasure:
     ) -> None:
         target = settings.targets[name]
         self._group = f"placemat.{name}"
-        self._tables = {table_topic(target.source, *table.split(".", 1)): table for table in target.tables}
+        self._tables = {table_topic(target.source, *table.split(".", 1)): table for table in target.needed}
         self._spine: Partition = (transactions_topic(target.source), 0)
         self._log = log
         self._read_progress = read_progress

@@ -69,7 +69,7 @@ class Meters:
             for gauge in TARGET_GAUGES:
                 stack.callback(show, gauge, name, None)
             measure = TargetMeasure(self._settings, name, topics, progress)
-            tables = self._settings.targets[name].tables
+            tables = self._settings.targets[name].needed
             stack.callback(show_paused, name, tables, {})
             while not self._stop.is_set():
                 lag = measure()

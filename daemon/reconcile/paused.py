@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from psycopg import sql
@@ -20,15 +20,35 @@ ORDER BY table_name
 
 @dataclass(frozen=True, slots=True)
 class PausedTable:
-    """A table that is not compared: `state` is `paused`, or `resuming` while it catches up."""
+    """A table that is not compared: `state` is `paused`, or `resuming` while it catches up.
+
+    `resume` is the table to resume: itself, or a parent that its condition names.
+    """
 
     table: str
     state: str
     reason: str
+    resume: str
 
 
 def paused_tables(target: Side, source: str, tables: Collection[str]) -> list[PausedTable]:
     """Those of the tables that have left the main lane."""
     if target.rows(_INSTALLED) == [(False,)]:
         return []
-    return [PausedTable(*row) for row in target.rows(_PAUSED, [source, list(tables)])]
+    rows = target.rows(_PAUSED, [source, list(tables)])
+    return [PausedTable(table, state, reason, table) for table, state, reason in rows]
+
+
+def not_compared(target: Side, source: str, tables: Mapping[str, Collection[str]]) -> dict[str, PausedTable]:
+    """Those of the tables that have left the main lane, or of whose parents one has, which `tables` has for each."""
+    concerned = {*tables, *(parent for parents in tables.values() for parent in parents)}
+    paused = {one.table: one for one in paused_tables(target, source, concerned)}
+    found = {}
+    for table, parents in tables.items():
+        held_by = next((paused[name] for name in (table, *sorted(parents)) if name in paused), None)
+        if held_by is not None and held_by.table != table:
+            reason = f"its condition names {held_by.table}, which is {held_by.state}: {held_by.reason}"
+            held_by = PausedTable(table, held_by.state, reason, held_by.table)
+        if held_by is not None:
+            found[table] = held_by
+    return found

@@ -10,7 +10,7 @@ from daemon.errors import OperatorError
 from daemon.progress import OnProgress, Tracker
 from daemon.reconcile.comparison import compare
 from daemon.reconcile.lane import Lane, write_mark
-from daemon.reconcile.paused import PausedTable, paused_tables
+from daemon.reconcile.paused import PausedTable, not_compared
 from daemon.reconcile.report import TargetReport, VerifyReport
 from daemon.reconcile.side import opened
 from daemon.reconcile.table import TableVerification
@@ -45,7 +45,8 @@ def verify(
             opened("source", target.source, settings.sources[target.source].url.get_secret_value()) as ours,
             opened("target", name, target.url.get_secret_value()) as theirs,
         ):
-            waiting = {one.table for one in paused_tables(theirs, target.source, routed)}
+            parents = {table: {one.table for one in target.tables[table].referred().values()} for table in routed}
+            waiting = not_compared(theirs, target.source, parents)
             # All of them first: what cannot be compared is said before the long work begins.
             comparisons = [compare(settings, name, ours, theirs, table) for table in routed if table not in waiting]
             era = eras.get(target.source, 0)
@@ -56,8 +57,12 @@ def verify(
                 TableVerification(comparison, ours, theirs, lane, tracker, show_values=show_values).run(sample)
                 for comparison in comparisons
             )
-            paused = {one.table: one for one in paused_tables(theirs, target.source, routed)}
-            paused |= {table: PausedTable(table, "resuming", "It has caught up.") for table in waiting - paused.keys()}
+            paused = not_compared(theirs, target.source, parents)
+            paused |= {
+                table: PausedTable(table, "resuming", "It has caught up.", one.resume)
+                for table, one in waiting.items()
+                if table not in paused
+            }
             kept = tuple(report for report in found if report.table not in paused)
             reports.append(TargetReport(name, target.source, through, lane.applying, kept, tuple(paused.values())))
     return VerifyReport(tuple(reports), sample, time.monotonic() - started)

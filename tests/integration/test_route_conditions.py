@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
+from connectors.contract import NewShape
+from connectors.errors import TableUnfit
 from connectors.postgres import router
 from tests.fix_servers import Kafka
 from tests.integration.apply_stream import (
@@ -318,6 +321,46 @@ def test_a_chain_of_rows_is_followed_only_as_far_as_the_condition_looks(lane: Ro
     lane.apply(*[insert(TREE, node(at, max(0, at - 1))) for at in range(DEEP)])
     lane.apply(update(TREE, node(0, 0, False)))
     assert (ids(lane, "tree"), asked(lane)) == (list(range(2, DEEP)), [])
+
+
+# When a column of the source is lost
+
+
+def lost(table: str, column: str) -> NewShape:
+    none: frozenset[str] = frozenset()
+    return NewShape(table, {}, ("id",), (), none, frozenset({column}), none, none, key_changed=False)
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "settings"),
+    [
+        (NOTES, "level", [f"{NOTES}.where"]),
+        (TELLERS, "consent", [f"{STORIES}.where", f"{MEDIA}.where"]),
+        (STORIES, "level", [f"{STORIES}.where", f"{MEDIA}.where"]),
+        (STORIES, "teller_id", [f"{STORIES}.parents.teller", f"{MEDIA}.parents.story.teller"]),
+    ],
+)
+def test_a_table_waits_when_it_loses_a_column_that_a_condition_names(
+    lane: RouteLane, table: str, column: str, settings: list[str]
+) -> None:
+    with pytest.raises(TableUnfit) as unfit:
+        lane.sink.adapt(lost(table, column))
+    named = " and ".join(f"targets.{lane.world.target}.tables.{setting}" for setting in settings)
+    assert (unfit.value.table, f"Column {column} of {table} was" in str(unfit.value)) == (table, True)
+    assert f"{named} ask" in str(unfit.value)
+    assert f"placemat resume {lane.world.target} {table}" in unfit.value.try_
+    back = replace(lost(table, column), back=frozenset({column}))
+    assert [lane.sink.adapt(shape) for shape in (back, lost(TELLERS, "name"))] == [False, False]
+
+
+def test_of_a_column_that_comes_under_another_name_nothing_is_known_until_its_row_is_read(lane: RouteLane) -> None:
+    family(lane)
+    lane.apply(insert(NOTES, note(1)))
+    lane.apply(update(TELLERS, without(teller(1), "consent")), update(NOTES, without(note(1), "level")))
+    assert (ids(lane, "stories"), ids(lane, "media"), ids(lane, "notes")) == ([], [], [1])
+    assert asked(lane) == [(NOTES, b'{"id":1}'), (TELLERS, b'{"id":1}')]
+    answer(lane, read(TELLERS, teller(1)), read(NOTES, note(1, "private")))
+    assert (asked(lane), ids(lane, "notes")) == ([(MEDIA, b'{"id":1}'), (STORIES, b'{"id":1}')], [])
 
 
 # While a table is paused

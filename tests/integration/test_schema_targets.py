@@ -58,12 +58,12 @@ class Pair:
         with psycopg.connect(self.url, autocommit=True) as connection:
             return Pauses(connection, "ledger", self.rig.site.source).read()
 
-    def ask_to_resume(self) -> None:
+    def ask_to_resume(self, table: str = ITEMS) -> None:
         with psycopg.connect(self.url, autocommit=True) as connection:
-            Pauses(connection, "ledger", self.rig.site.source).resume(ITEMS)
+            Pauses(connection, "ledger", self.rig.site.source).resume(table)
 
-    def resume(self) -> None:
-        self.ask_to_resume()
+    def resume(self, table: str = ITEMS) -> None:
+        self.ask_to_resume(table)
         until(lambda: not self.pauses(), what="the end of the pause")
 
     def paused(self) -> Pause:
