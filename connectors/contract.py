@@ -115,6 +115,14 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
+class Rerouted:
+    """A table whose rows were told by another route than the present one; `advice` is for the operator."""
+
+    table: str
+    advice: str
+
+
+@dataclass(frozen=True, slots=True)
 class Pin:
     """A topic as it was when the target took its first record; one made anew has another id."""
 
@@ -159,6 +167,13 @@ class Sink(Protocol):
 
     def lanes(self) -> list[TableLane]:
         """Tables with a lane of their own, parents first, as they were at the claim; the main lane leaves them out."""
+
+    def rerouted(self) -> list[Rerouted]:
+        """Tables that have to come whole once more, as their route or what conditions ask of them is another one than
+        when they were last asked for. Those with a lane of their own wait until they are back."""
+
+    def settle_routes(self) -> None:
+        """What `rerouted` has told of was asked for. Committed at once; no transaction is open."""
 
     def pinned(self) -> Mapping[str, Pin]:
         """The topics that the stored offsets belong to; none where nothing was taken. From any thread, on a connection

@@ -151,15 +151,14 @@ def check_conditions(target: str, routes: Mapping[str, Routing], shape: NewShape
     lost = sorted(asked(routes).get(table, {}).keys() & shape.dropped - shape.back)
     if lost:
         found = asking(routes, table, lost[0])
-        copied = " ".join(dict.fromkeys((table, *(child for child, _ in found))))
         named = " and ".join(f"targets.{target}.tables.{child}.{setting}" for child, setting in found)
         ask = "asks" if len(found) == 1 else "ask"
         raise TableUnfit(
             table,
             f"Column {lost[0]} of {table} was dropped or renamed, and {named} {ask} for it: which rows belong to"
             f" target {target} cannot be told.",
-            f"Correct {named}, run placemat init, and start placemat run again; then: placemat resume {target} {table};"
-            f" then: placemat snapshot {copied}. Or give the column back its name; then the same resume.",
+            f"Correct {named}, run placemat init, and start placemat run again; then: placemat resume {target} {table},"
+            " and rows that are concerned are asked for. Or give the column back its name; then the same resume.",
         )
     if shape.key_changed and not shape.key:
         raise TableUnfit(

@@ -76,6 +76,12 @@ def asked(routes: Mapping[str, Routing]) -> dict[str, dict[str, str | None]]:
     return found
 
 
+def remembered(routes: Mapping[str, Routing]) -> dict[str, set[str]]:
+    """The columns that are remembered of every row, by table: of those that have parents or are some."""
+    above = {parent.table for routing in routes.values() for parent in routing.parents.values()}
+    return {table: set(names) for table, names in asked(routes).items() if table in above or any(names.values())}
+
+
 def asking(routes: Mapping[str, Routing], table: str, column: str) -> list[tuple[str, str]]:
     """What asks for a column of a table: routed tables, each with the name of the setting in its route."""
     found = []
@@ -106,9 +112,8 @@ def plans(target: str, routes: Mapping[str, Routing], known: Mapping[tuple[str, 
             if (reference := known.get((name, parent.column))) is not None and reference.key_column is not None:
                 holder.keys[parent.column] = Key(reference.key_column, reference.type in WHOLE_NUMBERS)
             found.setdefault(parent.table, Plan(parent.table, parent.table in routes)).children = True
-    for table, names in asked(routes).items():
-        if found[table].children or found[table].refers:
-            found[table].fields.update(names)
+    for table, names in remembered(routes).items():
+        found[table].fields.update(names)
     return found
 
 

@@ -1,5 +1,5 @@
 -- What conditions of routes rest on: types of the source's columns, and of rows that others refer to the few columns
--- that are asked for. Safe to run again.
+-- that are asked for; and by which routes rows were told. Safe to run again.
 
 CREATE TABLE IF NOT EXISTS placemat.source_columns (
     source text NOT NULL,
@@ -34,3 +34,20 @@ COMMENT ON COLUMN placemat.related.fields IS 'texts of the columns that conditio
 COMMENT ON COLUMN placemat.related.links IS 'table and name, with a tab between, of the rows that it refers to';
 COMMENT ON COLUMN placemat.related.shown IS 'it passes the condition of its route';
 COMMENT ON COLUMN placemat.related.wanted IS 'its row is asked for until it comes';
+
+CREATE TABLE IF NOT EXISTS placemat.routes (
+    source text NOT NULL,
+    table_name text NOT NULL,
+    digest text,
+    there text,
+    written text[] NOT NULL,
+    left_out text[] NOT NULL,
+    remembered text[] NOT NULL,
+    PRIMARY KEY (source, table_name)
+);
+COMMENT ON TABLE placemat.routes IS 'by what the rows of each table are told: a table whose route is another one is asked for';
+COMMENT ON COLUMN placemat.routes.digest IS 'of the route; NULL where only conditions need the table';
+COMMENT ON COLUMN placemat.routes.there IS 'the table here';
+COMMENT ON COLUMN placemat.routes.written IS 'columns here that the route names';
+COMMENT ON COLUMN placemat.routes.left_out IS 'columns here that the route leaves out';
+COMMENT ON COLUMN placemat.routes.remembered IS 'columns of the source that placemat.related holds of every row';

@@ -8,12 +8,13 @@ from typing import Any
 
 import psycopg
 
-from connectors.contract import Destination, NewShape, Pin, Progress, Record, TableLane, Wanted
+from connectors.contract import Destination, NewShape, Pin, Progress, Record, Rerouted, TableLane, Wanted
 from connectors.errors import Unavailable
 from connectors.postgres import pins, plan, turns
 from connectors.postgres.adapt import Adapting, check_conditions
 from connectors.postgres.lanes import Lanes
 from connectors.postgres.parked import Parked
+from connectors.postgres.rerouting import Rerouting
 from connectors.postgres.router import Router, open_router
 from connectors.postgres.session import open_session, translated
 from connectors.postgres.statements import read_catalogue
@@ -41,6 +42,7 @@ class PostgresSink:
         self._writer: Writer | None = None
         self._router: Router | None = None
         self._lanes: Lanes | None = None
+        self._rerouting: Rerouting | None = None
 
     def claim(self) -> Progress:
         self.close()
@@ -60,6 +62,7 @@ class PostgresSink:
             router = self._router = open_router(connection, self._destination, paused)
             self._parked = Parked(connection, self._destination.source, router, self._destination.routes)
             self._parked.load()
+            self._rerouting = Rerouting(connection, self._destination, {lane.table for lane in lanes.tables})
             connection.commit()
         self._lanes = lanes
         self._writer = Writer(connection, self._destination.name, self._topics, catalogue, self._parked, router, paused)
@@ -68,6 +71,18 @@ class PostgresSink:
     def lanes(self) -> list[TableLane]:
         _, writer, _, lanes = self._session()
         return sorted(lanes.tables, key=lambda lane: writer.rank(lane.table))
+
+    def rerouted(self) -> list[Rerouted]:
+        return self._rerouting.found if self._rerouting is not None else []
+
+    def settle_routes(self) -> None:
+        connection, _, _, lanes = self._session()
+        rerouting, self._rerouting = self._rerouting, None
+        if rerouting is not None and rerouting.due:
+            with self._translated():
+                lanes.hold()
+                rerouting.settle()
+                connection.commit()
 
     def pinned(self) -> Mapping[str, Pin]:
         return pins.pinned(self._destination)
@@ -180,7 +195,7 @@ class PostgresSink:
 
     def close(self) -> None:
         connection, self._connection = self._connection, None
-        self._writer = self._parked = self._lanes = None
+        self._writer = self._parked = self._lanes = self._rerouting = None
         if connection is not None:
             connection.close()
 

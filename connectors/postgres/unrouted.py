@@ -26,6 +26,7 @@ WITH RECURSIVE known (its_table) AS (
 )
 SELECT its_table FROM known WHERE its_table IS NOT NULL UNION
 SELECT lane FROM placemat.lanes WHERE source = %(source)s AND lane <> %(main)s UNION
+SELECT table_name FROM placemat.routes WHERE source = %(source)s UNION
 SELECT table_name FROM placemat.pauses WHERE source = %(source)s AND state <> 'asked'
 """
 _PARKED = "SELECT DISTINCT table_name FROM placemat.parked WHERE source = %(source)s"
@@ -35,6 +36,7 @@ _FORGET_TOPICS = (
 )
 _FORGET_TABLES = (
     "DELETE FROM placemat.related WHERE source = %s AND table_name = ANY (%s)",
+    "DELETE FROM placemat.routes WHERE source = %s AND table_name = ANY (%s)",
     "DELETE FROM placemat.lanes WHERE source = %s AND lane = ANY (%s)",
     "DELETE FROM placemat.pauses WHERE source = %s AND table_name = ANY (%s) AND state <> 'asked'",
 )

@@ -40,20 +40,22 @@ class RowRequests:
                 self._asked[one] = now
                 self._send(one)
 
-    def ask_for_table(self, table: str) -> None:
-        """Ask for every row of a table, once. Raises KafkaUnavailable when Kafka does not take that."""
-        schema, name = table.split(".", 1)
-        request = TableRequest(target=self._target, schema=schema, table=name)  # type: ignore[call-arg]
+    def ask_for_tables(self, *tables: str) -> None:
+        """Ask for every row of these tables, once. Raises KafkaUnavailable when Kafka does not take that."""
         told: list[KafkaError | None] = []
         try:
-            self._open().produce(
-                self._topic, request.model_dump_json(by_alias=True).encode(), b"", 0,
-                on_delivery=lambda error, _: told.append(error),
-            )  # fmt: skip
-            self._open().flush(FLUSH_SECONDS)
+            for table in tables:
+                schema, name = table.split(".", 1)
+                request = TableRequest(target=self._target, schema=schema, table=name)  # type: ignore[call-arg]
+                self._open().produce(
+                    self._topic, request.model_dump_json(by_alias=True).encode(), b"", 0,
+                    on_delivery=lambda error, _: told.append(error),
+                )  # fmt: skip
+            if tables:
+                self._open().flush(FLUSH_SECONDS)
         except (BufferError, KafkaException) as error:
             raise KafkaUnavailable("kafka does not take a request") from error
-        if told != [None]:
+        if told != [None] * len(tables):
             raise KafkaUnavailable("kafka does not take a request")
 
     def close(self) -> None:

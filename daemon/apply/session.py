@@ -8,7 +8,7 @@ is committed in the target first; then all begins anew from what stands there.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from threading import Event
 
 import structlog
@@ -66,11 +66,12 @@ class Session:
         without = {lane.table for lane in apart}
         topics = {self._topic(table): table for table in target.needed if table not in without}
         self._main = Lane(sink, name, target, consumer, self._spine, topics, stored, consumer.commit)
-        self._shapes = Shapes(sink, name, versions, topics, target.tables, requests.ask_for_table)
+        self._shapes = Shapes(sink, name, versions, topics, target.tables, requests.ask_for_tables)
         self._ask_for_joining(self._main, topics)
+        self._ask_for_rerouted({topics[topic] for topic in self._main.joining})
         self._resuming = next((lane for lane in apart if lane.resuming), None)
         behind = {self._topic(lane.table): lane.table for lane in apart if lane is self._resuming}
-        self._shapes_behind = Shapes(sink, name, versions, behind, target.tables, requests.ask_for_table)
+        self._shapes_behind = Shapes(sink, name, versions, behind, target.tables, requests.ask_for_tables)
         self._reader: PartitionReader | None = None
         self._behind: Lane | None = None
         self._attended_at = 0.0
@@ -173,14 +174,27 @@ class Session:
 
     def _ask_for_joining(self, lane: Lane, topics: Mapping[str, str]) -> None:
         """Before the lane's first commit, after which they are known: asked for twice rather than never."""
-        for topic in sorted(lane.joining):
-            table = topics[topic]
+        tables = sorted(topics[topic] for topic in lane.joining)
+        for table in tables:
             advice = (
                 "Rows that the target has and the source has no more stay there; to delete them:"
                 f" placemat snapshot {table} --delete-gone"
             )
             log.info("table is followed from now on, and asked for", target=self._name, table=table, advice=advice)
-            self._requests.ask_for_table(table)
+        self._requests.ask_for_tables(*tables)
+
+    def _ask_for_rerouted(self, joining: Collection[str]) -> None:
+        """Before that is stored: asked for twice rather than never. Those that join are asked for already."""
+        rerouted = [one for one in self._sink.rerouted() if one.table not in joining]
+        for one in rerouted:
+            log.info(
+                "route is another one than before, and its table is asked for",
+                target=self._name,
+                table=one.table,
+                advice=one.advice,
+            )
+        self._requests.ask_for_tables(*(one.table for one in rerouted))
+        self._sink.settle_routes()
 
     def _pause(self, table: str, why: OperatorError) -> None:
         self._sink.pause(table, str(why), why.try_)

@@ -84,7 +84,7 @@ class SourceRows:
         wanted = {_texts(columns, key): key for key in keys}
         ours = Rows(self._ours, comparison.source)
         if len(wanted) > WIDE_KEYS and len(wanted) * ROWS_A_KEY > ours.count():
-            self._requests.ask_for_table(table)
+            self._requests.ask_for_tables(table)
             wanted = {texts: wanted[texts] for texts in self._await_copy(comparison, ours, list(wanted))}
         return [
             Refusal(wanted[texts], "it did not come from the source")

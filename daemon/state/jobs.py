@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -107,8 +107,13 @@ class CopyJobs:
     def needed(self, orders: Mapping[str, Sequence[Order]], requests_offset: int) -> None:
         """What targets need (by target), and how far the requests topic has been read for it: both or neither."""
         with self._state.fenced() as connection:
+            places = _places(connection, self._source) if orders else {}
             for target, wanted in orders.items():
-                add(connection, self._source, "needed", wanted, f"target {target}")
+                placed = [
+                    replace(one, place=places.get(one.table, 0)) if one.condition is None and not one.place else one
+                    for one in wanted
+                ]
+                add(connection, self._source, "needed", placed, f"target {target}")
             connection.execute(
                 update(tables.sources)
                 .where(tables.sources.c.name == self._source)
@@ -163,6 +168,12 @@ def add_initial(connection: Connection, source: str, places: Mapping[str, int]) 
             connection.execute(update(_t).where(*mine).values(place=place))
         else:
             _insert(connection, source, "initial", Order(table, place=place), None)
+
+
+def _places(connection: Connection, source: str) -> dict[str, int]:
+    """Of the tables that were copied at first: parents have lower ones than their children."""
+    rows = select(_t.c.table_name, _t.c.place).where(_t.c.source == source, _t.c.kind == "initial")
+    return {row.table_name: row.place for row in connection.execute(rows)}
 
 
 def read(

@@ -312,11 +312,14 @@ def test_a_target_gets_the_rows_below_a_parent_also_when_it_asked_while_no_captu
         ask_for_table(rig, {"table": "media", "path": [to_stories, to_people], "where": of_one})
     ask_for_table(rig, {"table": "stories", "where": [{"person_id": 1}]})
     ask_for_table(rig, {"table": "stories", "where": [{"nothing": 1}]})
+    ask_for_table(rig, {"table": "stories"})
     ask_for_table(rig, {"table": "stories", "path": [to_stories]})
     with rig.start() as life:
         until(lambda: rig.state("SELECT count(*) FROM placemat.snapshots WHERE kind = 'needed'") == [(3,)])
         rig.copied()
     assert life.error is None
+    whole = "SELECT place FROM placemat.snapshots WHERE kind = 'needed' AND condition IS NULL"
+    assert rig.state(whole) == [(1,)], "behind their parents, should those be asked for too"
     expected = {
         row for (row,) in rig.sql("SELECT m.id FROM media m JOIN stories s ON s.id = story_id WHERE person_id = 1")
     }

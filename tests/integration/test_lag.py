@@ -14,7 +14,7 @@ from prometheus_client import REGISTRY
 
 from connectors.postgres import bookkeeping
 from daemon import broker, wiring
-from daemon.config import Kafka, Settings, Source, State, Target
+from daemon.config import Kafka, Route, Settings, Source, State, Target
 from daemon.errors import OperatorError
 from daemon.observe.lag import TargetLag
 from daemon.observe.measure import SourceMeasure, TargetMeasure
@@ -175,7 +175,7 @@ def test_a_transaction_whose_end_is_not_published_yet_has_an_age_too(
 
 def test_a_topic_that_is_missing_is_named(world: World, kafka_server: KafkaServer) -> None:
     elsewhere = World._settings(world, kafka_server, world.target_url, world.target_url)
-    target = elsewhere.targets[world.target].model_copy(update={"tables": {"public.gone": {}}})
+    target = elsewhere.targets[world.target].model_copy(update={"tables": {"public.gone": Route()}})
     settings = elsewhere.model_copy(update={"targets": {world.target: target}})
     progress = wiring.progress_reader(settings, world.target)
     with TopicLog(settings.kafka) as log, pytest.raises(OperatorError, match=r"Kafka has no topic .*public\.gone"):

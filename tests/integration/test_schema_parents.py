@@ -73,7 +73,6 @@ def test_a_parent_whose_column_a_condition_names_waits_alone_until_the_condition
     with pair.running():
         resumed = pair.rig.site.placemat("resume", "ledger", "tellers", "--json")
         assert (resumed.code, resumed.json["state"]) == (0, "running")
-        assert pair.rig.site.placemat("snapshot", "tellers", "stories").code == 0
         until(lambda: shown(pair) == [2, 4], what="the stories of the other teller")
 
 
