@@ -29,9 +29,14 @@ JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = substr(wanted, strpos(
 
 def right_missing(reader: Server, tables: Sequence[str]) -> str:
     """For the operator, of tables that the role may not read: with the statements that would let it."""
-    row = reader.query(_MEND, [list(tables)])
-    statements = row[0] if row else ""
+    statements = mending(reader, tables)
     return f"The right to read {', '.join(tables)} is missing." + (f" Try: {statements}" if statements else "")
+
+
+def mending(reader: Server, tables: Sequence[str]) -> str:
+    """The statements alone; none when nothing is missing by now."""
+    row = reader.query(_MEND, [list(tables)])
+    return row[0] if row else ""
 
 
 def of_the_table(error: BaseException) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import orjson
 import psycopg
 
-from daemon.capture import selects
+from daemon.capture import copy_faults, selects
 from daemon.capture.catalog import Table
 from daemon.capture.provision import depths, foreign_keys
 from daemon.capture.reader import Reader
@@ -45,9 +45,11 @@ def plan(
             _plan(reader, table, places[table], condition, from_key, source.snapshot.chunk_rows) for table in tables
         ]
     except psycopg.Error as error:
+        refused = isinstance(error, psycopg.errors.InsufficientPrivilege)
+        statements = copy_faults.mending(reader, tables) if refused else ""
         raise OperatorError(
             f"Source {name} does not let {', '.join(tables)} be read: {error.diag.message_primary or reason(error)}.",
-            "Put that right there, then run this again.",
+            f"{f'There run: {statements};' if statements else 'Put that right there,'} then run this again.",
         ) from None
     finally:
         reader.close()

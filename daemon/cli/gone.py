@@ -94,18 +94,18 @@ class Deleted:
         if not one.left:
             return None
         if one.paused:
-            return "the table is paused"
+            return f"{one.paused} is paused"
         if target in self.idle:
             return "no worker of the target runs"
         if one.parked:
-            return "the target refuses that, and keys are parked; rows of other tables that refer to them leave first"
+            return "the target refuses to delete them; where rows of another table refer to them, name that table too"
         return "nothing more has left for a minute"
 
     def _steps(self, target: str, one: Gone) -> list[str]:
         if not one.left:
             return []
         if one.paused:
-            return [f"placemat resume {target} {one.table}"]
+            return [f"placemat resume {target} {one.paused}"]
         if target in self.idle:
             return [f"placemat run apply:{target}"]
         return [f"placemat dlq list --target {target}"] if one.parked else ["placemat status"]

@@ -46,5 +46,5 @@ def verify(
         which = "" if table.resume == table.table else f": {table.resume} is, which its condition names"
         raise OperatorError(
             f"{table.table} of target {target} is paused and was not compared{which}.",
-            f"placemat resume {target} {table.resume}, then placemat verify again.",
+            f"{table.advice or f'placemat resume {target} {table.resume}'}; then: placemat verify",
         )

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    OFFSET_END,
+    TIMESTAMP_NOT_AVAILABLE,
+    Consumer,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
 
 from daemon import broker
 from daemon.config import Kafka
@@ -79,12 +87,18 @@ def read(message: Message) -> Event:
         message.partition() or 0,
         message.offset() or 0,
         position.decode() if isinstance(position, bytes) else None,
-        source.get("ts_ms"),
+        source.get("ts_ms") or _written_ms(message),
         value.get("op", "-"),
         orjson.loads(key) if key else None,
         changed_columns(value.get("before"), value.get("after")),
         value,
     )
+
+
+def _written_ms(message: Message) -> int | None:
+    """When the record was written, for what has no time of its own."""
+    kind, at = message.timestamp()
+    return at if kind != TIMESTAMP_NOT_AVAILABLE else None
 
 
 def changed_columns(before: dict[str, Any] | None, after: dict[str, Any] | None) -> list[str]:

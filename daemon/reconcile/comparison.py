@@ -49,7 +49,8 @@ def compare(
             raise OperatorError(
                 f"Table {relation} of the target {target.name} has no column {routing.renamed(column)}.",
                 "If it was renamed or added in the source, change a row of the table there: then placemat status names"
-                f" the statement to run. Else add it, or name it in targets.{target.name}.tables.{table}.exclude.",
+                " the statement to run. If it is not to be here, name it in"
+                f" targets.{target.name}.tables.{table}.exclude.",
             )
     key = tuple(theirs.columns[routing.renamed(column)] for column in ours.primary_key)
     if frozenset(column.name for column in key) not in theirs.unique:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from psycopg import sql
 
@@ -11,7 +11,7 @@ from daemon.reconcile.side import Side
 
 _INSTALLED = sql.SQL("SELECT to_regclass('placemat.pauses') IS NOT NULL")
 _PAUSED = sql.SQL("""
-SELECT table_name, state, reason FROM placemat.pauses
+SELECT table_name, state, reason, CASE WHEN state = 'paused' THEN advice END FROM placemat.pauses
 WHERE source = %s AND table_name = ANY (%s) AND EXISTS (
     SELECT FROM placemat.lanes WHERE lanes.source = pauses.source AND lane = table_name)
 ORDER BY table_name
@@ -22,13 +22,15 @@ ORDER BY table_name
 class PausedTable:
     """A table that is not compared: `state` is `paused`, or `resuming` while it catches up.
 
-    `resume` is the table to resume: itself, or a parent that its condition names.
+    `resume` is the table to resume: itself, or a parent that its condition names; `advice`, what has to be done for
+    that, if anything.
     """
 
     table: str
     state: str
     reason: str
     resume: str
+    advice: str | None = None
 
 
 def paused_tables(target: Side, source: str, tables: Collection[str]) -> list[PausedTable]:
@@ -36,7 +38,7 @@ def paused_tables(target: Side, source: str, tables: Collection[str]) -> list[Pa
     if target.rows(_INSTALLED) == [(False,)]:
         return []
     rows = target.rows(_PAUSED, [source, list(tables)])
-    return [PausedTable(table, state, reason, table) for table, state, reason in rows]
+    return [PausedTable(table, state, reason, table, advice) for table, state, reason, advice in rows]
 
 
 def not_compared(target: Side, source: str, tables: Mapping[str, Collection[str]]) -> dict[str, PausedTable]:
@@ -48,7 +50,7 @@ def not_compared(target: Side, source: str, tables: Mapping[str, Collection[str]
         held_by = next((paused[name] for name in (table, *sorted(parents)) if name in paused), None)
         if held_by is not None and held_by.table != table:
             reason = f"its condition names {held_by.table}, which is {held_by.state}: {held_by.reason}"
-            held_by = PausedTable(table, held_by.state, reason, held_by.table)
+            held_by = replace(held_by, table=table, reason=reason)
         if held_by is not None:
             found[table] = held_by
     return found

@@ -22,7 +22,7 @@ from daemon.capture.provision import copied, depths, foreign_keys
 from daemon.config import Settings
 from daemon.reconcile.comparison import compare
 from daemon.reconcile.parked import parked_keys
-from daemon.reconcile.paused import paused_tables
+from daemon.reconcile.paused import not_compared
 from daemon.reconcile.rows import Key, Rows
 from daemon.reconcile.shape import Comparison
 from daemon.reconcile.side import Side, opened
@@ -36,13 +36,14 @@ _INTERVALS = "SET intervalstyle = iso_8601"  # as record keys have them
 @dataclass(frozen=True, slots=True)
 class Gone:
     """Of one table of one target: rows that have left it, parked keys without a row that wait no more, and how many of
-    both are left; `paused`: nothing is taken from it now; `parked`: those that are left are, some of them at least."""
+    both are left; `paused`: the table to resume before they can go, itself or a parent that its condition names;
+    `parked`: those that are left are, some of them at least."""
 
     table: str
     deleted: int
     settled: int
     left: int
-    paused: bool = False
+    paused: str | None = None
     parked: bool = False
 
 
@@ -67,7 +68,7 @@ def delete_gone(
     with _tables(settings, target, only) as tables:
         for table in tables:
             on_table(table.name)
-            found = table.delete(0.0 if stuck or table.paused else STALL_SECONDS)
+            found = table.delete(0.0 if stuck or table.paused == table.name else STALL_SECONDS)
             stuck = stuck or (found.left > 0 and not table.paused)
             yield found
 
@@ -91,10 +92,11 @@ def _tables(settings: Settings, target: str, only: Collection[str] | None) -> It
         for side in (ours, theirs):
             side.connection.execute(_INTERVALS)
         places = depths(copied(ours.connection, list(config.tables)), foreign_keys(ours.connection))
-        paused = {one.table for one in paused_tables(theirs, source, places)}
+        parents = {name: {one.table for one in config.tables[name].referred().values()} for name in places}
+        held = {name: one.resume for name, one in not_compared(theirs, source, parents).items()}
         yield (
             _Table(
-                ours, theirs, compare(settings, target, ours, theirs, name, keys_only=True), requests, name in paused
+                ours, theirs, compare(settings, target, ours, theirs, name, keys_only=True), requests, held.get(name)
             )
             for name in sorted(places, key=lambda one: -places[one])
             if only is None or name in only
@@ -102,7 +104,9 @@ def _tables(settings: Settings, target: str, only: Collection[str] | None) -> It
 
 
 class _Table:
-    def __init__(self, ours: Side, theirs: Side, comparison: Comparison, requests: RowRequests, paused: bool) -> None:
+    def __init__(
+        self, ours: Side, theirs: Side, comparison: Comparison, requests: RowRequests, paused: str | None
+    ) -> None:
         self.name = comparison.table
         self.paused = paused
         self._source = Rows(ours, comparison.source)

@@ -157,6 +157,12 @@ def test_tail_shows_events_without_their_values_unless_asked(ready: Site, produc
         ["d", "id=1"],
     ]
     assert "private" not in quiet.out
+    producer.produce(f"placemat.{ready.source}.transactions", b"{}", None, 0)
+    assert producer.flush(10) == 0
+    [end] = ready.placemat(
+        "tail", f"placemat.{ready.source}.transactions", "--from-beginning", "--limit", "1"
+    ).out.splitlines()
+    assert abs(datetime.fromisoformat(end[:23]).timestamp() - time.time()) < 60, "when the record was written"
     loud = ready.placemat("tail", "--from-beginning", "--limit", "1", "--values", "--json").json
     assert loud["after"] == {"id": "1", "title": "Told in private"}
     assert (loud["op"], loud["key"], loud["offset"]) == ("c", {"id": "1"}, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -103,6 +104,10 @@ def test_a_table_paused_by_hand_waits_alone_until_it_is_resumed_through_a_change
     assert (refused.code, refused.err.count(f"{PARTS} was paused again")) == (1, 1)
     assert "ADD COLUMN" in refused.err, "it says what to run"
     assert [one["by"] for one in daemon.paused()] == ["placemat"]
+    advice = daemon.placemat("verify").err.partition("Try: ")[2]
+    assert re.search(r"ADD COLUMN .*; then: placemat resume copy public.parts; then: placemat verify\n$", advice), (
+        advice
+    )
 
     daemon.there("ALTER TABLE parts ADD COLUMN size int")
     resumed = daemon.placemat("resume", "copy", "parts", "--json")

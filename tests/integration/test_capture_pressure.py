@@ -144,6 +144,8 @@ def test_without_the_right_to_read_changes_flow_and_the_worker_says_so(
         rig.sql("REVOKE USAGE ON SCHEMA public FROM public")
         both = f"Try: GRANT USAGE ON SCHEMA public TO {role}; GRANT SELECT ON public.items TO {role}"
         until(lambda: both in worker.details, what="the rights to the schema named too")
+        asked = rig.site.placemat("snapshot", "items")
+        assert (asked.code, both.removeprefix("Try: ") in asked.err) == (1, True), asked.err
         rig.sql(f"GRANT USAGE ON SCHEMA public TO {role}")
         ask_for(rig, -1)
         rig.sql("INSERT INTO items VALUES (1)")

@@ -99,7 +99,11 @@ def test_what_cannot_leave_is_counted_and_the_error_says_what_to_do(
         pauses.pause("public.parts", "Ada", "Because")
         until(lambda: [one.state for one in pauses.read()] == ["paused"], what="the pause")
     ended = followed.snapshot("parts")
-    assert (ended.code, ended.json["gone"][0]["left"], ended.json["gone"][0]["why"]) == (1, 11, "the table is paused")
+    assert (ended.code, ended.json["gone"][0]["left"], ended.json["gone"][0]["why"]) == (
+        1,
+        11,
+        "public.parts is paused",
+    )
     assert "Try: placemat resume copy public.parts; then: placemat snapshot parts --delete-gone\n" in ended.err
 
     followed.worker.stop()

@@ -23,7 +23,8 @@ targets.copy = {url = "postgresql://nowhere/b", source = "primary", tables = {"p
 @pytest.mark.parametrize(
     ("found", "idle", "step"),
     [
-        (Gone("public.items", 3, 0, 2, paused=True), False, "placemat resume copy public.items"),
+        (Gone("public.items", 3, 0, 2, paused="public.items"), False, "placemat resume copy public.items"),
+        (Gone("public.items", 3, 0, 2, paused="public.sorts"), False, "placemat resume copy public.sorts"),
         (Gone("public.items", 3, 0, 2, parked=True), False, "placemat dlq list --target copy"),
         (Gone("public.items", 3, 0, 2), True, "placemat run apply:copy"),
         (Gone("public.items", 3, 0, 2), False, "placemat status"),
