@@ -135,7 +135,8 @@ class Pin:
 class NewShape:
     """What a source's table has come to be, by the names there. `added`, `dropped` and `retyped` are all that changed
     since it is followed; `renamed` are those of `added` that came while others went, and may be those; `back` are those
-    of `dropped` that came again. A `keyless` one had no key, and `key` is the one that was announced later, if any.
+    of `dropped` that came again. `retyped` has the types before. A `keyless` one had no key, and `key` is the one that
+    was announced later, if any.
     """
 
     table: str
@@ -145,7 +146,7 @@ class NewShape:
     renamed: frozenset[str]
     dropped: frozenset[str]
     back: frozenset[str]
-    retyped: frozenset[str]
+    retyped: Mapping[str, frozenset[str]]
     key_changed: bool
     keyless: bool = False
 

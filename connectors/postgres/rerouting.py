@@ -17,8 +17,9 @@ from psycopg import sql
 
 from connectors.contract import Destination, Rerouted, Routing
 from connectors.postgres import plan
-from connectors.postgres.related import Related
+from connectors.postgres.related import Related, SourceColumn, read_columns
 from connectors.postgres.shape import read_table
+from connectors.route.condition import columns
 from connectors.route.masks import Constant, Drop, Hash, Mask, Truncate
 
 _READ = "SELECT table_name, digest, there, written, left_out, remembered FROM placemat.routes WHERE source = %s"
@@ -40,7 +41,7 @@ class Told(NamedTuple):
     written: list[str]
     left_out: list[str]
     remembered: list[str]
-    """Columns of the source that are kept for conditions over parents."""
+    """Columns of the source, with their types, that are kept for conditions over parents."""
 
     def calls_for_rows(self, before: Told) -> bool:
         """Whether rows that were told by `before` are not as they are to be."""
@@ -59,7 +60,7 @@ class Rerouting:
         self._target = destination.name
         self._source = destination.source
         self._before = {table: Told(*told) for table, *told in connection.execute(_READ, [self._source])}
-        self._now = _told(destination.routes)
+        self._now = _told(destination.routes, read_columns(connection, self._source))
         stale = [table for table, now in self._now.items() if table in self._before and self._is_stale(table, now)]
         self._waiting = set(stale) & set(apart)
         # By parents of which too little is known yet all their children would leave for a while.
@@ -109,15 +110,22 @@ class Rerouting:
             )
 
 
-def _told(routes: Mapping[str, Routing]) -> dict[str, Told]:
+def _told(routes: Mapping[str, Routing], known: Mapping[tuple[str, str], SourceColumn]) -> dict[str, Told]:
     """By table, parents that are only needed among them."""
+    types = {name: column.type for name, column in known.items()}
     remembered = plan.remembered(routes)
     return {
-        table: _told_of(table, routes.get(table), sorted(remembered.get(table, ()))) for table in plan.tables(routes)
+        table: _told_of(
+            table,
+            routes.get(table),
+            sorted(f"{name} {types.get((table, name))}" for name in remembered.get(table, ())),
+            types,
+        )
+        for table in plan.tables(routes)
     }
 
 
-def _told_of(table: str, routing: Routing | None, remembered: list[str]) -> Told:
+def _told_of(table: str, routing: Routing | None, remembered: list[str], types: Mapping[tuple[str, str], str]) -> Told:
     if routing is None:
         return Told(None, None, [], [], remembered)
     written = sorted({*routing.columns.values(), *routing.constants})
@@ -132,6 +140,9 @@ def _told_of(table: str, routing: Routing | None, remembered: list[str]) -> Told
         "constants": dict(routing.constants),
         "masks": {name: _mask(mask) for name, mask in routing.masks.items() if not isinstance(mask, Drop)},
         "where": repr(routing.where),
+        "types": [types.get((table, one.name)) for one in columns(routing.where) if not one.path]
+        if routing.where
+        else [],
         "parents": {".".join(path): [parent.table, parent.column] for path, parent in routing.parents.items()},
     }
     digest = sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -14,6 +14,7 @@ from connectors.postgres import pins, plan, turns
 from connectors.postgres.adapt import Adapting, check_conditions
 from connectors.postgres.lanes import Lanes
 from connectors.postgres.parked import Parked
+from connectors.postgres.related import read_columns
 from connectors.postgres.rerouting import Rerouting
 from connectors.postgres.router import Router, open_router
 from connectors.postgres.session import open_session, translated
@@ -97,7 +98,10 @@ class PostgresSink:
     def adapt(self, shape: NewShape) -> bool:
         connection, writer, _, lanes = self._session()
         claimed, destination = writer.catalogue, self._destination
-        check_conditions(destination.name, destination.routes, shape)
+        with self._translated():
+            known = read_columns(connection, destination.source)
+            connection.rollback()
+        check_conditions(destination.name, destination.routes, shape, known)
         if shape.keyless:
             writer.keys[shape.table] = shape.key
         routing = destination.routes.get(shape.table)

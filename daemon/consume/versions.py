@@ -105,7 +105,18 @@ def _folded(changes: Sequence[SchemaChange], later: Sequence[SchemaChange]) -> N
         renamed=frozenset(name for name, change in added.items() if change.dropped),
         dropped=dropped,
         back=dropped & {column.name for column in later[-1].columns} if later else frozenset(),
-        retyped=frozenset(name for change in changes for name in change.retyped) & columns.keys(),
+        retyped=_retyped(changes),
         key_changed=any(change.key_changed for change in changes),
         keyless=not newest.key,
     )
+
+
+def _retyped(changes: Sequence[SchemaChange]) -> dict[str, frozenset[str]]:
+    """The types that columns of the newest one had before, as far as they are known."""
+    newest = {column.name for column in changes[-1].columns}
+    found = {name: set[str]() for change in changes for name in change.retyped if name in newest}
+    for change in changes[:-1]:
+        for column in change.columns:
+            if column.name in found and column.type is not None:
+                found[column.name].add(column.type)
+    return {name: frozenset(types) for name, types in found.items()}

@@ -144,6 +144,15 @@ def test_a_parent_is_asked_for_too_when_a_condition_asks_more_of_it(world: World
     assert list(told(world, {NOTES: BELOW})) == [NOTES]
 
 
+def test_a_column_of_a_condition_that_has_another_type_has_its_table_asked_for(world: World) -> None:
+    routes: Routes = {NOTES: BELOW, ITEMS: {"where": "note = 'a'"}}
+    told(world, routes)
+    world.run_sql("UPDATE placemat.source_columns SET type = 'bigint' WHERE column_name = 'n'")
+    assert list(told(world, routes)) == [ITEMS], "of the parent"
+    world.run_sql("UPDATE placemat.source_columns SET type = 'character varying' WHERE column_name = 'note'")
+    assert list(told(world, routes)) == [ITEMS], "of its own"
+
+
 def test_what_was_remembered_for_a_condition_goes_with_it(world: World) -> None:
     told(world, {NOTES: BELOW, ITEMS: {}})
     world.run_sql(

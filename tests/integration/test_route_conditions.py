@@ -10,6 +10,7 @@ import pytest
 from connectors.contract import NewShape
 from connectors.errors import TableUnfit
 from connectors.postgres import router
+from schemas.envelope import SchemaColumn
 from tests.fix_servers import Kafka
 from tests.integration.apply_stream import (
     Change,
@@ -328,7 +329,16 @@ def test_a_chain_of_rows_is_followed_only_as_far_as_the_condition_looks(lane: Ro
 
 def lost(table: str, column: str) -> NewShape:
     none: frozenset[str] = frozenset()
-    return NewShape(table, {}, ("id",), (), none, frozenset({column}), none, none, key_changed=False)
+    return NewShape(table, {}, ("id",), (), none, frozenset({column}), none, {}, key_changed=False)
+
+
+def retyped(table: str, column: str, before: str, type_: str) -> NewShape:
+    now = SchemaColumn(
+        name=column, type=type_, type_oid=0, typmod=-1, key=False, not_null=False, default=None, existing=None
+    )
+    none: frozenset[str] = frozenset()
+    was = {column: frozenset({before})}
+    return NewShape(table, {column: now}, ("id",), (), none, none, none, was, key_changed=False)
 
 
 ASKED = {
@@ -349,6 +359,16 @@ def test_a_table_waits_when_it_loses_a_column_that_a_condition_names(lane: Route
         assert f"placemat resume {lane.world.target} {table}" in unfit.value.try_
         assert not lane.sink.adapt(replace(lost(table, column), back=frozenset({column})))
     assert not lane.sink.adapt(lost(TELLERS, "name"))
+
+
+def test_a_table_waits_when_values_that_a_condition_names_are_read_otherwise_until_init_has_seen_them(
+    lane: RouteLane,
+) -> None:
+    with pytest.raises(TableUnfit, match=r"consent of hub\.tellers is boolean now and was text, and .* ask for it"):
+        lane.sink.adapt(retyped(TELLERS, "consent", "text", "boolean"))
+    assert not lane.sink.adapt(retyped(TELLERS, "consent", "text", "character varying(20)"))
+    lane.world.run_sql("UPDATE placemat.source_columns SET type = 'boolean' WHERE column_name = 'consent'")
+    assert not lane.sink.adapt(retyped(TELLERS, "consent", "text", "boolean"))
 
 
 def test_of_a_column_that_comes_under_another_name_nothing_is_known_until_its_row_is_read(lane: RouteLane) -> None:

@@ -76,7 +76,7 @@ def test_a_parent_whose_column_a_condition_names_waits_alone_until_the_condition
         until(lambda: shown(pair) == [2, 4], what="the stories of the other teller")
 
 
-def test_a_column_that_came_back_under_its_name_lets_its_table_go_on_and_what_changed_meanwhile_counts(
+def test_a_column_that_came_back_lets_its_table_go_on_and_what_changed_meanwhile_counts_until_its_type_is_another(
     pair: Pair,
 ) -> None:
     with pair.running():
@@ -86,4 +86,9 @@ def test_a_column_that_came_back_under_its_name_lets_its_table_go_on_and_what_ch
         pair.rig.sql("UPDATE tellers SET name = 'C' WHERE id = 2")
         pair.resume(TELLERS)
         until(lambda: shown(pair) == [2, 4], what="the stories of the other teller")
-    assert pair.pauses() == []
+        assert pair.pauses() == []
+        pair.rig.sql("ALTER TABLE tellers ALTER consent TYPE int USING length(consent)")
+        pair.rig.sql("UPDATE tellers SET name = 'D'")
+        pair.applied()
+        assert "Column consent of public.tellers is integer now and was text" in pair.paused().reason
+        assert shown(pair) == [2, 4]
