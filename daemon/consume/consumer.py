@@ -21,6 +21,8 @@ from daemon.config import Kafka
 from daemon.errors import Fenced, Gap, OperatorError
 
 REQUEST_SECONDS = 5.0
+FETCH_WAIT_MS = 100
+"""How long a broker may wait for records: other partitions are read only when the answer has come."""
 COMMIT_SECONDS = 1.0
 """Between two commits of the group. A broker answers one after the other, and heartbeats wait behind them."""
 _LOST = frozenset(
@@ -54,6 +56,7 @@ class PartitionReader:
         self, kafka: Kafka, target: str, buffer_bytes: int, options: Mapping[str, str | int | bool] | None = None
     ) -> None:
         self._target = target
+        self._met: set[str] = set()
         # Questions go over connections of their own: on those of the consumer they would wait behind a fetch.
         self._admin = AdminClient(broker.options(kafka), logger=broker.SILENT)
         kilobytes = max(1_024, buffer_bytes // 1_024)
@@ -69,6 +72,7 @@ class PartitionReader:
                 "fetch.max.bytes": max(kafka.max_record_bytes + broker.RECORD_OVERHEAD_BYTES, buffer_bytes),
                 "receive.message.max.bytes": max(kafka.max_record_bytes, buffer_bytes) * 2 + 1_048_576,
                 "fetch.queue.backoff.ms": 5,
+                "fetch.wait.max.ms": FETCH_WAIT_MS,
                 "fetch.error.backoff.ms": 100,
                 **(options or {}),
             },
@@ -106,11 +110,18 @@ class PartitionReader:
             for key, (begin, end) in self.bounds(offsets).items():
                 if not begin <= offsets[key] <= end:
                     raise self._gap(key, offsets[key])
+            self._meet({topic for topic, _ in offsets})
             self._consumer.assign([TopicPartition(*key, offset) for key, offset in offsets.items()])
             # librdkafka keeps a partition paused over a new assignment, and whoever paused it is gone.
             self._consumer.resume([TopicPartition(*key) for key in offsets])
         except KafkaException as error:
             raise self._failed(error.args[0]) from error
+
+    def _meet(self, topics: set[str]) -> None:
+        """Left to itself, librdkafka looks once a second for the leaders of topics that are new to it."""
+        if not topics <= self._met:
+            self._consumer.list_topics(timeout=REQUEST_SECONDS)
+            self._met |= topics
 
     def poll(self, limit: int, timeout: float) -> list[Message]:
         """What has come, at most `limit` records; waits up to `timeout` seconds for the first."""

@@ -109,7 +109,7 @@ def _last_records(consumer: Consumer, offsets: Mapping[Slot, int], go_on: Callab
         go_on()
         if time.monotonic() > deadline:
             raise Unavailable("Kafka does not hand out the last records of its topics")
-        for message in consumer.consume(num_messages=100, timeout=0.5):
+        for message in consumer.consume(num_messages=len(offsets) - len(found), timeout=0.5):
             if error := message.error():
                 raise KafkaException(error)
             slot = (str(message.topic()), int(message.partition() or 0))
