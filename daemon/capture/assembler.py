@@ -54,7 +54,7 @@ class StreamFacts:
     spans: Spans
     max_record_bytes: int
     masks: Mapping[str, Masks]
-    streamed: Callable[[Relation, int], Version]
+    streamed: Callable[[Relation, int, int], Version]
     read: Callable[[Relation, Sequence[str], int], Version]
     at_mark: Callable[[int], Publish | None]
 
@@ -149,7 +149,9 @@ class Assembler:
         """Announced here, before the first record of this version."""
         self._known.pop(relation.oid, None)
         self._codecs[relation.oid] = None
-        version = self._stream.streamed(relation, self._transaction.head.commit_lsn)
+        head = self._transaction.head
+        assert head.xid is not None
+        version = self._stream.streamed(relation, head.commit_lsn, head.xid)
         topic = Codec.topic_of(self._stream.source, relation)
         if topic not in self._stream.partitions:
             return

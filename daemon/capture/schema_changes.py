@@ -79,8 +79,11 @@ class SchemaChanges:
         for table, number, commit_lsn, shape in state.relations():
             self._versions.setdefault(table, []).append(Version(number, commit_lsn, shape))
 
-    def streamed(self, relation: Relation, commit_lsn: int) -> Version:
-        """The version that a Relation of the stream describes. Raises what announcing and recording raise."""
+    def streamed(self, relation: Relation, commit_lsn: int, xid: int) -> Version:
+        """The version that a Relation of the stream describes; `xid` (32 bits) is the transaction that it came in.
+
+        Raises what announcing and recording raise.
+        """
         columns = [[column.name, column.type_oid, column.typmod, column.key] for column in relation.columns]
 
         def same(version: Version) -> bool:
@@ -99,7 +102,7 @@ class SchemaChanges:
             found = next((one for one in reversed(known) if one.commit_lsn <= commit_lsn and same(one)), None)
         if found is not None:
             return found
-        self._await_sight(relation)
+        self._await_sight(relation, xid)
         shape = {"identity": relation.identity, "key": list(self._key(relation)), "columns": columns}
         return self._record(relation, commit_lsn, shape)
 
@@ -196,17 +199,23 @@ class SchemaChanges:
         except psycopg.errors.LockNotAvailable:
             return {}
 
-    def _await_sight(self, relation: Relation) -> None:
+    def _await_sight(self, relation: Relation, xid: int) -> None:
         """A commit is in the stream before others see it, and only the catalogue knows the order of a new key, and
-        defaults. Not for long: it may have gone on to a later version.
+        defaults.
+
+        Whoever sees the transaction sees this version, or a later one that is not waited for: what changed the table
+        held it until its own commit was seen, so it is either this transaction or one that ended before. Not for long:
+        a standby may keep a commit out of sight.
         """
         columns = _described(relation)
         logged = {column.name for column in relation.columns if column.key}
         deadline = time.monotonic() + SIGHT_SECONDS
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and not self._reader.snapshot().sees_short(xid):
             now = self._reader.find(relation.name)
-            if now is None or (
-                _described(now.relation) == columns and (relation.identity != "d" or set(now.key) == logged)
+            if (
+                now is not None
+                and _described(now.relation) == columns
+                and (relation.identity != "d" or set(now.key) == logged)
             ):
                 return
             threading.Event().wait(SIGHT_PAUSE_SECONDS)

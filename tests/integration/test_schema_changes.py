@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from daemon import seams
+from daemon.capture import schema_changes
 from daemon.publish.announce import Announcer
 from daemon.publish.producer import Publisher
 from daemon.publish.progress import Ticket
@@ -34,13 +37,23 @@ def announced(rig: Rig, table: str) -> list[SchemaChange]:
     found: list[SchemaChange] = []
     at = low
     while at < high:
-        for message in consumer.consume(100, 0.2):
+        for message in consumer.consume(min(100, high - at), 0.2):
             at = (message.offset() or 0) + 1
             change = SchemaChange.model_validate_json(message.value() or b"")
             if (change.source, change.name) == (rig.site.source, f"public.{table}"):
                 found.append(change)
     consumer.close()
     return found
+
+
+@contextmanager
+def captured(rig: Rig) -> Iterator[None]:
+    """A capture that has copied every table; what the block does is published at its end."""
+    with rig.start() as life:
+        rig.copied()
+        yield
+        rig.caught_up()
+        assert life.running, repr(life.error)
 
 
 def columns(change: SchemaChange) -> dict[str, Any]:
@@ -54,12 +67,10 @@ def versions(rig: Rig, table: str) -> list[int]:
 
 
 def test_a_new_column_is_announced_with_its_type_default_and_the_value_of_rows_that_were_there(capture: Rig) -> None:
-    with capture.start():
-        capture.copied()
+    with captured(capture):
         capture.sql("INSERT INTO items (id) VALUES (1)")
         capture.sql("ALTER TABLE items ADD COLUMN price numeric(8,2) NOT NULL DEFAULT 1.5")
         capture.sql("INSERT INTO items (id) VALUES (2)")
-        capture.caught_up()
     first, second = announced(capture, "items")
     assert (first.version, first.key, first.identity, first.added) == (1, ["id"], "default", [])
     assert (second.version, second.added, second.dropped, second.retyped) == (2, ["price"], [], [])
@@ -72,22 +83,30 @@ def test_a_column_that_the_source_masks_is_announced_without_its_default(capture
     rig = capture_factory(tables=("items", "beat"), masks={"public.items": {"secret": "drop", "note": {"truncate": 3}}})
     rig.sql("ALTER TABLE items ADD secret text")
     rig.init()
-    with rig.start():
-        rig.copied()
+    with captured(rig):
         rig.sql("ALTER TABLE items ADD price int, ALTER note SET DEFAULT 'nobody'")
         rig.sql("INSERT INTO items (id) VALUES (1)")
-        rig.caught_up()
     change = announced(rig, "items")[-1]
     assert list(columns(change)) == ["id", "version", "note", "price"]
     assert (columns(change)["note"].type, columns(change)["note"].default) == (None, None)
 
 
+def test_versions_that_the_catalogue_is_past_are_not_waited_for(capture: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    with captured(capture):
+        pass
+    for number in range(4):
+        capture.sql(f"ALTER TABLE items ADD c{number} int DEFAULT {number}")
+        capture.sql(f"INSERT INTO items (id) VALUES ({number})")
+    monkeypatch.setattr(schema_changes, "SIGHT_SECONDS", 60)
+    with capture.start():
+        capture.caught_up()
+    assert [change.added for change in announced(capture, "items")] == [[], ["c0"], ["c1"], ["c2"], ["c3"]]
+
+
 def test_what_was_announced_is_not_announced_again_after_a_restart(capture: Rig) -> None:
     for _ in range(2):
-        with capture.start():
-            capture.copied()
+        with captured(capture):
             capture.sql("INSERT INTO items (id) SELECT coalesce(max(id), 0) + 1 FROM items")
-            capture.caught_up()
     assert [change.version for change in announced(capture, "items")] == [1]
 
 
@@ -115,14 +134,12 @@ def test_a_version_is_announced_before_its_first_record_is_sent(capture: Rig, mo
 
 
 def test_changes_in_the_middle_of_a_transaction_are_versions_of_their_own(capture: Rig) -> None:
-    with capture.start():
-        capture.copied()
+    with captured(capture):
         capture.sql(
             "BEGIN; INSERT INTO items (id) VALUES (1); ALTER TABLE items RENAME note TO remark;"
             " INSERT INTO items (id) VALUES (2); ALTER TABLE items ALTER version TYPE numeric;"
             " INSERT INTO items (id) VALUES (3); COMMIT"
         )
-        capture.caught_up()
     _, renamed, retyped = announced(capture, "items")
     assert (renamed.added, renamed.dropped) == (["remark"], ["note"])
     assert (retyped.retyped, retyped.added) == (["version"], [])
@@ -130,14 +147,12 @@ def test_changes_in_the_middle_of_a_transaction_are_versions_of_their_own(captur
 
 
 def test_the_end_of_a_transaction_names_a_version_that_was_undone_within_it(capture: Rig) -> None:
-    with capture.start():
-        capture.copied()
+    with captured(capture):
         capture.sql("INSERT INTO items (id) VALUES (1)")
         capture.sql(
             "BEGIN; ALTER TABLE items ADD price int; INSERT INTO items (id, price) VALUES (2, 9);"
             " ALTER TABLE items DROP price; INSERT INTO items (id) VALUES (3); COMMIT"
         )
-        capture.caught_up()
     assert [change.added for change in announced(capture, "items")] == [[], ["price"]]
     assert versions(capture, "items")[-1] == 2
 
@@ -196,26 +211,21 @@ def test_a_table_that_is_made_anew_and_not_published_is_captured_again_once_it_i
 
 
 def test_a_table_that_loses_its_key_goes_on_in_one_partition(capture: Rig) -> None:
-    with capture.start() as life:
-        capture.copied()
+    with captured(capture):
         capture.sql("ALTER TABLE beat REPLICA IDENTITY FULL")
         capture.sql("ALTER TABLE parts REPLICA IDENTITY FULL")
         capture.sql("INSERT INTO items (id) VALUES (1)")
         capture.sql("ALTER TABLE parts DROP CONSTRAINT parts_pkey")
         capture.sql("INSERT INTO parts (id, item_id) SELECT n, 1 FROM generate_series(1, 9) n")
-        capture.caught_up()
-        assert life.running
     assert announced(capture, "parts")[-1].key == []
     assert len({(record.partition, record.key) for record in capture.records("parts")}) == 1
 
 
 def test_a_table_that_is_published_and_not_captured_is_announced_as_such(capture: Rig) -> None:
-    with capture.start():
-        capture.copied()
+    with captured(capture):
         capture.sql("ALTER TABLE parts RENAME TO pieces")
         capture.sql("INSERT INTO items (id) VALUES (1)")
         capture.sql("INSERT INTO pieces (id, item_id) VALUES (1, 1)")
-        capture.caught_up()
     [change] = announced(capture, "pieces")
     assert not change.captured
 
@@ -226,10 +236,8 @@ def test_a_table_that_is_published_and_not_captured_is_announced_as_such(capture
 def test_a_capture_killed_between_an_announcement_and_the_rows_announces_one_version_and_repeats_no_row(
     capture: Rig, seam: str, again: list[int]
 ) -> None:
-    with capture.start():
-        capture.copied()
+    with captured(capture):
         capture.sql("INSERT INTO items (id, note) VALUES (1, 'a')")
-        capture.caught_up()
     process = capture.spawn(seam)
     capture.sql("BEGIN; ALTER TABLE items ADD price int NOT NULL DEFAULT 7; INSERT INTO items (id) VALUES (2); COMMIT")
     assert process.wait(20) == -9
@@ -251,8 +259,7 @@ def test_a_capture_killed_between_an_announcement_and_the_rows_announces_one_ver
 
 
 def test_a_key_that_changes_in_the_middle_of_a_transaction_is_the_key_of_what_comes_after(capture: Rig) -> None:
-    with capture.start() as life:
-        capture.copied()
+    with captured(capture):
         capture.sql("INSERT INTO items (id) VALUES (1)")
         capture.sql("INSERT INTO parts (id, item_id) VALUES (1, 1)")
         capture.sql(
@@ -261,8 +268,6 @@ def test_a_key_that_changes_in_the_middle_of_a_transaction_is_the_key_of_what_co
             " INSERT INTO parts (id, item_id) VALUES (3, 1); UPDATE parts SET note = 'after' WHERE id = 1;"
             " UPDATE parts SET id = 9 WHERE id = 3; DELETE FROM parts WHERE id = 2; COMMIT"
         )
-        capture.caught_up()
-        assert life.running, repr(life.error)
     records = sorted(capture.records("parts"), key=lambda one: one.position)
     assert_whole(capture.records())
     assert [(one.value["op"], list(one.row_key.values())) for one in records] == [
@@ -281,8 +286,7 @@ def test_a_key_that_changes_in_the_middle_of_a_transaction_is_the_key_of_what_co
 
 
 def test_an_identity_that_changes_in_the_middle_of_a_transaction_leaves_the_key_as_it_is(capture: Rig) -> None:
-    with capture.start() as life:
-        capture.copied()
+    with captured(capture):
         capture.sql("INSERT INTO items SELECT i, i, 'old' FROM generate_series(1, 4) i")
         capture.sql("CREATE UNIQUE INDEX wide ON items (version, id)")
         capture.sql(
@@ -292,8 +296,6 @@ def test_an_identity_that_changes_in_the_middle_of_a_transaction_leaves_the_key_
             " DELETE FROM items WHERE id = 4; ALTER TABLE items REPLICA IDENTITY DEFAULT;"
             " UPDATE items SET id = 5 WHERE id = 1; COMMIT"
         )
-        capture.caught_up()
-        assert life.running, repr(life.error)
     records = capture.records("items")
     assert_whole(capture.records())
     assert {tuple(one.row_key) for one in records} == {("id",)}
