@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
 from tests.crash.kills import APPLY_SEAMS, COPY_SEAMS, STREAM_SEAMS, Kill, NothingInFlight, die_at, draw
-from tests.crash.stage import APPLY, CAPTURE, Stage, stage
+from tests.crash.stage import APPLY, CAPTURE, Stage
 
 pytestmark = pytest.mark.crash
-
-
-@pytest.fixture
-def crash_stage(tmp_path: Path) -> Iterator[Stage]:
-    with stage(tmp_path) as found:
-        found.init()
-        yield found
 
 
 def check(found: Stage, kills: Sequence[Kill]) -> None:

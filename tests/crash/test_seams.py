@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import psycopg
 import pytest
 
@@ -14,7 +11,7 @@ from daemon.apply.requests import RowRequests
 from daemon.config import Kafka
 from tests.crash import kills
 from tests.crash.kills import Kill, die_at
-from tests.crash.stage import APPLY, CAPTURE, TARGET, Stage, stage
+from tests.crash.stage import APPLY, CAPTURE, TARGET, Stage
 from tests.waiting import until
 
 KILLED = -9
@@ -27,13 +24,6 @@ ALTER TABLE story_media ENABLE ALWAYS TRIGGER witness_row
 """
 
 pytestmark = [pytest.mark.crash, pytest.mark.long, pytest.mark.timeout(600)]
-
-
-@pytest.fixture
-def crash_stage(tmp_path: Path) -> Iterator[Stage]:
-    with stage(tmp_path) as found:
-        found.init()
-        yield found
 
 
 def check(found: Stage, killed: list[Kill]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import psycopg
 import pytest
@@ -47,12 +48,19 @@ def pauses(world: World) -> Iterator[Pauses]:
         yield Pauses(connection, world.target, world.source)
 
 
-def follow(world: World, *tables: str) -> Running:
-    """A worker whose target routes these tables."""
+@contextmanager
+def following(world: World, *tables: str) -> Iterator[Running]:
+    """A worker whose target routes these tables; what the block has published is applied at its end."""
     target = world.settings.targets[world.target]
     routed = target.model_copy(update={"tables": {table: target.tables[table] for table in tables}})
     settings = world.settings.model_copy(update={"targets": {world.target: routed}})
-    return Running(ApplyWorker(settings, world.target, PostgresSink, "one"))
+    worker = Running(ApplyWorker(settings, world.target, PostgresSink, "one"))
+    try:
+        yield worker
+        world.applied_through()
+    finally:
+        worker.stop()
+    assert worker.failure is None
 
 
 def requests(world: World) -> list[tuple[str, str]]:
@@ -61,109 +69,81 @@ def requests(world: World) -> list[tuple[str, str]]:
 
 
 def test_a_table_that_is_routed_later_starts_at_the_lanes_place_and_is_asked_for(world: World) -> None:
-    first = follow(world, ITEMS)
-    for number in range(10):
-        world.stream.transaction(insert(ITEMS, {"id": number, "n": 0}), insert(NOTES, {"id": number, "n": 0}))
-    world.applied_through()
-    first.stop()
+    with following(world, ITEMS):
+        for number in range(10):
+            world.stream.transaction(insert(ITEMS, {"id": number, "n": 0}), insert(NOTES, {"id": number, "n": 0}))
     world.stream.transaction(insert(ITEMS, {"id": 100, "n": 1}), update(NOTES, {"id": 3, "n": 1}))
     world.stream.transaction(delete(NOTES, {"id": 4}))
 
-    second = follow(world, ITEMS, NOTES)
-    world.applied_through()
-    assert world.rows("SELECT id, n FROM notes ORDER BY id") == [(3, 1)]
-    assert requests(world) == [("public", "notes")]
-    world.stream.transaction(*(read(NOTES, {"id": n, "n": int(n == 3)}) for n in range(10) if n != 4), kind="snapshot")
-    world.applied_through()
+    with following(world, ITEMS, NOTES):
+        world.applied_through()
+        assert world.rows("SELECT id, n FROM notes ORDER BY id") == [(3, 1)]
+        assert requests(world) == [("public", "notes")]
+        whole = (read(NOTES, {"id": n, "n": int(n == 3)}) for n in range(10) if n != 4)
+        world.stream.transaction(*whole, kind="snapshot")
     assert len(world.rows("SELECT id FROM notes")) == 9
-    second.stop()
-    assert (first.failure, second.failure) == (None, None)
 
-    third = follow(world, ITEMS, NOTES)
-    world.stream.transaction(insert(NOTES, {"id": 200, "n": 2}))
-    world.applied_through()
-    third.stop()
+    with following(world, ITEMS, NOTES):
+        world.stream.transaction(insert(NOTES, {"id": 200, "n": 2}))
     assert requests(world) == [("public", "notes")]
 
 
 def test_a_table_without_records_is_not_asked_for(world: World) -> None:
-    first = follow(world, ITEMS)
-    world.stream.transaction(insert(ITEMS, {"id": 1, "n": 0}))
-    world.applied_through()
-    first.stop()
-    second = follow(world, ITEMS, NOTES)
-    until(lambda: "running" in second.states, 10, what="the worker")
-    world.stream.transaction(insert(NOTES, {"id": 1, "n": 0}))
-    world.applied_through()
-    second.stop()
+    with following(world, ITEMS):
+        world.stream.transaction(insert(ITEMS, {"id": 1, "n": 0}))
+    with following(world, ITEMS, NOTES) as second:
+        until(lambda: "running" in second.states, 10, what="the worker")
+        world.stream.transaction(insert(NOTES, {"id": 1, "n": 0}))
     assert world.rows("SELECT id FROM notes") == [(1,)]
     assert requests(world) == []
 
 
-def test_a_table_that_was_missing_when_it_joined_is_asked_for_when_it_is_resumed(world: World) -> None:
+def test_a_table_that_was_missing_when_it_joined_is_asked_for_when_it_is_resumed(world: World, pauses: Pauses) -> None:
     world.run_sql("ALTER TABLE notes RENAME TO elsewhere")
-    first = follow(world, ITEMS)
-    world.stream.transaction(insert(ITEMS, {"id": 1, "n": 0}), insert(NOTES, {"id": 1, "n": 0}))
-    world.applied_through()
-    first.stop()
-    second = follow(world, ITEMS, NOTES)
-    world.stream.transaction(insert(ITEMS, {"id": 2, "n": 0}), insert(NOTES, {"id": 2, "n": 0}))
-    world.applied_through()
-    assert requests(world) == []
-    world.run_sql("ALTER TABLE elsewhere RENAME TO notes")
-    with psycopg.connect(world.url, autocommit=True) as connection:
-        pauses = Pauses(connection, world.target, world.source)
+    with following(world, ITEMS):
+        world.stream.transaction(insert(ITEMS, {"id": 1, "n": 0}), insert(NOTES, {"id": 1, "n": 0}))
+    with following(world, ITEMS, NOTES):
+        world.stream.transaction(insert(ITEMS, {"id": 2, "n": 0}), insert(NOTES, {"id": 2, "n": 0}))
+        world.applied_through()
+        assert requests(world) == []
+        world.run_sql("ALTER TABLE elsewhere RENAME TO notes")
         pauses.resume(NOTES)
         until(lambda: pauses.read() == [], what="the table in the main lane")
-    second.stop()
-    assert (first.failure, second.failure) == (None, None)
     assert world.rows("SELECT id FROM notes") == [(2,)]
     assert requests(world) == [("public", "notes")]
 
 
 def test_a_table_that_was_taken_out_and_put_back_joins_like_a_new_one(world: World) -> None:
-    first = follow(world, ITEMS, NOTES)
-    world.stream.transaction(insert(ITEMS, {"id": 1, "n": 0}), insert(NOTES, {"id": 1, "n": 0}))
-    world.stream.transaction(insert(NOTES, {"id": 2, "n": 0}))
-    world.applied_through()
-    first.stop()
-    without = follow(world, ITEMS)
-    world.stream.transaction(update(NOTES, {"id": 1, "n": 1}))
-    world.stream.transaction(insert(ITEMS, {"id": 2, "n": 0}), insert(NOTES, {"id": 3, "n": 0}))
-    world.applied_through()
-    without.stop()
-    again = follow(world, ITEMS, NOTES)
-    world.stream.transaction(update(NOTES, {"id": 2, "n": 2}), insert(ITEMS, {"id": 3, "n": 0}))
-    world.applied_through()
-    assert world.rows("SELECT id, n FROM notes ORDER BY id") == [(1, 0), (2, 2)]
-    assert requests(world) == [("public", "notes")]
-    world.stream.transaction(*(read(NOTES, {"id": n, "n": {1: 1, 2: 2, 3: 0}[n]}) for n in (1, 2, 3)), kind="snapshot")
-    world.applied_through()
-    again.stop()
-    assert (first.failure, without.failure, again.failure) == (None, None, None)
+    with following(world, ITEMS, NOTES):
+        world.stream.transaction(insert(ITEMS, {"id": 1, "n": 0}), insert(NOTES, {"id": 1, "n": 0}))
+        world.stream.transaction(insert(NOTES, {"id": 2, "n": 0}))
+    with following(world, ITEMS):
+        world.stream.transaction(update(NOTES, {"id": 1, "n": 1}))
+        world.stream.transaction(insert(ITEMS, {"id": 2, "n": 0}), insert(NOTES, {"id": 3, "n": 0}))
+    with following(world, ITEMS, NOTES):
+        world.stream.transaction(update(NOTES, {"id": 2, "n": 2}), insert(ITEMS, {"id": 3, "n": 0}))
+        world.applied_through()
+        assert world.rows("SELECT id, n FROM notes ORDER BY id") == [(1, 0), (2, 2)]
+        assert requests(world) == [("public", "notes")]
+        whole = (read(NOTES, {"id": n, "n": {1: 1, 2: 2, 3: 0}[n]}) for n in (1, 2, 3))
+        world.stream.transaction(*whole, kind="snapshot")
     assert world.rows("SELECT id, n FROM notes ORDER BY id") == [(1, 1), (2, 2), (3, 0)]
 
 
-def test_of_a_table_that_is_not_routed_any_more_nothing_waits(world: World) -> None:
-    first = follow(world, ITEMS, NOTES)
-    world.stream.transaction(insert(ITEMS, {"id": 1, "n": 0}), update(NOTES, {"id": 1}, ["n"]))
-    world.applied_through()
-    with psycopg.connect(world.url, autocommit=True) as connection:
-        pauses = Pauses(connection, world.target, world.source)
+def test_of_a_table_that_is_not_routed_any_more_nothing_waits(world: World, pauses: Pauses) -> None:
+    with following(world, ITEMS, NOTES):
+        world.stream.transaction(insert(ITEMS, {"id": 1, "n": 0}), update(NOTES, {"id": 1}, ["n"]))
+        world.applied_through()
         pauses.pause(NOTES, "Ada", "Because")
         until(lambda: [one.state for one in pauses.read()] == ["paused"], what="the pause")
-    first.stop()
     assert len(world.parked()) == 1
     world.run_sql(
         "INSERT INTO placemat.related (source, table_name, name, key, fields, links)"
         f" SELECT '{world.source}', tab, name, '1', '{{}}', '{{}}'"
         f" FROM unnest(ARRAY['{ITEMS}', '{NOTES}']) AS tab, unnest(ARRAY['0', 'z']) AS name"
     )
-    second = follow(world, ITEMS)
-    world.stream.transaction(insert(ITEMS, {"id": 2, "n": 0}))
-    world.applied_through()
-    second.stop()
-    assert (first.failure, second.failure) == (None, None)
+    with following(world, ITEMS):
+        world.stream.transaction(insert(ITEMS, {"id": 2, "n": 0}))
     kept = (
         "SELECT topic FROM placemat.pins UNION SELECT topic FROM placemat.offsets UNION SELECT lane FROM placemat.lanes"
     )
@@ -173,10 +153,8 @@ def test_of_a_table_that_is_not_routed_any_more_nothing_waits(world: World) -> N
 
 
 def test_a_worker_that_was_replaced_forgets_nothing(world: World) -> None:
-    first = follow(world, ITEMS, NOTES)
-    world.stream.transaction(insert(ITEMS, {"id": 1, "n": 0}), insert(NOTES, {"id": 1, "n": 0}))
-    world.applied_through()
-    first.stop()
+    with following(world, ITEMS, NOTES):
+        world.stream.transaction(insert(ITEMS, {"id": 1, "n": 0}), insert(NOTES, {"id": 1, "n": 0}))
     sink = PostgresSink(Destination(world.target, world.url, world.source, {ITEMS: Routing()}))
     world.run_sql(REPLACED)
     with pytest.raises(Fenced):
