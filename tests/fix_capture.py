@@ -220,7 +220,8 @@ def read_topics(bootstrap_servers: str, topics: Iterable[str]) -> list[Read]:
         found: list[Read] = []
 
         def drained() -> bool:
-            for message in consumer.consume(500, 0.2):
+            first = consumer.poll(0.2)
+            for message in [first, *consumer.consume(500, 0)] if first else []:
                 assert message.error() is None, message.error()
                 read = _read(message)
                 if read.offset >= left.get(read.place, 0) - 1:

@@ -18,7 +18,7 @@ from tests.command import REPOSITORY
 from tests.crash.stage import APPLY, Stage, stage_at_work
 from tests.waiting import until
 
-LARGE_TRANSACTION = 50_000
+LARGE_TRANSACTION = 20_000
 VERY_LARGE_TRANSACTION = 500_000
 
 
