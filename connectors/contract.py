@@ -170,8 +170,8 @@ class Sink(Protocol):
         """Tables with a lane of their own, parents first, as they were at the claim; the main lane leaves them out."""
 
     def rerouted(self) -> list[Rerouted]:
-        """Tables that have to come whole once more, as their route or what conditions ask of them is another one than
-        when they were last asked for. Those with a lane of their own wait until they are back."""
+        """Tables that have to come whole once more, parents first, as their route or what conditions ask of them is
+        another one than when they were last asked for. Those with a lane of their own wait until they are back."""
 
     def settle_routes(self) -> None:
         """What `rerouted` has told of was asked for. Committed at once; no transaction is open."""

@@ -70,8 +70,10 @@ class Rerouting:
             if table in destination.routes
             and any(parent.table in self._waiting for parent in destination.routes[table].parents.values())
         }
-        self.found = [Rerouted(table, self._advice(table)) for table in stale if table not in self._waiting]
-        """Tables to be asked for."""
+        found = [table for table in stale if table not in self._waiting]
+        found.sort(key=lambda table: _levels(destination.routes.get(table)))
+        self.found = [Rerouted(table, self._advice(table)) for table in found]
+        """Tables to be asked for, parents first."""
 
     def settle(self) -> None:
         """They were asked for: by what is kept from now on. Those that wait stay as they are."""
@@ -108,6 +110,11 @@ class Rerouting:
                 f"values stay in {', '.join(kept)} of {ours.name} in target {self._target}; to be rid of them:"
                 f" UPDATE {_quoted(ours.name)} SET {sets}"
             )
+
+
+def _levels(routing: Routing | None) -> int:
+    """How far up the condition of a route looks."""
+    return max(map(len, routing.parents), default=0) if routing is not None else 0
 
 
 def _told(routes: Mapping[str, Routing], known: Mapping[tuple[str, str], SourceColumn]) -> dict[str, Told]:

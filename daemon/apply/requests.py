@@ -17,6 +17,8 @@ from schemas.topics import requests_topic
 
 AGAIN_SECONDS = 10.0
 FLUSH_SECONDS = 6.0
+TOGETHER_MS = 5
+"""What is asked for at once arrives at once: the capture copies parents first, among what it finds together."""
 
 
 class RowRequests:
@@ -75,6 +77,7 @@ class RowRequests:
     def _open(self) -> Producer:
         if self._producer is None:
             self._producer = Producer(
-                {**broker.options(self._kafka), "message.timeout.ms": 5_000, "linger.ms": 0}, logger=broker.SILENT
+                {**broker.options(self._kafka), "message.timeout.ms": 5_000, "linger.ms": TOGETHER_MS},
+                logger=broker.SILENT,
             )
         return self._producer

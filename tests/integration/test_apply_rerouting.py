@@ -140,7 +140,7 @@ def test_what_each_side_keeps_for_itself_and_what_a_truncate_does_make_no_other_
 def test_a_parent_is_asked_for_too_when_a_condition_asks_more_of_it(world: World) -> None:
     told(world, {NOTES: BELOW})
     wider = {**BELOW, "where": "item.n = 1 and item.note = 'a'"}
-    assert list(told(world, {NOTES: wider})) == [NOTES, ITEMS]
+    assert list(told(world, {NOTES: wider})) == [ITEMS, NOTES]
     assert list(told(world, {NOTES: BELOW})) == [NOTES]
 
 
@@ -180,4 +180,4 @@ def test_a_paused_table_and_the_children_of_a_parent_that_lacks_a_column_wait_un
         assert sink.rerouted() == []
         sink.rejoin(ITEMS)
         sink.claim()
-        assert [one.table for one in sink.rerouted()] == [NOTES, ITEMS]
+        assert [one.table for one in sink.rerouted()] == [ITEMS, NOTES]
