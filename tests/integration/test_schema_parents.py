@@ -76,6 +76,7 @@ def test_a_parent_whose_column_a_condition_names_waits_alone_until_the_condition
         until(lambda: shown(pair) == [2, 4], what="the stories of the other teller")
 
 
+@pytest.mark.long
 def test_a_column_that_came_back_lets_its_table_go_on_and_what_changed_meanwhile_counts_until_its_type_is_another(
     pair: Pair,
 ) -> None:
