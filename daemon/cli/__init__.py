@@ -58,7 +58,7 @@ def _global(
         Path | None,
         typer.Option(
             envvar="PLACEMAT_CONFIG",
-            help="Configuration file; else that of the running demo or dev servers, else ./placemat.toml.",
+            help="Configuration file; else that of the running demo, else ./placemat.toml.",
         ),
     ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more on standard error.")] = False,

@@ -28,7 +28,7 @@ def given(ctx: typer.Context) -> Context:
 
 
 def config_path(ctx: typer.Context) -> Path:
-    """The file named by `--config` or PLACEMAT_CONFIG, else that of the running demo or dev, else ./placemat.toml."""
+    """The file named by `--config` or PLACEMAT_CONFIG, else that of the running demo, else ./placemat.toml."""
     from daemon.config import DEFAULT_PATH
     from daemon.embedded import running
 

@@ -26,6 +26,7 @@ def up(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON obje
         typer.echo(f"{name}: {url}")
     typer.echo(f"kafka: {entry.bootstrap_servers}")
     say('Ask them something: placemat dev sql primary "SELECT version()". Stop them: placemat dev down')
+    say("Their databases are as you leave them, empty at first; for the daemon put these URLs into a placemat.toml.")
 
 
 @app.command()
