@@ -4,8 +4,7 @@ else keeps records from being written whole is told in a sentence that spells ou
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -13,13 +12,9 @@ from psycopg import sql
 
 from connectors.contract import NewShape, Routing
 from connectors.errors import TableUnfit
-from connectors.postgres.plan import WHOLE_NUMBERS, asked, asking
-from connectors.postgres.related import SourceColumn
 from connectors.postgres.shape import Column, Table, holds, read_table
-from connectors.route.masks import TEXTS
 from schemas.envelope import SchemaColumn
 
-_LENGTH = re.compile(r"\(\d+(,-?\d+)?\)")
 _PASSING = (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled, psycopg.errors.DeadlockDetected)
 
 
@@ -144,55 +139,6 @@ class Adapting:
     def _unfit(self, sentence: str, *steps: str) -> TableUnfit:
         resume = f"placemat resume {self._target} {self._shape.table}"
         return TableUnfit(self._shape.table, sentence, "There run: " + "; then: ".join([steps[0], resume, *steps[1:]]))
-
-
-def check_conditions(
-    target: str, routes: Mapping[str, Routing], shape: NewShape, known: Mapping[tuple[str, str], SourceColumn]
-) -> None:
-    """Raises TableUnfit where conditions ask for a column of the table that comes no more and did not come back, or
-    whose values compare otherwise than as `known`, by table and column.
-
-    The table may be routed, or only needed for the conditions of others.
-    """
-    table = shape.table
-    for name in sorted(asked(routes).get(table, {})):
-        found = asking(routes, table, name)
-        named = " and ".join(f"targets.{target}.tables.{child}.{setting}" for child, setting in found)
-        untold = f"{'asks' if len(found) == 1 else 'ask'} for it: which rows belong to target {target} cannot be told."
-        again = f"start placemat run again; then: placemat resume {target} {table}, and rows that are concerned are"
-        if name in shape.dropped - shape.back:
-            raise TableUnfit(
-                table,
-                f"Column {name} of {table} was dropped or renamed, and {named} {untold}",
-                f"Correct {named}, run placemat init, and {again} asked for. Or give the column back its name; then the"
-                " same resume.",
-            )
-        if name in shape.retyped and (held := known.get((table, name))) and _compares_otherwise(name, shape, held):
-            raise TableUnfit(
-                table,
-                f"Column {name} of {table} is {shape.columns[name].type} now and was {held.type}, and {named} {untold}",
-                f"Run placemat init, which says whether {named} fits still, and {again} asked for.",
-            )
-    if shape.key_changed and not shape.key:
-        raise TableUnfit(
-            table,
-            f"{table} has no key any more in the source, and target {target} cannot tell its rows apart.",
-            f"Give it one in the source, and once a row was changed there: placemat resume {target} {table}; or take it"
-            f" out of targets.{target}.tables.",
-        )
-
-
-def _compares_otherwise(name: str, shape: NewShape, held: SourceColumn) -> bool:
-    """Whether what is known of a column is of a type before, whose values are compared in another way."""
-    type_ = shape.columns[name].type
-    if type_ is None or held.type == _bare(type_) or held.type not in map(_bare, shape.retyped[name]):
-        return False
-    return not any({held.type, _bare(type_)} <= alike for alike in (TEXTS, WHOLE_NUMBERS))
-
-
-def _bare(type_: str) -> str:
-    """Without length and precision."""
-    return _LENGTH.sub("", type_)
 
 
 def _computed(column: SchemaColumn) -> bool:

@@ -95,6 +95,17 @@ def asking(routes: Mapping[str, Routing], table: str, column: str) -> list[tuple
     return found
 
 
+def referring(routes: Mapping[str, Routing], table: str) -> list[tuple[str, str, tuple[str, str]]]:
+    """What finds rows of a table by their key: routed tables, each with the name of the setting in its route, and with
+    the table and column that refer."""
+    return [
+        (child, f"parents.{'.'.join(path)}", (_holder(child, routing, path[:-1]), parent.column))
+        for child, routing in routes.items()
+        for path, parent in routing.parents.items()
+        if parent.table == table
+    ]
+
+
 def plans(target: str, routes: Mapping[str, Routing], known: Mapping[tuple[str, str], SourceColumn]) -> dict[str, Plan]:
     """Plans of the tables that have or concern a condition; `known` is by table and column.
 

@@ -11,7 +11,7 @@ import psycopg
 from connectors.contract import Destination, NewShape, Pin, Progress, Record, Rerouted, TableLane, Wanted
 from connectors.errors import Unavailable
 from connectors.postgres import pins, plan, turns
-from connectors.postgres.adapt import Adapting, check_conditions
+from connectors.postgres.adapt import Adapting
 from connectors.postgres.lanes import Lanes
 from connectors.postgres.parked import Parked
 from connectors.postgres.related import read_columns
@@ -20,6 +20,7 @@ from connectors.postgres.router import Router, open_router
 from connectors.postgres.session import open_session, translated
 from connectors.postgres.statements import read_catalogue
 from connectors.postgres.unrouted import Unrouted
+from connectors.postgres.untellable import check_conditions
 from connectors.postgres.writer import Writer
 from schemas.topics import table_topic, transactions_topic
 
@@ -101,7 +102,8 @@ class PostgresSink:
         with self._translated():
             known = read_columns(connection, destination.source)
             connection.rollback()
-        check_conditions(destination.name, destination.routes, shape, known)
+        paused = {lane.table for lane in lanes.tables if not lane.resuming}
+        check_conditions(destination.name, destination.routes, shape, known, paused)
         if shape.keyless:
             writer.keys[shape.table] = shape.key
         routing = destination.routes.get(shape.table)

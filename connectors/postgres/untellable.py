@@ -1,0 +1,106 @@
+"""Conditions that a new version of a source's table leaves without an answer: which rows belong to a target.
+
+The tables whose conditions ask wait, and the changed one too: nothing new is shown by what was known before.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from typing import NamedTuple
+
+from connectors.contract import NewShape, Routing
+from connectors.errors import TableUnfit
+from connectors.postgres.plan import WHOLE_NUMBERS, asked, asking, referring
+from connectors.postgres.related import SourceColumn
+from connectors.route.masks import TEXTS
+
+_LENGTH = re.compile(r"\(\d+(,-?\d+)?\)")
+
+
+class _Fault(NamedTuple):
+    """What became of the table, the settings that ask for it (routed table, name in its route), what to do first."""
+
+    what: str
+    asking: list[tuple[str, str]]
+    first: str
+    else_: str = ""
+
+
+def check_conditions(
+    target: str,
+    routes: Mapping[str, Routing],
+    shape: NewShape,
+    known: Mapping[tuple[str, str], SourceColumn],
+    paused: Collection[str],
+) -> None:
+    """Raises TableUnfit for the next table that has to wait, the changed one last: where conditions ask for a column
+    that comes no more and did not come back, whose values compare otherwise than as `known`, by table and column, or
+    for rows by a key that is another one now; and where there is no key any more.
+
+    The table may be routed, or only needed for the conditions of others.
+    """
+    for what, asks, first, else_ in _faults(routes, shape, known):
+        children = list(dict.fromkeys(child for child, _ in asks if child != shape.table))
+        named = " and ".join(f"targets.{target}.tables.{child}.{setting}" for child, setting in asks)
+        untold = f"{'asks' if len(asks) == 1 else 'ask'} for it: which rows belong to target {target} cannot be told."
+        resume = "; ".join(f"placemat resume {target} {table}" for table in (shape.table, *children))
+        raise TableUnfit(
+            next((child for child in children if child not in paused), shape.table),
+            f"{what}, and {named} {untold}" if asks else f"{what}, and target {target} cannot tell its rows apart.",
+            f"{first.format(named)}; then: {resume}{else_}",
+        )
+
+
+def _faults(
+    routes: Mapping[str, Routing], shape: NewShape, known: Mapping[tuple[str, str], SourceColumn]
+) -> Iterator[_Fault]:
+    table = shape.table
+    for name in sorted(asked(routes).get(table, {})):
+        asks = asking(routes, table, name)
+        if name in shape.dropped - shape.back:
+            yield _Fault(
+                f"Column {name} of {table} was dropped or renamed",
+                asks,
+                "Correct {0}, run placemat init, and start placemat run again",
+                ", and rows that are concerned are asked for. Or give the column back its name; then the same.",
+            )
+        if name in shape.retyped and (held := known.get((table, name))) and _compares_otherwise(name, shape, held):
+            yield _Fault(
+                f"Column {name} of {table} is {shape.columns[name].type} now and was {held.type}",
+                asks,
+                "Run placemat init, which says whether {0} fits still, and start placemat run again",
+                ", and rows that are concerned are asked for.",
+            )
+    if not shape.key_changed:
+        return
+    found = referring(routes, table)
+    if not shape.key:
+        yield _Fault(
+            f"{table} has no key any more in the source",
+            [(child, setting) for child, setting, _ in found],
+            "Give it one in the source, and once a row was changed there",
+            "; or take it out of the routes.",
+        )
+    for child, setting, reference in found:
+        held_by = known.get(reference)
+        if held_by is not None and held_by.key_column is not None and shape.key != (held_by.key_column,):
+            yield _Fault(
+                f"The key of {table} is ({', '.join(shape.key)}) now and was ({held_by.key_column})",
+                [(child, setting)],
+                "Give it back its key; or correct {0}, run placemat init, and start placemat run again",
+                f"; then: placemat snapshot {table} {child}",
+            )
+
+
+def _compares_otherwise(name: str, shape: NewShape, held: SourceColumn) -> bool:
+    """Whether what is known of a column is of a type before, whose values are compared in another way."""
+    type_ = shape.columns[name].type
+    if type_ is None or held.type == _bare(type_) or held.type not in map(_bare, shape.retyped[name]):
+        return False
+    return not any({held.type, _bare(type_)} <= alike for alike in (TEXTS, WHOLE_NUMBERS))
+
+
+def _bare(type_: str) -> str:
+    """Without length and precision."""
+    return _LENGTH.sub("", type_)
