@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Literal
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its stubs do not re-export them
     AdminClient,
     AlterConfigOpType,
@@ -95,6 +95,14 @@ def reach(kafka: Kafka) -> AdminClient:
             " kafka.security_protocol, with the kafka.ssl_… and kafka.sasl_… settings, are those of its listener.",
         ) from None
     return admin
+
+
+def meet_topics(consumer: Consumer) -> None:
+    """Before more is assigned: left to itself, a consumer looks once a second for the leaders of topics new to it.
+
+    Raises KafkaException.
+    """
+    consumer.list_topics(timeout=REACH_SECONDS)
 
 
 def cluster_id(admin: AdminClient) -> str:

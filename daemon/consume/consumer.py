@@ -110,18 +110,14 @@ class PartitionReader:
             for key, (begin, end) in self.bounds(offsets).items():
                 if not begin <= offsets[key] <= end:
                     raise self._gap(key, offsets[key])
-            self._meet({topic for topic, _ in offsets})
+            if new := {topic for topic, _ in offsets} - self._met:
+                broker.meet_topics(self._consumer)
+                self._met |= new
             self._consumer.assign([TopicPartition(*key, offset) for key, offset in offsets.items()])
             # librdkafka keeps a partition paused over a new assignment, and whoever paused it is gone.
             self._consumer.resume([TopicPartition(*key) for key in offsets])
         except KafkaException as error:
             raise self._failed(error.args[0]) from error
-
-    def _meet(self, topics: set[str]) -> None:
-        """Left to itself, librdkafka looks once a second for the leaders of topics that are new to it."""
-        if not topics <= self._met:
-            self._consumer.list_topics(timeout=REQUEST_SECONDS)
-            self._met |= topics
 
     def poll(self, limit: int, timeout: float) -> list[Message]:
         """What has come, at most `limit` records; waits up to `timeout` seconds for the first."""

@@ -26,6 +26,7 @@ class TopicLog:
     def __init__(self, kafka: Kafka) -> None:
         """Raises OperatorError when Kafka cannot be reached."""
         self._kafka = kafka
+        self._met: set[str] = set()
         self._admin = broker.reach(kafka)
         self._consumer = Consumer(
             {
@@ -101,8 +102,11 @@ class TopicLog:
     def _values(self, partition: Partition, start: int, stop: int) -> Iterator[tuple[int, bytes]]:
         deadline = time.monotonic() + READ_SECONDS
         at = start
-        self._consumer.assign([TopicPartition(*partition, start)])
         try:
+            if partition[0] not in self._met:
+                broker.meet_topics(self._consumer)
+                self._met.add(partition[0])
+            self._consumer.assign([TopicPartition(*partition, start)])
             while at < stop and time.monotonic() < deadline:
                 for message in self._consumer.consume(min(500, stop - at), timeout=0.2):
                     if (fault := message.error()) is not None:
