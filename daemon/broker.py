@@ -26,6 +26,8 @@ from daemon.errors import OperatorError, Unavailable
 REACH_SECONDS = 5.0
 ADMIN_SECONDS = 15.0
 PAUSE_SECONDS = 0.05
+RECONNECT_MS = 1_000
+"""Longest time between two attempts: a broker that has come back is found by then."""
 RECORD_OVERHEAD_BYTES = 64 * 1024
 SILENT = logging.getLogger("placemat.kafka")
 SILENT.propagate = False  # librdkafka repeats every failed connection; the sentence comes from us
@@ -60,6 +62,7 @@ def options(kafka: Kafka) -> dict[str, str | int | float | bool]:
         "bootstrap.servers": kafka.bootstrap_servers,
         "client.id": "placemat",
         "security.protocol": kafka.security_protocol,
+        "reconnect.backoff.max.ms": RECONNECT_MS,
     }
     secrets = {"sasl.password": kafka.sasl_password, "ssl.key.password": kafka.ssl_key_password}
     wanted = {
@@ -169,6 +172,7 @@ def offsets(
             if error.args[0].code() not in _PASSING or time.monotonic() > deadline:
                 raise
         time.sleep(PAUSE_SECONDS)
+        admin.list_topics(timeout=REACH_SECONDS)  # what it remembers of leaders is from before a broker's restart
 
 
 def _settled(admin: AdminClient, wanted: Mapping[str, int]) -> list[Topic]:

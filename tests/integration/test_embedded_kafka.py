@@ -14,6 +14,7 @@ from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from daemon import broker
 from daemon.embedded import directory
 from daemon.embedded.kafka import KafkaServer
 from daemon.embedded.servers import Servers
@@ -21,6 +22,7 @@ from daemon.errors import OperatorError
 from tests.waiting import until
 
 MIB = 1024 * 1024
+PLACES = [("records", 0)]
 StartKafka = Callable[..., KafkaServer]
 
 
@@ -56,11 +58,13 @@ def test_broker_carries_records_of_16_mib_through_a_freeze_a_kill_and_a_restart(
         admin.list_topics(timeout=1)
     server.resume()
     assert "records" in until(lambda: admin.list_topics(timeout=5).topics)
+    assert broker.offsets(admin, PLACES, "latest") == dict.fromkeys(PLACES, 2)
 
     server.kill()
     server.start()
     assert server.bootstrap_servers == address
     assert consume(server, "records", 2) == values
+    assert broker.offsets(admin, PLACES, "latest") == dict.fromkeys(PLACES, 2), "asked by a client from before"
 
     server.stop()
     server.start()
