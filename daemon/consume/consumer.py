@@ -69,7 +69,7 @@ class PartitionReader:
                 "auto.offset.reset": "error",
                 "queued.max.messages.kbytes": kilobytes,
                 "fetch.message.max.bytes": max(65_536, min(1_048_576, buffer_bytes // 16)),
-                "fetch.max.bytes": max(kafka.max_record_bytes + broker.RECORD_OVERHEAD_BYTES, buffer_bytes),
+                "fetch.max.bytes": buffer_bytes,  # a larger record comes nevertheless
                 "receive.message.max.bytes": max(kafka.max_record_bytes, buffer_bytes) * 2 + 1_048_576,
                 "fetch.queue.backoff.ms": 5,
                 "fetch.wait.max.ms": FETCH_WAIT_MS,

@@ -22,7 +22,7 @@ REST_SECONDS = 5.0
 PER_TRANSACTION = 100
 NAMES = {CAPTURE: "capture", APPLY: "apply"}
 IDLE_GOALS = {CAPTURE: "<= 90", APPLY: ""}
-PEAK_GOALS = {CAPTURE: "idle + 50 at most", APPLY: ""}
+PEAK_GOAL = "idle + 50 at most"
 
 COLUMNS = 72
 LEVELS = "▁▂▃▄▅▆▇█"
@@ -52,7 +52,7 @@ def run(size: Size) -> list[Figure]:
         for figure in (
             single("memory", f"{name}, at rest", "MiB", idle[worker], IDLE_GOALS[worker]),
             *(
-                single("memory", f"{name}, {trial}", "MiB", peaks[worker], PEAK_GOALS[worker])
+                single("memory", f"{name}, {trial}", "MiB", peaks[worker], PEAK_GOAL)
                 for trial, peaks in trials.items()
             ),
         )
