@@ -261,7 +261,7 @@ class Target(Section):
     auto_ddl: Literal["off", "additive"] = Field(
         "off", description="additive: columns that are added at the source are added here too; off: the table pauses."
     )
-    batch_rows: int = Field(1_000, ge=1, description="Most rows of one write; transactions are never split by it.")
+    batch_rows: int = Field(500, ge=1, description="Most rows of one write; transactions are never split by it.")
     buffer_bytes: int = Field(4 * 1024 * 1024, ge=1_048_576, description="Most bytes read ahead of the merge.")
 
     @property
