@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
+from daemon.cli.bar import progress_bar
 from daemon.cli.output import Json, say
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ class Counted:
 
     def to_json(self) -> dict[str, Json]:
         gone: list[Json] = [
-            {"target": target, "table": one.table, "rows": one.rows, "parked": one.parked}
+            {"target": target, "table": one.table, "rows": one.rows, "parked": one.parked, "own": one.own}
             for target, found in self.tables.items()
             for one in found
         ]
@@ -35,6 +37,7 @@ class Counted:
     def render(self) -> list[str]:
         return [
             f"{target}: {one.table}: {one.rows:,} rows and {one.parked:,} parked keys that the source does not have"
+            + (f"; {_own(one.own)}" if one.own else "")
             for target, found in self.tables.items()
             for one in found
         ]
@@ -91,24 +94,32 @@ class Deleted:
             )
 
     def _why(self, target: str, one: Gone) -> str | None:
-        if not one.left:
-            return None
+        reasons = [self._reason(target, one)] if one.to_go else []
+        return "; ".join([*reasons, *([_own(one.own)] if one.own else [])]) or None
+
+    def _reason(self, target: str, one: Gone) -> str:
         if one.paused:
-            return f"{one.paused} is paused"
+            return f"{one.paused} catches up after a pause" if one.resuming else f"{one.paused} is paused"
         if target in self.idle:
             return "no worker of the target runs"
+        if one.after:
+            return f"they were only counted, since those of {one.after} do not leave"
         if one.parked:
             return "the target refuses to delete them; where rows of another table refer to them, name that table too"
         return "nothing more has left for a minute"
 
     def _steps(self, target: str, one: Gone) -> list[str]:
-        if not one.left:
-            return []
+        steps = [f"placemat verify {one.table} names them; delete them at {target}"] if one.own else []
+        return [*steps, *self._step(target, one)] if one.to_go else steps
+
+    def _step(self, target: str, one: Gone) -> list[str]:
         if one.paused:
-            return [f"placemat resume {target} {one.paused}"]
+            return ["placemat status" if one.resuming else f"placemat resume {target} {one.paused}"]
         if target in self.idle:
             return [f"placemat run apply:{target}"]
-        return [f"placemat dlq list --target {target}"] if one.parked else ["placemat status"]
+        if one.after:
+            return []  # that table's step is the one to take
+        return [f"placemat dlq list --target {target}" if one.parked else "placemat status"]
 
 
 def routed(settings: Settings, source: str, tables: Sequence[str]) -> Routed:
@@ -134,7 +145,8 @@ def count(settings: Settings, routed: Routed) -> Counted:
     for target, tables in routed.items():
         found = counted.tables.setdefault(target, [])
         try:
-            found.extend(count_gone(settings, target, tables))
+            with progress_bar() as on_progress:
+                found.extend(count_gone(settings, target, tables, on_progress))
         except OperatorError as error:
             counted.away[target] = error
     return counted
@@ -152,8 +164,9 @@ def delete(settings: Settings, routed: Routed, works: Callable[[str], bool]) -> 
             say(f"No worker of {target} runs, and rows leave by it only. Start one with: placemat run")
         found = deleted.tables.setdefault(target, [])
         try:
-            for one in delete_gone(settings, target, lambda table, to=target: _looking(to, table), tables):  # type: ignore[misc]
-                found.append(one)
+            with progress_bar() as on_progress:
+                for one in delete_gone(settings, target, partial(_looking, target), tables, on_progress):
+                    found.append(one)
         except OperatorError as error:
             deleted.away[target] = error
     return deleted
@@ -161,6 +174,10 @@ def delete(settings: Settings, routed: Routed, works: Callable[[str], bool]) -> 
 
 def _looking(target: str, table: str) -> None:
     say(f"{target}: looking for rows of {table} that the source does not have")
+
+
+def _own(many: int) -> str:
+    return f"rows of the target's own, whose keys the source's columns cannot hold: {many:,}"
 
 
 def _left(found: Sequence[Gone]) -> int:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from daemon.cli.bar import progress_bar
 from daemon.cli.context import settings as read_settings
 from daemon.cli.output import say, write_json
 
@@ -29,7 +30,7 @@ def resync(
         )
     with state.opened(settings.state.url.get_secret_value()) as engine:
         state.check(engine)
-        repair = Resync(settings, engine, source, say)
+        repair = Resync(settings, engine, source, say, progress_bar)
         if dry_run:
             plan = repair.plan()
             if as_json:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import psycopg
 from psycopg import sql
 
 from daemon.reconcile.shape import Column, Field, View, quoted
@@ -49,6 +50,10 @@ class Rows:
             "passes": passes,
             "asked": _list([sql.SQL("%s::text[]")] * len(view.key)),
             "asked_names": _list(asked),
+            "held": _list(
+                sql.SQL("count({})").format(column.cast(sql.SQL("asked.{}").format(name)))
+                for column, name in zip(view.key, asked, strict=True)
+            ),
             "match": sql.SQL(" AND ").join(
                 sql.SQL("{} = {}").format(_qualified(column), column.cast(sql.SQL("asked.{}").format(name)))
                 for column, name in zip(view.key, asked, strict=True)
@@ -76,17 +81,30 @@ class Rows:
 
     def present(self, keys: Sequence[Key]) -> set[Key]:
         """Those of the keys that have a row."""
-        return {keys[place - 1] for (place,) in self._asked("asked.place", keys)}
+        return {key for (key,) in self._asked("asked.place", keys)}
 
     def versions(self, keys: Sequence[Key]) -> dict[Key, Version]:
         """The version of each key's row, for those that have one."""
         found = self._asked("asked.place, t.xmin::text, {digest}", keys)
-        return {keys[place - 1]: Version(*version) for place, *version in found}
+        return {key: Version(*version) for key, *version in found}
 
     def fields(self, keys: Sequence[Key]) -> dict[Key, Fields]:
         """The compared columns of each key's row, for those that have one."""
         found = self._asked("asked.place, t.xmin::text, {texts}", keys)
-        return {keys[place - 1]: Fields(xmin, tuple(texts)) for place, xmin, *texts in found}
+        return {key: Fields(xmin, tuple(texts)) for key, xmin, *texts in found}
+
+    def held(self, keys: Sequence[Key]) -> list[Key]:
+        """Those of the keys that the key columns of this side can hold, in their order."""
+        if not keys:
+            return []
+        try:
+            self.side.rows(self._sql("SELECT {held} FROM unnest({asked}) AS asked ({asked_names})"), _by_column(keys))
+        except psycopg.DataError:
+            if len(keys) == 1:
+                return []
+            half = len(keys) // 2
+            return self.held(keys[:half]) + self.held(keys[half:])
+        return list(keys)
 
     def _pages(self, select: str) -> Iterator[list[tuple[Any, ...]]]:
         last: Key | None = None
@@ -101,14 +119,28 @@ class Rows:
             last = page[-1][: self._width]
 
     def _asked(self, select: str, keys: Sequence[Key]) -> list[tuple[Any, ...]]:
+        """The key of each row in the place of `asked.place`. A key that this side's columns cannot hold has no row."""
+        if not keys:
+            return []
         query = self._sql(
             "SELECT " + select + " FROM unnest({asked}) WITH ORDINALITY AS asked ({asked_names}, place)"
             " JOIN {table} t ON {match} WHERE {passes}"
         )
-        return self.side.rows(query, [list(texts) for texts in zip(*keys, strict=True)]) if keys else []
+        try:
+            found = self.side.rows(query, _by_column(keys))
+        except psycopg.DataError:
+            held = self.held(keys)
+            if len(held) == len(keys):
+                raise
+            return self._asked(select, held)
+        return [(keys[place - 1], *rest) for place, *rest in found]
 
     def _sql(self, text: str) -> sql.Composed:
         return sql.SQL(text).format(**self._parts)
+
+
+def _by_column(keys: Sequence[Key]) -> list[list[str]]:
+    return [list(texts) for texts in zip(*keys, strict=True)]
 
 
 def _list(parts: Iterable[sql.Composable]) -> sql.Composed:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from daemon.errors import Gap as GapError
+from daemon.resync.gone import Gone
 from daemon.state.gaps import Gap
 from daemon.state.jobs import Job
 from schemas.position import format_lsn
@@ -56,14 +57,14 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """`without_key`: tables that could not be copied; `away`: targets that could not be reached, and why; `left`: rows
-    and parked keys that did not leave a target in time."""
+    """`without_key`: tables that could not be copied; `away`: targets that could not be reached, and why; `left`: what
+    did not leave a target, by table."""
 
     gap: Gap
     copies: Sequence[Job]
     without_key: Sequence[str]
     away: Mapping[str, str]
-    left: Mapping[str, int]
+    left: Mapping[str, Sequence[Gone]]
 
     @property
     def done(self) -> bool:
@@ -89,7 +90,7 @@ class Report:
                 name: {
                     "deleted": gap.deleted.get(name, 0),
                     "settled": gap.settled.get(name, 0),
-                    "left": self.left.get(name, 0),
+                    "left": sum(one.left for one in self.left.get(name, ())),
                 }
                 for name in gap.targets
             },
@@ -112,10 +113,7 @@ class Report:
             lines.append(f"{name}: {gap.deleted.get(name, 0):,} rows were gone from the source and were deleted.")
             if settled := gap.settled.get(name):
                 lines.append(f"{name}: {settled:,} parked keys have no row in the source any more and wait no longer.")
-        lines += [
-            f"{name}: {many:,} rows or parked keys, or more, are still to go; does its worker run?"
-            for name, many in self.left.items()
-        ]
+        lines += [line for name, found in self.left.items() for one in found for line in _left(name, one)]
         lines += [f"{name} was away: {why}" for name, why in self.away.items()]
         lines.append("Done." if self.done else f"Not done. Run again: placemat resync {gap.source}")
         return "\n".join(lines)
@@ -123,6 +121,16 @@ class Report:
     @property
     def _seconds(self) -> float:
         return round((self.gap.to_at - self.gap.from_at).total_seconds(), 3)
+
+
+def _left(target: str, one: Gone) -> Iterator[str]:
+    if one.to_go:
+        yield f"{target}: {one.to_go:,} rows or parked keys, or more, are still to go; does its worker run?"
+    if one.own:
+        yield (
+            f"{target}: {one.own:,} rows of {one.table} have keys that the source's columns cannot hold."
+            f" placemat verify {one.table} names them; delete them at {target}."
+        )
 
 
 def _not_copied(table: str) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -17,8 +18,9 @@ from daemon.capture.provision import Identity, identify
 from daemon.config import Settings
 from daemon.database import connect
 from daemon.errors import OperatorError
+from daemon.progress import OnProgress
 from daemon.resync import faults, prepare
-from daemon.resync.gone import delete_gone
+from daemon.resync.gone import Gone, delete_gone
 from daemon.resync.report import Plan, Report
 from daemon.state import gaps
 from daemon.state.gaps import Gap
@@ -36,6 +38,8 @@ class Resync:
     engine: sqlalchemy.Engine
     source: str
     say: Callable[[str], None]
+    bar: Callable[[], AbstractContextManager[OnProgress | None]]
+    """Shows how far the deletes are."""
 
     def plan(self) -> Plan:
         """What would be done; nothing is changed."""
@@ -98,19 +102,21 @@ class Resync:
                 self.say(f"{error} Run this again when it is there.")
         return away
 
-    def _delete_gone(self, gap: Gap, away: dict[str, str]) -> dict[str, int]:
-        """Rows that stay in a target although the source has none, by target."""
-        left: dict[str, int] = {}
+    def _delete_gone(self, gap: Gap, away: dict[str, str]) -> dict[str, list[Gone]]:
+        """Tables of which rows stay in a target although the source has none, by target."""
+        left: dict[str, list[Gone]] = {}
         for target in self._targets():
             if target in away:
                 continue
-            for one in delete_gone(self.settings, target, lambda table, to=target: self._looking(to, table)):  # type: ignore[misc]
-                seams.seam(seams.AFTER_TABLE_ASKED)
-                if one.deleted or one.settled:
-                    gaps.rows_gone(self.engine, gaps.read(self.engine, gap), target, one.deleted, one.settled)
-                if one.left:
-                    left[target] = left.get(target, 0) + one.left
-                    break
+            with self.bar() as on_progress:
+                for one in delete_gone(self.settings, target, partial(self._looking, target), on_progress=on_progress):
+                    seams.seam(seams.AFTER_TABLE_ASKED)
+                    if one.deleted or one.settled:
+                        gaps.rows_gone(self.engine, gaps.read(self.engine, gap), target, one.deleted, one.settled)
+                    if one.left:
+                        left.setdefault(target, []).append(one)
+                    if one.to_go:
+                        break
         return left
 
     def _looking(self, target: str, table: str) -> None:

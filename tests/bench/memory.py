@@ -51,10 +51,7 @@ def run(size: Size) -> list[Figure]:
         for worker, name in NAMES.items()
         for figure in (
             single("memory", f"{name}, at rest", "MiB", idle[worker], IDLE_GOALS[worker]),
-            *(
-                single("memory", f"{name}, {trial}", "MiB", peaks[worker], PEAK_GOAL)
-                for trial, peaks in trials.items()
-            ),
+            *(single("memory", f"{name}, {trial}", "MiB", peaks[worker], PEAK_GOAL) for trial, peaks in trials.items()),
         )
     ]
 

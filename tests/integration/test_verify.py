@@ -181,6 +181,20 @@ def test_a_target_of_another_type_is_compared_by_the_value_it_stands_for(pair: P
     assert [found["key"]["id"] for found in listed] == ["2", "3"]
 
 
+@pytest.mark.parametrize("sample", [None, 10])
+def test_a_key_that_the_source_cannot_hold_is_a_row_of_the_target_only(pair: Pair, sample: int | None) -> None:
+    pair.source.execute("CREATE TABLE items (id int, part int, PRIMARY KEY (id, part))")
+    pair.target.execute("CREATE TABLE items (id bigint, part bigint, PRIMARY KEY (id, part))")
+    pair.both("INSERT INTO items VALUES (1, 1), (2, 2)")
+    pair.target.execute("INSERT INTO items VALUES (3000000000, 1), (1, 3000000000), (3, 3)")
+    listed = only_table(pair.verify("items", sample=sample))["listed"]
+    assert {(found["key"]["id"], found["key"]["part"], found["kind"]) for found in listed} == {
+        ("3000000000", "1", "only_in_target"),
+        ("1", "3000000000", "only_in_target"),
+        ("3", "3", "only_in_target"),
+    }
+
+
 def test_rows_are_matched_by_a_composite_key(pair: Pair) -> None:
     pair.both("CREATE TABLE members (role text, team int, since date, PRIMARY KEY (team, role))")
     rows = "SELECT chr(64 + r), t, '2024-01-01' FROM generate_series(1, 20) r, generate_series(1, 500) t"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from daemon.resync.gone import Gone
 from tests.command import command
 
 AGAIN = "placemat snapshot items --delete-gone"
+OWN = "rows of the target's own, whose keys the source's columns cannot hold"
 CONFIG = """
 state.url = "postgresql://nowhere/state"
 kafka.bootstrap_servers = "nowhere:9092"
@@ -25,9 +27,11 @@ targets.copy = {url = "postgresql://nowhere/b", source = "primary", tables = {"p
     [
         (Gone("public.items", 3, 0, 2, paused="public.items"), False, "placemat resume copy public.items"),
         (Gone("public.items", 3, 0, 2, paused="public.sorts"), False, "placemat resume copy public.sorts"),
+        (Gone("public.items", 3, 0, 2, paused="public.items", resuming=True), False, "placemat status"),
         (Gone("public.items", 3, 0, 2, parked=True), False, "placemat dlq list --target copy"),
         (Gone("public.items", 3, 0, 2), True, "placemat run apply:copy"),
         (Gone("public.items", 3, 0, 2), False, "placemat status"),
+        (Gone("public.items", 3, 0, 2, own=2), True, "placemat verify public.items names them; delete them at copy"),
     ],
 )
 def test_each_reason_for_rows_that_stay_has_its_advice(found: Gone, idle: bool, step: str) -> None:
@@ -45,6 +49,35 @@ def test_a_target_that_does_not_answer_is_named_and_the_others_are_told_of() -> 
         deleted.check(AGAIN)
     assert raised.value.try_ == f"Start it; then: {AGAIN}"
     assert len(deleted.render()) == 2
+
+
+@pytest.mark.parametrize(
+    ("found", "why"),
+    [
+        (Gone("public.items", 0, 0, 2, paused="public.items"), "public.items is paused"),
+        (Gone("public.items", 0, 0, 2, paused="public.items", resuming=True), "public.items catches up after a pause"),
+        (
+            Gone("public.items", 0, 0, 2, parked=True, after="public.parts"),
+            "they were only counted, since those of public.parts do not leave",
+        ),
+        (
+            Gone("public.items", 0, 0, 2, own=1),
+            f"nothing more has left for a minute; {OWN}: 1",
+        ),
+        (Gone("public.items", 0, 0, 0), None),
+    ],
+)
+def test_each_reason_for_rows_that_stay_is_the_true_one(found: Gone, why: str | None) -> None:
+    told = json.loads(json.dumps(Deleted({"copy": [found]}).to_json()))
+    assert [one["why"] for one in told["gone"]] == [why]
+
+
+def test_a_table_that_was_only_counted_needs_no_step_of_its_own() -> None:
+    stuck = Gone("public.parts", 0, 0, 1, parked=True)
+    counted = Gone("public.items", 0, 0, 2, after="public.parts")
+    with pytest.raises(OperatorError, match="3 rows") as raised:
+        Deleted({"copy": [stuck, counted]}).check(AGAIN)
+    assert raised.value.try_ == f"placemat dlq list --target copy; then: {AGAIN}"
 
 
 def test_nothing_is_raised_when_nothing_is_left() -> None:
