@@ -135,8 +135,9 @@ class Pin:
 class NewShape:
     """What a source's table has come to be, by the names there. `added`, `dropped` and `retyped` are all that changed
     since it is followed; `renamed` are those of `added` that came while others went, and may be those; `back` are those
-    of `dropped` that came again. `retyped` has the types before. A `keyless` one had no key, and `key` is the one that
-    was announced later, if any.
+    of `dropped` that came again, and those of `retyped` that have the type of before again. `retyped` has the types
+    before. A `keyless` one had no key, and `key` is the one that was announced later, if any. `coming` are the types of
+    the newest version that is announced by now.
     """
 
     table: str
@@ -149,6 +150,7 @@ class NewShape:
     retyped: Mapping[str, frozenset[str]]
     key_changed: bool
     keyless: bool = False
+    coming: Mapping[str, str] = field(default_factory=dict)
 
 
 class TryAgain(Exception):

@@ -13,6 +13,7 @@ from connectors.errors import OperatorError
 from connectors.postgres.related import SourceColumn
 from connectors.route.condition import Column, ConditionError, columns
 from connectors.route.kinds import Kind
+from connectors.route.masks import TEXTS
 from connectors.route.truth import Test, bind
 
 WHOLE_NUMBERS = frozenset({"smallint", "integer", "bigint"})
@@ -57,6 +58,11 @@ class Plan:
     @property
     def remembered(self) -> bool:
         return bool(self.fields)
+
+
+def alike(one: str, other: str) -> bool:
+    """Whether values of two types, which are without length, compare in the same way."""
+    return one == other or any({one, other} <= types for types in (TEXTS, WHOLE_NUMBERS))
 
 
 def tables(routes: Mapping[str, Routing]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any, NamedTuple
@@ -49,6 +49,9 @@ DELETE FROM placemat.related
 WHERE source = %s AND (table_name, name) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
 """
 _CLEAR = "DELETE FROM placemat.related WHERE source = %s AND table_name = %s"
+_UNLEARN = """
+UPDATE placemat.related SET fields = fields - %s::text[] WHERE source = %s AND table_name = %s AND fields ?| %s::text[]
+"""
 _WANTED = """
 SELECT table_name, name, key FROM placemat.related
 WHERE source = %s AND wanted AND (table_name, name) > (%s, %s) ORDER BY table_name, name LIMIT %s
@@ -148,6 +151,10 @@ class Related:
     def clear(self, table: str) -> None:
         """All rows of a table are gone."""
         self._connection.execute(_CLEAR, [self._source, table])
+
+    def unlearn(self, table: str, columns: Collection[str]) -> None:
+        """What was known of these columns says nothing any more."""
+        self._connection.execute(_UNLEARN, [list(columns), self._source, table, list(columns)])
 
     def wanted(self, after: Name, limit: int) -> dict[Name, bytes]:
         """The next rows that are asked for, in order, with their record keys."""

@@ -48,6 +48,11 @@ class Told(NamedTuple):
         rerouted = self.digest is not None and self.digest != before.digest
         return rerouted or not set(self.remembered) <= set(before.remembered)
 
+    def held_otherwise(self, column: str, type_: str) -> bool:
+        """Whether texts of a column were kept of a type that compares in another way."""
+        types = [one.removeprefix(f"{column} ") for one in self.remembered if one.startswith(f"{column} ")]
+        return bool(types) and not any(plan.alike(one, type_) for one in types)
+
 
 class Rerouting:
     """Since one claim, in the open transaction. `apart` are tables that have left the main lane.
@@ -60,7 +65,9 @@ class Rerouting:
         self._target = destination.name
         self._source = destination.source
         self._before = {table: Told(*told) for table, *told in connection.execute(_READ, [self._source])}
-        self._now = _told(destination.routes, read_columns(connection, self._source))
+        self._known = read_columns(connection, self._source)
+        self._remembered = plan.remembered(destination.routes)
+        self._now = _told(destination.routes, self._known)
         stale = [table for table, now in self._now.items() if table in self._before and self._is_stale(table, now)]
         self._waiting = set(stale) & set(apart)
         # By parents of which too little is known yet all their children would leave for a while.
@@ -81,14 +88,24 @@ class Rerouting:
             before = self._before.get(table)
             if now == before or table in self._waiting:
                 continue
+            related = Related(self._connection, self._source)
             if before is not None and before.remembered and not now.remembered:
-                Related(self._connection, self._source).clear(table)  # it would grow old
+                related.clear(table)  # it would grow old
+            elif before is not None and (others := self._of_other_types(table, before)):
+                related.unlearn(table, others)
             self._connection.execute(_STORE, [self._source, table, *now])
 
     @property
     def due(self) -> bool:
         """Whether `settle` has anything to store."""
         return any(now != self._before.get(table) for table, now in self._now.items() if table not in self._waiting)
+
+    def _of_other_types(self, table: str, before: Told) -> list[str]:
+        return [
+            name
+            for name in self._remembered.get(table, ())
+            if (table, name) in self._known and before.held_otherwise(name, self._known[table, name].type)
+        ]
 
     def _is_stale(self, table: str, now: Told) -> bool:
         return now.calls_for_rows(self._before[table])

@@ -60,6 +60,8 @@ class Router:
         """How far conditions look up: rows may refer to each other in a circle, or without end."""
         self._wants = any(plan.remembered for plan in by_table.values())
         """Whether a row may be wanted: else there is nothing to ask the target for."""
+        self.unread: dict[str, frozenset[str]] = {}
+        """Columns by table whose values are of a type that conditions do not read."""
         self._wanted_after: Name = FIRST
         self._wanted_since = time.monotonic()
         self._rows: dict[Name, Row | None] = {}
@@ -195,10 +197,13 @@ class Router:
 
     def _fields(self, event: Event, names: Iterable[str], before: Mapping[str, str | None]) -> dict[str, str | None]:
         """The texts of columns. One that was not sent keeps the text that it had, if that is known; of one that the
-        source had under another name, or not yet, or not any more for a while, nothing is known."""
+        source had under another name, of another type, not yet, or not any more for a while, nothing is known."""
         after, unchanged = event.change.after or {}, event.change.unchanged or ()
+        unread = self.unread.get(event.table, ())
         found: dict[str, str | None] = {}
         for name in names:
+            if name in unread:
+                continue
             if name in after:
                 raw = bytes(after[name])
                 found[name] = "null" if raw == _JSON_NULL else text_of(raw)

@@ -20,7 +20,7 @@ from connectors.postgres.router import Router, open_router
 from connectors.postgres.session import open_session, translated
 from connectors.postgres.statements import read_catalogue
 from connectors.postgres.unrouted import Unrouted
-from connectors.postgres.untellable import check_conditions
+from connectors.postgres.untellable import check_conditions, unread
 from connectors.postgres.writer import Writer
 from schemas.topics import table_topic, transactions_topic
 
@@ -104,6 +104,8 @@ class PostgresSink:
             connection.rollback()
         paused = {lane.table for lane in lanes.tables if not lane.resuming}
         check_conditions(destination.name, destination.routes, shape, known, paused)
+        if self._router is not None:
+            self._router.unread[shape.table] = unread(destination.routes, shape, known)
         if shape.keyless:
             writer.keys[shape.table] = shape.key
         routing = destination.routes.get(shape.table)

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from connectors.contract import NewShape, Routing
 from connectors.errors import TableUnfit
-from connectors.postgres.plan import WHOLE_NUMBERS, asked, asking, referring
+from connectors.postgres.plan import alike, asked, asking, referring
 from connectors.postgres.related import SourceColumn
-from connectors.route.masks import TEXTS
 
 _LENGTH = re.compile(r"\(\d+(,-?\d+)?\)")
 
@@ -65,7 +64,8 @@ def _faults(
                 "Correct {0}, run placemat init, and start placemat run again",
                 ", and rows that are concerned are asked for. Or give the column back its name; then the same.",
             )
-        if name in shape.retyped and (held := known.get((table, name))) and _compares_otherwise(name, shape, held):
+        held = known.get((table, name))
+        if held is not None and name in shape.retyped and _compares_otherwise(name, shape, held) == "for good":
             yield _Fault(
                 f"Column {name} of {table} is {shape.columns[name].type} now and was {held.type}",
                 asks,
@@ -93,12 +93,30 @@ def _faults(
             )
 
 
-def _compares_otherwise(name: str, shape: NewShape, held: SourceColumn) -> bool:
-    """Whether what is known of a column is of a type before, whose values are compared in another way."""
-    type_ = shape.columns[name].type
-    if type_ is None or held.type == _bare(type_) or held.type not in map(_bare, shape.retyped[name]):
-        return False
-    return not any({held.type, _bare(type_)} <= alike for alike in (TEXTS, WHOLE_NUMBERS))
+def unread(
+    routes: Mapping[str, Routing], shape: NewShape, known: Mapping[tuple[str, str], SourceColumn]
+) -> frozenset[str]:
+    """Columns whose values of this version say nothing to conditions: they are of another type than those that come."""
+    return frozenset(
+        name
+        for name in asked(routes).get(shape.table, {})
+        if (held := known.get((shape.table, name))) is not None
+        and _compares_otherwise(name, shape, held) == "for a while"
+    )
+
+
+def _compares_otherwise(name: str, shape: NewShape, held: SourceColumn) -> Literal["for good", "for a while"] | None:
+    """Whether the values of a column are compared in another way than as is known, which is its type before or by now.
+
+    What is known by a name that no version has, as the type below a domain, is left as it is.
+    """
+    type_ = shape.columns[name].type if name in shape.columns else None
+    if type_ is None or alike(held.type, _bare(type_)):
+        return None
+    coming = shape.coming.get(name)
+    if coming is not None and alike(held.type, _bare(coming)):
+        return "for a while"
+    return "for good" if held.type in map(_bare, shape.retyped.get(name, ())) else None
 
 
 def _bare(type_: str) -> str:

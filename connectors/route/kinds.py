@@ -37,7 +37,10 @@ _WRITTEN = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """How values of a type compare. `read` takes a JSON string's content or a JSON number's or boolean's text."""
+    """How values of a type compare. `read` takes a JSON string's content or a JSON number's or boolean's text.
+
+    It raises ValueError or ArithmeticError for what is no value of the type.
+    """
 
     type: str
     read: Callable[[str], Comparable]
@@ -150,6 +153,18 @@ def _write_boolean(value: Value) -> Comparable:
     return value.text
 
 
+def _read_boolean(text: str) -> Comparable:
+    if text not in ("true", "false"):
+        raise ValueError("not a boolean")
+    return text
+
+
+def _read_uuid(text: str) -> Comparable:
+    if not _UUID.fullmatch(text):
+        raise ValueError("not a uuid")
+    return text
+
+
 def _write_uuid(value: Value) -> Comparable:
     if value.kind != "text" or not _UUID.fullmatch(value.text):
         raise ConditionError(f"{value.text!r} is no uuid")
@@ -192,8 +207,8 @@ _OTHERS: dict[str, Kind] = {
     "numeric": Kind("numeric", _read_numeric, _write_numeric),
     "real": _float(_single, "real"),
     "double precision": _float(float, "double precision"),
-    "boolean": Kind("boolean", str, _write_boolean, ordered=False),
-    "uuid": Kind("uuid", str, _write_uuid),
+    "boolean": Kind("boolean", _read_boolean, _write_boolean, ordered=False),
+    "uuid": Kind("uuid", _read_uuid, _write_uuid),
     "date": _stamp("date"),
     "timestamp without time zone": _stamp("timestamp without time zone"),
     "timestamp with time zone": _stamp("timestamp with time zone"),

@@ -118,7 +118,11 @@ def _compare(column: Column, sign: Operator, value: Value, kinds: Mapping[Column
             return NULL
         if isinstance(found, Missing):
             return TRUE | FALSE | NULL
-        return TRUE if holds(read(found), wanted) else FALSE
+        try:
+            value = read(found)
+        except (ValueError, ArithmeticError):
+            return TRUE | FALSE | NULL  # of another type: of a time when the column had that
+        return TRUE if holds(value, wanted) else FALSE
 
     return test
 

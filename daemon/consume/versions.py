@@ -41,7 +41,7 @@ class Versions:
         known = self._known.get(table, {})
         if version not in known:
             return None
-        if any(known[number].dropped or not known[number].key for number in known if number <= version):
+        if any(_took_away(known[number]) for number in known if number <= version):
             self._catch_up()  # what went may have come back since
         later = [known[number] for number in sorted(known) if number > version]
         return _folded([known[number] for number in sorted(known) if number <= version], later)
@@ -95,6 +95,8 @@ def _folded(changes: Sequence[SchemaChange], later: Sequence[SchemaChange]) -> N
     newest = changes[-1]
     columns = {column.name: column for column in newest.columns}
     dropped = frozenset(name for change in changes for name in change.dropped) - columns.keys()
+    coming = {column.name: column.type for column in (later or changes)[-1].columns}
+    retyped = _retyped(changes)
     key = newest.key or next((change.key for change in reversed(later) if change.key), [])
     added = {name: change for change in changes for name in change.added if name in columns}
     return NewShape(
@@ -104,19 +106,31 @@ def _folded(changes: Sequence[SchemaChange], later: Sequence[SchemaChange]) -> N
         added=tuple(name for name in columns if name in added),
         renamed=frozenset(name for name, change in added.items() if change.dropped),
         dropped=dropped,
-        back=dropped & {column.name for column in later[-1].columns} if later else frozenset(),
-        retyped=_retyped(changes),
+        back=dropped & coming.keys()
+        | {name for name, types in retyped.items() if columns[name].type != coming.get(name) in types},
+        retyped=retyped,
         key_changed=any(change.key_changed for change in changes),
         keyless=not newest.key,
+        coming={name: type_ for name, type_ in coming.items() if type_ is not None},
     )
 
 
+def _took_away(change: SchemaChange) -> bool:
+    return bool(change.dropped or change.retyped or change.key_changed or not change.key)
+
+
 def _retyped(changes: Sequence[SchemaChange]) -> dict[str, frozenset[str]]:
-    """The types that columns of the newest one had before, as far as they are known."""
-    newest = {column.name for column in changes[-1].columns}
-    found = {name: set[str]() for change in changes for name in change.retyped if name in newest}
+    """The types that columns of the newest one had before, as far as they are known: also of one that was dropped and
+    came again of another type."""
+    newest = {column.name: column.type for column in changes[-1].columns}
+    named = {name for change in changes for name in change.retyped}
+    found: dict[str, set[str]] = {name: set() for name in newest}
     for change in changes[:-1]:
         for column in change.columns:
             if column.name in found and column.type is not None:
                 found[column.name].add(column.type)
-    return {name: frozenset(types) for name, types in found.items()}
+    return {
+        name: frozenset(types)
+        for name, types in found.items()
+        if name in named or (newest[name] is not None and types - {newest[name]})
+    }

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import pytest
 
-from connectors.contract import NewShape
-from connectors.errors import TableUnfit
 from connectors.postgres import router
-from schemas.envelope import SchemaColumn
 from tests.fix_servers import Kafka
 from tests.integration.apply_stream import (
     Change,
@@ -322,67 +318,6 @@ def test_a_chain_of_rows_is_followed_only_as_far_as_the_condition_looks(lane: Ro
     lane.apply(*[insert(TREE, node(at, max(0, at - 1))) for at in range(DEEP)])
     lane.apply(update(TREE, node(0, 0, False)))
     assert (ids(lane, "tree"), asked(lane)) == (list(range(2, DEEP)), [])
-
-
-# When a column of the source is lost
-
-
-def lost(table: str, column: str) -> NewShape:
-    none: frozenset[str] = frozenset()
-    return NewShape(table, {}, ("id",), (), none, frozenset({column}), none, {}, key_changed=False)
-
-
-def retyped(table: str, column: str, before: str, type_: str) -> NewShape:
-    now = SchemaColumn(
-        name=column, type=type_, type_oid=0, typmod=-1, key=False, not_null=False, default=None, existing=None
-    )
-    none: frozenset[str] = frozenset()
-    was = {column: frozenset({before})}
-    return NewShape(table, {column: now}, ("id",), (), none, none, none, was, key_changed=False)
-
-
-ASKED = {
-    (NOTES, "level"): (NOTES, [f"{NOTES}.where"]),
-    (TELLERS, "consent"): (STORIES, [f"{STORIES}.where", f"{MEDIA}.where"]),
-    (STORIES, "level"): (MEDIA, [f"{STORIES}.where", f"{MEDIA}.where"]),
-    (STORIES, "teller_id"): (MEDIA, [f"{STORIES}.parents.teller", f"{MEDIA}.parents.story.teller"]),
-}
-"""The first table that waits, and the settings that ask for a column."""
-
-
-def test_a_table_waits_when_it_loses_a_column_that_a_condition_names(lane: RouteLane) -> None:
-    for (table, column), (first, settings) in ASKED.items():
-        with pytest.raises(TableUnfit) as unfit:
-            lane.sink.adapt(lost(table, column))
-        named = " and ".join(f"targets.{lane.world.target}.tables.{setting}" for setting in settings)
-        assert (unfit.value.table, f"Column {column} of {table} was" in str(unfit.value)) == (first, True)
-        assert f"{named} ask" in str(unfit.value)
-        assert f"placemat resume {lane.world.target} {table}" in unfit.value.try_
-        assert not lane.sink.adapt(replace(lost(table, column), back=frozenset({column})))
-    assert not lane.sink.adapt(lost(TELLERS, "name"))
-
-
-def test_a_table_waits_when_values_that_a_condition_names_are_read_otherwise_until_init_has_seen_them(
-    lane: RouteLane,
-) -> None:
-    with pytest.raises(TableUnfit, match=r"consent of hub\.tellers is boolean now and was text, and .* ask for it"):
-        lane.sink.adapt(retyped(TELLERS, "consent", "text", "boolean"))
-    assert not lane.sink.adapt(retyped(TELLERS, "consent", "text", "character varying(20)"))
-    lane.world.run_sql("UPDATE placemat.source_columns SET type = 'boolean' WHERE column_name = 'consent'")
-    assert not lane.sink.adapt(retyped(TELLERS, "consent", "text", "boolean"))
-
-
-def test_of_a_column_that_comes_under_another_name_nothing_is_known_until_its_row_is_read(lane: RouteLane) -> None:
-    family(lane)
-    lane.apply(insert(NOTES, note(1)))
-    lane.apply(update(TELLERS, without(teller(1), "consent")), update(NOTES, without(note(1), "level")))
-    assert (ids(lane, "stories"), ids(lane, "media"), ids(lane, "notes")) == ([], [], [1])
-    assert asked(lane) == [(NOTES, b'{"id":1}'), (TELLERS, b'{"id":1}')]
-    answer(lane, read(TELLERS, teller(1)), read(NOTES, note(1, "private")))
-    assert (asked(lane), ids(lane, "notes")) == ([(MEDIA, b'{"id":1}'), (STORIES, b'{"id":1}')], [])
-
-
-# While a table is paused
 
 
 @pytest.mark.parametrize("missing", [False, True], ids=["by a person", "as it is missing"])

@@ -116,3 +116,77 @@ def test_children_wait_when_their_parents_rows_have_another_key(pair: Pair) -> N
         assert {one.table for one in pair.pauses()} == {STORIES, TELLERS}
         assert "The key of public.tellers is (name) now and was (id)" in pair.pauses()[0].reason
         assert shown(pair) == [1]
+
+
+def stories_where(pair: Pair, condition: str) -> None:
+    pair.rig.site.set(
+        "targets.ledger.tables",
+        {STORIES: {"where": condition, "parents": {"teller": TELLERS}}, "public.beat": {}},
+    )
+    pair.rig.init()
+
+
+def resume_both(pair: Pair) -> None:
+    for table in (TELLERS, STORIES):
+        resumed = pair.rig.site.placemat("resume", "ledger", table)
+        assert resumed.code == 0, resumed.err
+
+
+def test_after_another_type_and_a_corrected_condition_untouched_parents_are_read_again_before_children_are_shown(
+    pair: Pair,
+) -> None:
+    with pair.running():
+        until(lambda: shown(pair) == [1], what="the copy")
+        pair.rig.sql("ALTER TABLE tellers ALTER consent TYPE int USING length(consent)")
+        pair.rig.sql("UPDATE tellers SET name = 'x' WHERE id = 1")
+        pair.applied()
+        until(lambda: len(pair.pauses()) == 2, what="both pauses")
+        pair.rig.sql("INSERT INTO stories VALUES (3, 2, 'c'), (4, 1, 'd')")
+        pair.applied()
+    stories_where(pair, "teller.consent = 5")
+    with pair.running():
+        resume_both(pair)
+        pair.applied()
+        until(lambda: shown(pair) == [1, 4], what="the stories of the first teller")
+        assert pair.pauses() == []
+
+
+@pytest.mark.long
+def test_a_column_that_was_dropped_and_came_again_of_another_type_is_of_another_type(pair: Pair) -> None:
+    pair.rig.sql("ALTER TABLE tellers ADD level int NOT NULL DEFAULT 1")
+    stories_where(pair, "teller.level = 1")
+    with pair.running():
+        until(lambda: shown(pair) == [1, 2], what="the copy")
+        pair.rig.sql("ALTER TABLE tellers DROP level")
+        pair.rig.sql("UPDATE tellers SET name = 'x'")
+        pair.applied()
+        until(lambda: len(pair.pauses()) == 2, what="both pauses")
+        pair.rig.sql("ALTER TABLE tellers ADD level text DEFAULT 'one'")
+        pair.rig.sql("UPDATE tellers SET name = 'y'")
+        pair.applied()
+        assert pair.rig.site.placemat("resume", "ledger", TELLERS).code == 1
+        assert "Column level of public.tellers is text now and was integer" in pair.pauses()[-1].reason
+    stories_where(pair, "teller.level = 'one'")
+    with pair.running():
+        resume_both(pair)
+        pair.applied()
+        until(lambda: shown(pair) == [1, 2], what="all stories again")
+
+
+@pytest.mark.long
+def test_a_type_that_came_back_lets_its_table_go_on_and_values_of_between_say_nothing(pair: Pair) -> None:
+    stories_where(pair, "teller.consent <> 'no'")
+    with pair.running():
+        until(lambda: shown(pair) == [1], what="the copy")
+        pair.rig.sql("ALTER TABLE tellers ALTER consent TYPE int USING length(consent)")
+        pair.rig.sql("UPDATE tellers SET name = 'x'")
+        pair.rig.sql("INSERT INTO stories VALUES (3, 2, 'c')")
+        pair.applied()
+        until(lambda: len(pair.pauses()) == 2, what="both pauses")
+        pair.rig.sql("ALTER TABLE tellers ALTER consent TYPE text USING CASE consent WHEN 5 THEN 'given' ELSE 'no' END")
+        pair.rig.sql("INSERT INTO tellers VALUES (3, 'C', 'given')")
+        pair.applied()
+        resume_both(pair)
+        pair.applied()
+        until(lambda: shown(pair) == [1], what="the stories of the first teller")
+        assert pair.pauses() == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 import pytest
 
 from connectors.route.condition import Column, ConditionError, columns, parse
@@ -85,3 +87,14 @@ def test_names_are_read_as_postgresql_reads_them() -> None:
 def test_what_is_not_known_leaves_no_more_open_than_it_must(text: str, possible: int) -> None:
     row: dict[str, Text] = {"count": "2", "flag": None}
     assert bind(parse(text), KINDS)(lambda column: row.get(column.name, MISSING)) == possible
+
+
+@pytest.mark.parametrize(
+    "type_", ["integer", "numeric", "real", "double precision", "boolean", "uuid", "date", "timestamp with time zone"]
+)
+def test_a_value_of_another_type_is_not_known(type_: str) -> None:
+    values = {"boolean": "true", "uuid": f"'{UUID(int=1)}'", "date": "'2026-01-31'"}
+    value = values.get(type_, "'2026-01-31 10:00'" if type_.startswith("timestamp") else "5")
+    for sign in ("=", "<>"):
+        test = bind(parse(f"level {sign} {value}"), {Column((), "level"): kind(type_)})
+        assert test(lambda _: "given") == TRUE | FALSE | NULL
