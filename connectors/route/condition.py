@@ -96,9 +96,38 @@ def parse(text: str) -> Condition:
     return found
 
 
+def text(condition: Condition) -> str:
+    """The condition in its language, always in the same way: `parse` makes the same of it. Digests rest on it."""
+    match condition:
+        case Compare(column, operator, value):
+            return f"{_named(column)} {operator} {_written(value)}"
+        case In(column, values):
+            return f"{_named(column)} in ({', '.join(map(_written, values))})"
+        case IsNull(column):
+            return f"{_named(column)} is null"
+        case Not(part):
+            return f"not {_apart(part)}"
+        case All(parts):
+            return " and ".join(map(_apart, parts))
+        case Any(parts):
+            return " or ".join(map(_apart, parts))
+
+
 def columns(condition: Condition) -> list[Column]:
     """Every column that the condition names, each once, in order."""
     return list(dict.fromkeys(_columns(condition)))
+
+
+def _apart(part: Condition) -> str:
+    return f"({text(part)})" if isinstance(part, All | Any) else text(part)
+
+
+def _named(column: Column) -> str:
+    return ".".join('"' + name.replace('"', '""') + '"' for name in (*column.path, column.name))
+
+
+def _written(value: Value) -> str:
+    return "'" + value.text.replace("'", "''") + "'" if value.kind == "text" else value.text
 
 
 def _columns(condition: Condition) -> Iterator[Column]:

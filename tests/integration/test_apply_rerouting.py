@@ -16,7 +16,7 @@ from daemon.apply.worker import ApplyWorker
 from daemon.config import Masking, Route, Settings
 from daemon.routes import routings
 from tests.fix_servers import Kafka
-from tests.integration.apply_stream import Running, World, insert, read
+from tests.integration.apply_stream import Running, World, insert, read, update
 from tests.waiting import until
 
 DDL = """
@@ -24,14 +24,18 @@ CREATE TABLE items (id int PRIMARY KEY, n int, note text, mark text DEFAULT 'non
 CREATE TABLE notes (id int PRIMARY KEY, item_id int, n int);
 CREATE TABLE others (LIKE items INCLUDING ALL);
 """
-ITEMS, NOTES = "public.items", "public.notes"
+ITEMS, NOTES, OTHERS = "public.items", "public.notes", "public.others"
 TYPES = """
 INSERT INTO placemat.source_columns (source, table_name, column_name, type, key_column) VALUES
 ('{0}', 'public.items', 'n', 'integer', NULL), ('{0}', 'public.items', 'note', 'text', NULL),
-('{0}', 'public.notes', 'item_id', 'integer', 'id')
+('{0}', 'public.items', 'mark', 'text', NULL),
+('{0}', 'public.notes', 'item_id', 'integer', 'id'),
+('{0}', 'public.notes', 'id', 'integer', NULL), ('{0}', 'public.notes', 'n', 'integer', NULL),
+('{0}', 'public.others', 'n', 'integer', 'id')
 """
 """As `placemat init` finds them."""
 BELOW = {"where": "item.n = 1", "parents": {"item": ITEMS}}
+OTHERWISE = {**BELOW, "where": "item.n = 2 or item.note = 'a'"}
 KEY, OTHER_KEY = "a key that only tests have", "another key for the same columns"
 Routes = Mapping[str, dict[str, Any]]
 
@@ -110,7 +114,7 @@ MATTERS: dict[str, tuple[dict[str, Any], str]] = {
     "a column left out": ({"exclude": ["note"]}, 'UPDATE "public"."items" SET "note" = DEFAULT'),
     "a dropped column": ({"masks": {"note": "drop"}}, 'UPDATE "public"."items" SET "note" = DEFAULT'),
     "another name": ({"columns": {"note": "mark"}, "exclude": ["mark"]}, "then: placemat verify"),
-    "another table": ({"table": "public.others"}, 'TRUNCATE "public"."items"'),
+    "another table": ({"table": "public.others"}, 'TRUNCATE "public"."items"; then'),
     "a constant": ({"exclude": ["mark"], "constants": {"mark": "m"}}, "then: placemat verify"),
     "a mask": ({"masks": {"note": {"truncate": 3}}}, "then: placemat verify"),
     "a hash": ({"masks": {"note": "hash"}}, "then: placemat verify"),
@@ -174,3 +178,120 @@ def test_a_paused_table_and_the_children_of_a_parent_that_lacks_a_column_wait_un
         sink.rejoin(ITEMS)
         sink.claim()
         assert [one.table for one in sink.rerouted()] == [ITEMS, NOTES]
+
+
+def pause(world: World, routes: Routes, table: str) -> None:
+    found = routings(settings(world, routes), world.target)
+    with closing(PostgresSink(Destination(world.target, world.url, world.source, found))) as sink:
+        sink.claim()
+        sink.pause(table, "a", "b")
+
+
+def test_rows_that_another_route_told_while_their_table_waited_are_told_anew_by_the_one_that_is_back(
+    world: World, pauses: Pauses
+) -> None:
+    first = follow(world, {NOTES: BELOW})
+    for number, note in (1, "b"), (2, "a"):
+        world.stream.transaction(insert(ITEMS, {"id": number, "n": number, "note": note, "mark": "m"}))
+        world.stream.transaction(insert(NOTES, {"id": number, "item_id": number, "n": 0}))
+    world.applied_through()
+    first.stop()
+    assert world.rows("SELECT id FROM notes") == [(1,)]
+    pause(world, {NOTES: BELOW}, ITEMS)
+    second = follow(world, {NOTES: OTHERWISE})
+    world.stream.transaction(*(update(NOTES, {"id": number, "item_id": number, "n": 5}) for number in (1, 2)))
+    world.applied_through()
+    second.stop()
+    assert requests(world) == []
+    pauses.resume(ITEMS)
+    third = follow(world, {NOTES: BELOW})
+    until(lambda: requests(world) == ["notes"], what="a request for the whole table")
+    world.stream.transaction(*(read(NOTES, {"id": number, "item_id": number, "n": 5}) for number in (1, 2)))
+    world.applied_through()
+    third.stop()
+    assert world.rows("SELECT id FROM notes") == [(1,)]
+    assert (first.failure, second.failure, third.failure) == (None, None, None)
+
+
+def test_a_paused_table_that_two_routes_have_told_is_asked_for_when_it_is_back(world: World, pauses: Pauses) -> None:
+    told(world, {ITEMS: {"where": "n = 1"}})
+    pause(world, {ITEMS: {"where": "n = 1"}}, ITEMS)
+    assert told(world, {ITEMS: {"where": "n = 2"}}) == {}
+    assert told(world, {ITEMS: {"where": "n = 1"}}) == {}
+    rejoin(world, {ITEMS: {"where": "n = 1"}}, pauses)
+    assert list(told(world, {ITEMS: {"where": "n = 1"}})) == [ITEMS]
+    assert told(world, {ITEMS: {"where": "n = 1"}}) == {}
+
+
+def test_what_was_not_remembered_for_a_while_is_not_known_when_its_table_is_back(world: World, pauses: Pauses) -> None:
+    wider: Routes = {NOTES: {**BELOW, "where": "item.n = 1 and item.note = 'a'"}}
+    told(world, wider)
+    pause(world, wider, ITEMS)
+    other: Routes = {NOTES: {**BELOW, "where": "item.n = 1 and item.mark = 'm'"}}
+    assert list(told(world, other)) == []
+    assert list(told(world, wider)) == []
+    rejoin(world, wider, pauses)
+    assert list(told(world, wider)) == [ITEMS, NOTES]
+
+
+def rejoin(world: World, routes: Routes, pauses: Pauses) -> None:
+    pauses.resume(ITEMS)
+    found = routings(settings(world, routes), world.target)
+    with closing(PostgresSink(Destination(world.target, world.url, world.source, found))) as sink:
+        sink.claim()
+        sink.rejoin(ITEMS)
+
+
+def levels(notes: str, others: str) -> Routes:
+    above = {"note_row": {"table": NOTES, "column": "n"}}
+    return {OTHERS: {"where": others, "parents": above}, NOTES: {**BELOW, "where": notes}}
+
+
+GROWN = levels("item.note = 'a'", "note_row.n = 1 and note_row.id = 1")
+
+
+def test_parents_are_asked_for_first_in_whatever_order_the_configuration_names_them(world: World) -> None:
+    told(world, levels("item.n = 1", "note_row.n = 1"))
+    assert list(told(world, GROWN)) == [ITEMS, NOTES, OTHERS]
+
+
+def test_grandchildren_wait_too_while_a_table_above_them_lacks_a_column(world: World) -> None:
+    before = levels("item.n = 1", "note_row.n = 1")
+    told(world, before)
+    pause(world, before, ITEMS)
+    assert told(world, GROWN) == {}
+
+
+SWAPPED: tuple[Routes, Routes] = (
+    {ITEMS: {"table": "public.items"}, NOTES: {"table": "public.others"}},
+    {ITEMS: {"table": "public.others"}, NOTES: {"table": "public.items"}},
+)
+
+
+def test_no_advice_empties_a_table_that_another_route_writes(world: World) -> None:
+    told(world, SWAPPED[0])
+    advice = told(world, SWAPPED[1])
+    assert list(advice) == [ITEMS, NOTES]
+    assert not any(word in text for word in ("TRUNCATE", "DELETE FROM") for text in advice.values()), advice
+    assert "placemat snapshot public.notes --delete-gone" in advice[ITEMS]
+
+
+def test_no_advice_overwrites_what_the_target_kept_for_itself(world: World) -> None:
+    told(world, {ITEMS: {"local": ["note"]}})
+    assert told(world, {ITEMS: {"exclude": ["note"]}}) == {ITEMS: "then: placemat verify public.items"}
+    assert told(world, {ITEMS: {"local": ["note"]}}) == {ITEMS: "then: placemat verify public.items"}
+
+
+def test_the_advice_on_what_is_left_behind_can_be_pasted(world: World) -> None:
+    world.run_sql("CREATE TABLE below (id int PRIMARY KEY REFERENCES items); ALTER TABLE items ALTER note SET NOT NULL")
+    told(world, {ITEMS: {}})
+    assert "note is NOT NULL and has no default" in told(world, {ITEMS: {"exclude": ["note"]}})[ITEMS]
+    told(world, {ITEMS: {}})
+    moved = told(world, {ITEMS: {"table": "public.others"}})[ITEMS]
+    assert 'once no row of public.below refers to them: DELETE FROM "public"."items"; then' in moved
+
+
+def test_a_digest_that_targets_keep_is_made_as_ever_since_another_copies_every_table_once_more(world: World) -> None:
+    told(world, {ITEMS: {"where": "n = 1 and note = 'a'"}})
+    digest = "b52f7fb1f879d67eda716fff95280037455fd44e661f357e4aa924864a286f3f"
+    assert world.rows("SELECT digest FROM placemat.routes") == [(digest,)]

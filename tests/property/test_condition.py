@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from psycopg import pq, sql
 
 from connectors.route import condition as language
-from connectors.route.condition import Column, Condition, Value, columns, parse
+from connectors.route.condition import Column, Condition, Value, columns, parse, text
 from connectors.route.kinds import Kind, kind
 from connectors.route.rendering import render
 from connectors.route.truth import FALSE, MISSING, NULL, TRUE, Text, bind, text_of
@@ -184,3 +184,32 @@ def written(condition: Condition) -> str:
 def _literal(value: Value) -> str:
     escaped = value.text.replace("'", "''")
     return f"'{escaped}'" if value.kind == "text" else value.text
+
+
+_names = st.one_of(st.sampled_from(["n", "N", "and", "it's", 'a"b', "a.b", "é"]), st.text("aB \"'.%", min_size=1))
+_values = st.one_of(
+    _TEXTS.map(lambda held: Value("text", held)),
+    _NUMBERS.map(lambda held: Value("number", held)),
+    st.sampled_from(["true", "false"]).map(lambda held: Value("boolean", held)),
+)
+_columns = st.builds(Column, st.lists(_names, max_size=2).map(tuple), _names)
+_signs: st.SearchStrategy[language.Operator] = st.sampled_from(["=", "<>", "<", "<=", ">", ">="])
+trees: st.SearchStrategy[Condition] = st.recursive(
+    st.one_of(
+        st.builds(language.Compare, _columns, _signs, _values),
+        st.builds(language.In, _columns, st.lists(_values, min_size=1, max_size=3).map(tuple)),
+        st.builds(language.IsNull, _columns),
+    ),
+    lambda part: st.one_of(
+        part.map(language.Not),
+        st.lists(part, min_size=2, max_size=3).map(lambda parts: language.All(tuple(parts))),
+        st.lists(part, min_size=2, max_size=3).map(lambda parts: language.Any(tuple(parts))),
+    ),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(condition=trees)
+def test_a_condition_is_read_back_from_its_text_as_it_was(condition: Condition) -> None:
+    assert parse(text(condition)) == condition
