@@ -49,17 +49,8 @@ class Proof:
 
 
 def main(arguments: Sequence[str]) -> int:
-    known = {rule.name: rule for rule in RULES}
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.crash.switched_off",
-        description=__doc__,
-        epilog="rules: " + "; ".join(f"{rule.name}: {rule.sentence}" for rule in RULES),
-    )
-    parser.add_argument("rules", nargs="*", metavar="RULE", choices=list(known), help="all when none is named")
-    parser.add_argument("--baseline", action="store_true", help="run the tests first with every rule as it is")
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of the text")
-    given = parser.parse_args(arguments)
-    chosen = [known[name] for name in given.rules] or list(RULES)
+    given = parse(arguments)
+    chosen: list[Rule] = given.rules
     broken = baseline(chosen) if given.baseline else []
     for ran in broken:
         say(f"{ran.test} fails with every rule as it is: {ran.how}")
@@ -71,6 +62,30 @@ def main(arguments: Sequence[str]) -> int:
     if given.json:
         write_json({"baseline": [asdict(ran) for ran in broken], "rules": [asdict(proof) for proof in proofs]})
     return 0 if not broken and all(proof.proven for proof in proofs) else 1
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """`rules` (all of them when none is named), `baseline` and `json`; ends the program for a rule that is not known."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.crash.switched_off",
+        description=__doc__,
+        epilog="rules: " + "; ".join(f"{rule.name}: {rule.sentence}" for rule in RULES),
+    )
+    parser.add_argument("rules", nargs="*", metavar="RULE", type=_named, help="all when none is named")
+    parser.add_argument("--baseline", action="store_true", help="run the tests first with every rule as it is")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of the text")
+    given = parser.parse_args(arguments)
+    given.rules = given.rules or list(RULES)
+    return given
+
+
+def _named(name: str) -> Rule:
+    found = next((rule for rule in RULES if rule.name == name), None)
+    if found is None:
+        raise argparse.ArgumentTypeError(
+            f"no rule is called {name}: choose from {', '.join(one.name for one in RULES)}"
+        )
+    return found
 
 
 def tell(proof: Proof) -> None:

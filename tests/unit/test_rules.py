@@ -9,7 +9,7 @@ import pytest
 
 from tests.command import REPOSITORY
 from tests.crash.rules import RULES, Rule
-from tests.crash.switched_off import Ran, results
+from tests.crash.switched_off import Ran, parse, results
 
 REPORT = """<testsuites><testsuite>
 <testcase classname="tests.unit.test_a" name="test_passes"/>
@@ -33,6 +33,17 @@ def test_a_rule_names_what_is_there_once_and_leaves_code_that_runs(rule: Rule) -
 
 def test_rules_have_names_of_their_own() -> None:
     assert len({rule.name for rule in RULES}) == len(RULES)
+
+
+def test_every_rule_is_switched_off_when_none_is_named() -> None:
+    assert parse(["--baseline"]).rules == list(RULES)
+    assert parse(["no_skip"]).rules == [rule for rule in RULES if rule.name == "no_skip"]
+
+
+def test_a_rule_that_is_not_known_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        parse(["nothing"])
+    assert "no rule is called nothing: choose from confirm_before_ack" in capsys.readouterr().err
 
 
 def test_only_a_test_that_fails_by_assertion_proves_a_rule() -> None:
