@@ -65,7 +65,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """`rules` (all of them when none is named), `baseline` and `json`; ends the program for a rule that is not known."""
+    """`rules` (all when none is named), `baseline` and `json`; ends the program for a rule that is not known."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.crash.switched_off",
         description=__doc__,
