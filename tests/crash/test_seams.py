@@ -31,6 +31,7 @@ def check(found: Stage, killed: list[Kill]) -> None:
     assert found.parked() == []
     counted = found.count()
     assert counted.ok, (counted, killed)
+    assert counted.journal_entries > 0
 
 
 def ask_for_rows(found: Stage) -> None:
@@ -44,7 +45,9 @@ def ask_for_rows(found: Stage) -> None:
 
 @pytest.mark.parametrize("seam", kills.STORED_SEAMS)
 @pytest.mark.parametrize("count", [1, 4])
-def test_a_capture_killed_beside_what_it_stores(crash_stage: Stage, seam: str, count: int) -> None:
+def test_a_capture_killed_beside_what_it_stores_loses_and_repeats_nothing(
+    crash_stage: Stage, seam: str, count: int
+) -> None:
     with crash_stage.load(count):
         crash_stage.start(APPLY)
         killed = die_at(crash_stage, CAPTURE, seam, count)
@@ -53,7 +56,7 @@ def test_a_capture_killed_beside_what_it_stores(crash_stage: Stage, seam: str, c
 
 
 @pytest.mark.parametrize("seam", kills.REQUEST_SEAMS)
-def test_a_capture_killed_while_it_answers_targets(crash_stage: Stage, seam: str) -> None:
+def test_a_capture_killed_while_it_answers_targets_loses_and_repeats_nothing(crash_stage: Stage, seam: str) -> None:
     crash_stage.start_dead()
     crash_stage.settle()
     with crash_stage.load(3):
@@ -66,7 +69,9 @@ def test_a_capture_killed_while_it_answers_targets(crash_stage: Stage, seam: str
 
 
 @pytest.mark.parametrize("seam", kills.PAUSE_SEAMS)
-def test_a_worker_killed_while_a_table_leaves_the_main_lane_or_comes_back(crash_stage: Stage, seam: str) -> None:
+def test_a_worker_killed_while_a_table_leaves_the_main_lane_or_comes_back_loses_and_repeats_nothing(
+    crash_stage: Stage, seam: str
+) -> None:
     crash_stage.start_dead()
     crash_stage.settle()
     with crash_stage.load(4):

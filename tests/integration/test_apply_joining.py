@@ -105,7 +105,7 @@ def test_a_table_that_was_missing_when_it_joined_is_asked_for_when_it_is_resumed
     with following(world, ITEMS, NOTES):
         world.stream.transaction(insert(ITEMS, {"id": 2, "n": 0}), insert(NOTES, {"id": 2, "n": 0}))
         world.applied_through()
-        assert requests(world) == []
+        assert ([one.state for one in pauses.read()], requests(world)) == (["paused"], [])
         world.run_sql("ALTER TABLE elsewhere RENAME TO notes")
         pauses.resume(NOTES)
         until(lambda: pauses.read() == [], what="the table in the main lane")

@@ -123,10 +123,10 @@ def test_a_version_is_announced_before_its_first_record_is_sent(capture: Rig, mo
 
     monkeypatch.setattr(Announcer, "announce", announced_first)
     monkeypatch.setattr(Publisher, "send", then_sent)
+    capture.sql("INSERT INTO items (id) VALUES (1)")
+    capture.sql("ALTER TABLE items ADD COLUMN price int")
+    capture.sql("INSERT INTO items (id) VALUES (2)")
     with capture.start():
-        capture.sql("INSERT INTO items (id) VALUES (1)")
-        capture.sql("ALTER TABLE items ADD COLUMN price int")
-        capture.sql("INSERT INTO items (id) VALUES (2)")
         capture.copied()
         capture.caught_up()
     kinds = [kind for kind, table in order if table == "items"]

@@ -377,7 +377,7 @@ def test_a_chunk_that_the_server_thinks_about_keeps_no_other_thread_from_running
     capture.sql(f"ALTER DATABASE {capture.url.rpartition('/')[2]} SET statement_timeout = '5s'")
     reader = Reader(capture.url, "test")
     table = reader.table("public.items")
-    waiting = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    waiting = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = 4711 AND NOT granted"
     condition = "pg_advisory_xact_lock_shared(4711) IS NOT NULL"
     capture.sql("SELECT pg_advisory_lock(4711)")
     with ThreadPoolExecutor(1) as threads:
