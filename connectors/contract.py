@@ -99,7 +99,8 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class TableLane:
-    """A table that was paused: where it stands, and whether it is to catch up now or still waits for an operator."""
+    """A table that was paused: where it stands, and whether it is to catch up now or still waits: for an operator, or
+    for a table that its condition names."""
 
     table: str
     progress: Progress

@@ -124,4 +124,5 @@ def pauses(settings: Settings, name: str) -> Iterator[Pauses]:
 
     target = settings.targets[name]
     with connect(target.url.get_secret_value(), f"Target {name}", f"targets.{name}.url") as connection:
-        yield Pauses(connection, name, target.source)
+        named = {table: {one.table for one in route.referred().values()} for table, route in target.tables.items()}
+        yield Pauses(connection, name, target.source, named)

@@ -6,7 +6,7 @@ The epoch of the main lane fences all of them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import psycopg
@@ -23,7 +23,8 @@ ON CONFLICT (source, lane) DO UPDATE SET epoch = lane.epoch + 1
 RETURNING epoch, transactions_offset, timeline, commit_lsn::bigint
 """
 _TABLES = """
-SELECT lane, coalesce(state = 'resuming', true), transactions_offset, lane.timeline, lane.commit_lsn::bigint
+SELECT lane, coalesce(state = 'resuming', true), coalesce(paused_by = 'placemat', false), transactions_offset,
+       lane.timeline, lane.commit_lsn::bigint
 FROM placemat.lanes AS lane LEFT JOIN placemat.pauses AS pause ON pause.source = lane.source AND table_name = lane
 WHERE lane.source = %s AND lane <> %s
 """
@@ -76,13 +77,17 @@ class Lanes:
     """One worker's hold on them. Every method but `claim` needs an open transaction and leaves it open."""
 
     def __init__(
-        self, connection: psycopg.Connection[Any], target: str, source: str, topics: Mapping[str, str]
-    ) -> None:
-        """`topics` are those that are read, with the table of each."""
+        self, connection: psycopg.Connection[Any], target: str, source: str, topics: Mapping[str, str],
+        above: Mapping[str, Collection[str]],
+    ) -> None:  # fmt: skip
+        """`topics` are those that are read, with the table of each. A table that is paused is not let go while one
+        that is `above` it cannot go on."""
         self._connection = connection
         self._target = target
         self._source = source
         self._topics = topics
+        self._above = above
+        self._asked_to_resume: set[str] = set()
         self._epoch = 0
         self._offsets: dict[str, int] = {}
         self.main = Progress()
@@ -99,11 +104,15 @@ class Lanes:
         self.tables = []
         stored = {(one.topic, one.partition): one for one in bookkeeping.read_offsets(connection, source)}
         taken = {key: Taken(one.next_offset, one.position) for key, one in stored.items()}
-        for table, resuming, offset_, *place_ in connection.execute(_TABLES, [source, MAIN_LANE]).fetchall():
-            if table in self._topics.values():
-                self._offsets[table] = offset_
-                own = {key: one for key, one in taken.items() if self._table_of(key) == table}
-                self.tables.append(TableLane(table, Progress(offset_, _place(place_), own), resuming))
+        rows = connection.execute(_TABLES, [source, MAIN_LANE]).fetchall()
+        rows = [row for row in rows if row[0] in self._topics.values()]
+        unfit = {table for table, _, by_us, *_ in rows if by_us}
+        self._asked_to_resume = {table for table, resuming, *_ in rows if resuming}
+        for table, resuming, _, offset_, *place_ in rows:
+            self._offsets[table] = offset_
+            own = {key: one for key, one in taken.items() if self._table_of(key) == table}
+            goes_on = resuming and unfit.isdisjoint(self._above.get(table, ()))
+            self.tables.append(TableLane(table, Progress(offset_, _place(place_), own), goes_on))
         apart = {lane.table for lane in self.tables}
         self.main = Progress(
             offset, _place(place), {key: one for key, one in taken.items() if self._table_of(key) not in apart}
@@ -149,7 +158,6 @@ class Lanes:
 
     def regroup(self) -> bool:
         """Split the tables that are to be paused; True when lanes are no longer as they were at the claim."""
-        resuming = {lane.table for lane in self.tables if lane.resuming}
         changed = False
         for table, state in self._connection.execute(_ASKED, [self._source]).fetchall():
             if table not in self._topics.values():
@@ -158,7 +166,7 @@ class Lanes:
                 self._split(table)
                 self._connection.execute(_PAUSED, [self._source, table])
                 changed = True
-            elif table not in resuming:
+            elif table not in self._asked_to_resume:
                 changed = True
         return changed
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -9,6 +10,7 @@ from typing import Any, Literal
 import psycopg
 
 from connectors.postgres import bookkeeping
+from connectors.postgres.plan import above
 
 State = Literal["asked", "paused", "resuming"]
 """Asked: the worker has not come to it yet. Resuming: it catches up."""
@@ -55,7 +57,12 @@ def read_pauses(connection: psycopg.Connection[Any], source: str) -> list[Pause]
 class Pauses:
     """One target's paused tables of one source, over an open connection in autocommit mode."""
 
-    def __init__(self, connection: psycopg.Connection[Any], target: str, source: str) -> None:
+    def __init__(
+        self, connection: psycopg.Connection[Any], target: str, source: str,
+        named: Mapping[str, Collection[str]] | None = None,
+    ) -> None:  # fmt: skip
+        """`named` are the tables that conditions name, by the table that has the condition."""
+        self._above = above(named or {})
         self._connection = connection
         self._target = target
         self._source = source
@@ -70,6 +77,14 @@ class Pauses:
         """
         with bookkeeping.prepared(self._target):
             self._connection.execute(_PAUSE, [self._source, table, by, reason])
+
+    def ahead(self, table: str) -> Pause | None:
+        """A table that has to go on before this one does: by what was known of it nothing new is to be told."""
+        first = self._above.get(table, ())
+        return next(
+            (one for one in self.read() if one.table in first and (one.state, one.paused_by) == ("paused", "placemat")),
+            None,
+        )
 
     def resume(self, table: str) -> None:
         """Ask the worker to let a table catch up; one that was only asked to be paused never is."""

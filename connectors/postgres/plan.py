@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -69,6 +69,20 @@ def tables(routes: Mapping[str, Routing]) -> list[str]:
     """Every table whose changes a target needs: those that are routed, and those that conditions name."""
     named = (parent.table for routing in routes.values() for parent in routing.parents.values())
     return list(dict.fromkeys((*routes, *named)))
+
+
+def above(named: Mapping[str, Collection[str]]) -> dict[str, frozenset[str]]:
+    """Of the tables that a condition names, by its table, those that go first: of two that name each other neither."""
+
+    def rests(table: str, on: str) -> bool:
+        seen, ahead = set[str](), [table]
+        while ahead:
+            one = ahead.pop()
+            ahead += set(named.get(one, ())) - seen
+            seen.add(one)
+        return on in seen
+
+    return {table: frozenset(one for one in parents if not rests(one, table)) for table, parents in named.items()}
 
 
 def asked(routes: Mapping[str, Routing]) -> dict[str, dict[str, str | None]]:

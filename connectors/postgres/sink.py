@@ -38,6 +38,9 @@ class PostgresSink:
         self._destination = destination
         tables = plan.tables(destination.routes)
         self._topics = {table_topic(destination.source, *table.split(".", 1)): table for table in tables}
+        self._above = plan.above(
+            {table: {one.table for one in routing.parents.values()} for table, routing in destination.routes.items()}
+        )
         self._origin = turns.origin(destination)
         self._connection: psycopg.Connection[Any] | None = None
         self._parked: Parked | None = None
@@ -55,7 +58,7 @@ class PostgresSink:
             # A frozen predecessor holds locks until its session ends; it could not commit any more.
             connection.execute(_END_PREDECESSORS)
             connection.commit()
-            lanes = Lanes(connection, self._destination.name, self._destination.source, self._topics)
+            lanes = Lanes(connection, self._destination.name, self._destination.source, self._topics, self._above)
             lanes.claim()
             self._forget_unrouted(connection, lanes)
             catalogue = read_catalogue(connection, self._destination.name, self._destination.routes)

@@ -43,7 +43,7 @@ def check_conditions(
         children = list(dict.fromkeys(child for child, _ in asks if child != shape.table))
         named = " and ".join(f"targets.{target}.tables.{child}.{setting}" for child, setting in asks)
         untold = f"{'asks' if len(asks) == 1 else 'ask'} for it: which rows belong to target {target} cannot be told."
-        resume = "; ".join(f"placemat resume {target} {table}" for table in (shape.table, *children))
+        resume = " && ".join(f"placemat resume {target} {table}" for table in (shape.table, *children))
         raise TableUnfit(
             next((child for child in children if child not in paused), shape.table),
             f"{what}, and {named} {untold}" if asks else f"{what}, and target {target} cannot tell its rows apart.",
@@ -62,7 +62,8 @@ def _faults(
                 f"Column {name} of {table} was dropped or renamed",
                 asks,
                 "Correct {0}, run placemat init, and start placemat run again",
-                ", and rows that are concerned are asked for. Or give the column back its name; then the same.",
+                ", and rows that are concerned are asked for. Or give the column back its name, and change a row there;"
+                " then the same.",
             )
         held = known.get((table, name))
         if held is not None and name in shape.retyped and _compares_otherwise(name, shape, held) == "for good":

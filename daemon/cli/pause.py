@@ -65,6 +65,11 @@ def resume(
         before = _find(pauses, name)
         if before is None:
             raise OperatorError(f"{name} of target {target} is not paused.", "placemat status shows what is.")
+        if first := pauses.ahead(name):
+            raise OperatorError(
+                f"{name} of target {target} waits for {first.table}, by which its rows are told: {first.reason}",
+                first.advice or f"placemat resume {target} {first.table}",
+            )
         if not dry_run:
             pauses.resume(name)
         found = _wait(pauses, name, 0 if dry_run else wait, lambda one: one is None or one.state == "paused")

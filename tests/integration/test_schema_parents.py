@@ -69,7 +69,7 @@ def test_a_parent_whose_column_a_condition_names_waits_with_its_children_until_t
         for pause in pauses:
             for part in ("Column consent of public.tellers", "targets.ledger.tables.public.stories.where asks for it"):
                 assert part in pause.reason
-            assert f"placemat resume ledger {TELLERS}; placemat resume ledger {STORIES}," in (pause.advice or "")
+            assert f"placemat resume ledger {TELLERS} && placemat resume ledger {STORIES}," in (pause.advice or "")
         assert shown(pair) == [1], "nobody knows by now whether the first teller's next story may be shown"
         [found] = verify(pair.rig.site.settings, [STORIES], eras={}, sample=None).paused
         assert (found[1].table, found[1].resume) == (STORIES, STORIES)
@@ -190,3 +190,22 @@ def test_a_type_that_came_back_lets_its_table_go_on_and_values_of_between_say_no
         pair.applied()
         until(lambda: shown(pair) == [1], what="the stories of the first teller")
         assert pair.pauses() == []
+
+
+def test_a_child_is_not_resumed_before_its_parent_whoever_asks_and_in_what_order(pair: Pair) -> None:
+    with pair.running():
+        renamed(pair)
+        assert len(pair.pauses()) == 2
+        refused = pair.rig.site.placemat("resume", "ledger", STORIES)
+        assert refused.code == 1
+        assert "waits for public.tellers, by which its rows are told: Column consent" in refused.err
+        assert f"placemat resume ledger {TELLERS} && placemat resume ledger {STORIES}" in refused.err
+        pair.rig.sql("ALTER TABLE tellers RENAME agreed TO consent")
+        for table in (STORIES, TELLERS):  # at once, and no row of tellers was changed: it waits again
+            pair.ask_to_resume(table)
+        until(lambda: [one.state for one in pair.pauses()] == ["resuming", "paused"], what="the pause of tellers")
+        pair.applied()
+        assert shown(pair) == [1], "the new story of a teller who has withdrawn meanwhile"
+        pair.rig.sql("UPDATE tellers SET name = 'C' WHERE id = 2")
+        pair.ask_to_resume(TELLERS)
+        until(lambda: not pair.pauses() and shown(pair) == [2, 4], what="the stories of the other teller")
