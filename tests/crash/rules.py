@@ -210,8 +210,8 @@ RULES = (
         "paused_table_skips",
         "A paused table goes on from its own place, not from that of the others.",
         "connectors/postgres/lanes.py",
-        "TableLane(table, Progress(offset_, _place(place_), own), resuming)",
-        "TableLane(table, Progress(offset, _place(place), own), resuming)",
+        "TableLane(table, Progress(offset_, _place(place_), own), goes_on)",
+        "TableLane(table, Progress(offset, _place(place), own), goes_on)",
         ("tests/integration/test_apply_lanes.py::test_trace_16_a_paused_table_finds_every_event_when_it_is_resumed",),
     ),
 )
