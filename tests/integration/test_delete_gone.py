@@ -79,7 +79,6 @@ def test_what_only_the_target_has_leaves_it_after_the_copy_children_first(follow
         ("copy", "public.parts", 11, 0),
         ("copy", "public.items", 20, 0),
     ]
-    assert [one["table"] for one in followed.snapshot("items", "--dry-run").json["gone"]] == ["public.items"]
     assert followed.there("SELECT count(*) FROM pieces") == [(21,)], "a dry run deletes nothing"
 
     followed.rig.sql("INSERT INTO items VALUES (901, 1, 'there again')")
@@ -129,11 +128,10 @@ def test_what_cannot_leave_is_counted_and_the_error_says_what_to_do(
         pauses.pause("public.parts", "Ada", "Because")
         until(lambda: [one.state for one in pauses.read()] == ["paused"], what="the pause")
     ended = followed.snapshot("parts")
-    assert (ended.code, ended.json["gone"][0]["left"], ended.json["gone"][0]["why"]) == (
-        1,
-        11,
-        "public.parts is paused",
-    )
+    assert ended.code == 1
+    assert [(one["table"], one["left"], one["why"]) for one in ended.json["gone"]] == [
+        ("public.parts", 11, "public.parts is paused")
+    ]
     assert "Try: placemat resume copy public.parts; then: placemat snapshot parts --delete-gone\n" in ended.err
 
     followed.worker.stop()

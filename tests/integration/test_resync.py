@@ -221,6 +221,25 @@ def test_a_parked_key_whose_row_went_away_in_the_gap_waits_no_longer(pair: Pair)
     assert target(parked) == []
 
 
+@pytest.mark.long
+def test_a_row_whose_key_the_source_cannot_hold_keeps_a_resync_open_and_no_other_row_in_its_place(pair: Pair) -> None:
+    with psycopg.connect(pair.target, autocommit=True) as target:
+        target.execute("ALTER TABLE parts ALTER id TYPE numeric")
+        target.execute("INSERT INTO parts VALUES (1e30, 1)")
+        drop_slot(pair, lambda: None)  # type: ignore[arg-type,return-value]
+        process = pair.resync()
+        until(lambda: pair.rig.state("SELECT 1 FROM placemat.gaps"), 30)
+        with pair.rig.start(), pair.apply():
+            out, err = process.communicate(timeout=60)
+            assert (process.returncode, json.loads(out)["targets"]["copy"]["left"]) == (1, 1), err
+            items = "the items, which come after the parts, to be equal"
+            until(lambda: pair.rows(pair.target)[0] == pair.rows(pair.rig.url)[0], what=items)
+            target.execute("DELETE FROM parts WHERE id = 1e30")
+            ended = pair.rig.site.placemat("resync", pair.rig.site.source, "--json")
+            assert (ended.code, ended.json["done"]) == (0, True), ended.err
+            until(lambda: pair.equal, what="the target to be equal")
+
+
 def test_every_reason_is_told_and_what_becomes_of_a_table_without_a_key(capture_factory: RigFactory) -> None:
     rig = capture_factory(
         ddl=DDL + "CREATE TABLE notes (note text); ALTER TABLE notes REPLICA IDENTITY FULL", tables=(*TABLES, "notes")
