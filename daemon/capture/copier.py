@@ -156,7 +156,7 @@ class Copier:
             return None
         copy, rows = chunk.copy, chunk.rows
         if isinstance(copy, TableCopy):
-            copy.refusals = 0
+            copy.refusals, copy.refused_as = 0, None
         table = rows.table
         codec = Codec(
             self._source, self._reader.database, table.relation, table.key, self._masks.get(table.relation.name)
@@ -255,7 +255,7 @@ class Copier:
                 self._copies[job.id] = TableCopy(job, self._jobs, self._pace.chunk_rows)
             elif job.kind != "initial":  # an initial copy waits until its table is captured again
                 self._known.add(job.id)
-                self._jobs.failed(job.id, f"{job.table} is not captured.")
+                self._give_up(job, copy_faults.not_captured(job), None)
 
     def _failed(self, copy: Copy, error: BaseException, now: float) -> None:
         """A lock is waited for; a fault of the table ends its copy and no other."""
@@ -266,23 +266,33 @@ class Copier:
             else:
                 self._rows.put_off()
         elif isinstance(error, psycopg.errors.InsufficientPrivilege) and isinstance(copy, TableCopy):
-            self._refused(copy, now)
+            self._put_off(copy, copy_faults.right_missing(self._reader, [copy.job.table]), now)
         elif not isinstance(error, OperatorError) and not copy_faults.of_the_table(error):
             raise error
+        elif isinstance(copy, TableCopy) and copy.job.lasting:
+            self._put_off(copy, copy_faults.sentence(copy.job, error), now)
         elif isinstance(copy, TableCopy):
             self._copies.pop(copy.job.id, None)
-            sentence = copy_faults.sentence(copy.job.table, error)
-            log.warning("table cannot be copied", source=self._source, table=copy.job.table, error=type(error).__name__)
-            self._jobs.failed(copy.job.id, sentence)
+            self._give_up(copy.job, copy_faults.sentence(copy.job, error), type(error).__name__)
         else:
             log.warning("rows cannot be read", source=self._source, table=self._rows.table, error=type(error).__name__)
             self._rows.give_up()
 
-    def _refused(self, copy: TableCopy, now: float) -> None:
-        """Others go on; children too, as nobody knows when somebody will give the right back."""
-        sentence = copy_faults.right_missing(self._reader, [copy.job.table])
-        if not copy.refusals:
-            log.warning("copy waits for the right to read a table", source=self._source, table=copy.job.table)
+    def _give_up(self, job: Job, sentence: str, error: str | None) -> None:
+        log.warning(
+            "table cannot be copied", source=self._source, table=job.table, error=error, wanted_by=job.requested_by,
+            reason=sentence,
+        )  # fmt: skip
+        self._jobs.failed(job.id, sentence)
+
+    def _put_off(self, copy: TableCopy, sentence: str, now: float) -> None:
+        """Others go on; children too, as nobody knows when somebody will put the table right."""
+        if sentence != copy.refused_as:
+            copy.refused_as = sentence
+            log.warning(
+                "copy waits for a table that cannot be read", source=self._source, table=copy.job.table,
+                wanted_by=copy.job.requested_by, reason=sentence,
+            )  # fmt: skip
             self._jobs.waits(copy.job.id, sentence)
         copy.not_before = now + min(2.0**copy.refusals, LONGEST_REFUSAL_SECONDS)
         copy.refusals += 1

@@ -8,6 +8,7 @@ import psycopg
 
 from daemon.capture.slot import Server
 from daemon.errors import OperatorError
+from daemon.state.jobs import Job
 
 _OF_THE_SERVER = ("08", "53", "57P", "58", "F0", "XX")
 """Classes of SQLSTATE that say nothing about a table: connection, resources, shutdown, system, internal errors."""
@@ -48,9 +49,18 @@ def of_the_table(error: BaseException) -> bool:
     )
 
 
-def sentence(table: str, error: BaseException) -> str:
+def not_captured(job: Job) -> str:
+    """For the operator."""
+    return (
+        f"{job.table} is not captured. Put it into sources.{job.source}.tables and run placemat init,"
+        f" then: placemat snapshot {job.table}"
+    )
+
+
+def sentence(job: Job, error: BaseException) -> str:
     """For the operator, without values of rows."""
     if isinstance(error, OperatorError):
-        return f"{error} {error.try_}"
+        return f"{error} {error.try_}" + (" After that it is copied by itself." if job.lasting else "")
     assert isinstance(error, psycopg.Error)
-    return f"{table} cannot be read ({type(error).__name__}). Put that right, then: placemat snapshot {table}"
+    then = "and it is copied by itself" if job.lasting else f"then: placemat snapshot {job.table}"
+    return f"{job.table} cannot be read ({type(error).__name__}). Put that right, {then}"

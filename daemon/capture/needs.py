@@ -22,27 +22,28 @@ def orders(requests: Sequence[TableRequest], reader: Reader) -> dict[str, list[O
     found: dict[str, list[Order]] = {}
     for request in requests:
         name = f"{request.schema_}.{request.table}"
+        if not request.where:
+            # Whether the table can be read is for its copy to find out, which says so and waits.
+            found.setdefault(request.target, []).append(Order(name, place=len(request.path)))
+            continue
         try:
             tables = [reader.table(name), *(reader.table(f"{step.schema_}.{step.table}") for step in request.path)]
             condition = condition_of(tables, request.path, request.where)
         except (OperatorError, KeyError, ValueError) as error:
             log.warning("request cannot be read", table=name, target=request.target, error=type(error).__name__)
             continue
-        text = reader.text(condition) if condition is not None else None
         # What lies behind more parents comes later: rows that they refer to come first.
-        order = Order(name, text, place=len(request.path))
+        order = Order(name, reader.text(condition), place=len(request.path))
         found.setdefault(request.target, []).append(order)
     return found
 
 
-def condition_of(tables: Sequence[Table], path: Sequence[Step], where: Sequence[Row]) -> sql.Composed | None:
-    """SQL over the columns of the first table; None for every row.
+def condition_of(tables: Sequence[Table], path: Sequence[Step], where: Sequence[Row]) -> sql.Composed:
+    """SQL over the columns of the first table.
 
     Raises KeyError for a column that a table lacks, and ValueError for what is no value of its type.
     """
     types = [{column.name: column.type_oid for column in table.relation.columns} for table in tables]
-    if not where:
-        return None
     condition = sql.SQL(" OR ").join(_equal(tables[-1], types[-1], row) for row in where)
     for at in range(len(path), 0, -1):
         step, parent = path[at - 1], tables[at].relation

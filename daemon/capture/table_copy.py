@@ -67,7 +67,9 @@ class TableCopy:
     """Transactions that the first SELECT has to see, for a condition that looks at other tables."""
     waiting_since: float | None = None
     refusals: int = 0
-    """Reads in a row for want of the right to."""
+    """Reads in a row that the table did not let happen."""
+    refused_as: str | None = None
+    """The sentence on the last of them."""
     left: Texts = field(default_factory=dict)
     finished: bool = False
     """Read to the end."""

@@ -74,7 +74,8 @@ def sentence(job: Job) -> str:
     """One line on one job."""
     total = f" of about {job.estimate:,}" if job.estimate is not None and job.done_at is None else ""
     rest = job.error or job.waiting
-    return f"{job.table}: {job.state}, {job.rows:,}{total} rows" + (f". {rest}" if rest else "")
+    wanted_by = f", for {job.requested_by}" if job.kind == "needed" else ""
+    return f"{job.table}: {job.state}, {job.rows:,}{total} rows{wanted_by}" + (f". {rest}" if rest else "")
 
 
 def _tell_waiting(engine: sqlalchemy.Engine, source: str) -> None:

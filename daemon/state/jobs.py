@@ -62,6 +62,11 @@ class Job:
             return "failed" if self.error else "done"
         return "running" if self.started_at and not self.waiting else "waiting"
 
+    @property
+    def lasting(self) -> bool:
+        """Nobody asks again, and rows that a route hides stay until it is done: no fault of the table ends it."""
+        return self.kind == "needed" and self.condition is None
+
 
 class CopyJobs:
     """The jobs of one source, for its capture. Every write is fenced, and raises Fenced and Unavailable."""

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from confluent_kafka import Producer
 
-from daemon.capture import pace
+from daemon.capture import copier, pace
 from daemon.capture.copier import Copier
 from daemon.capture.reader import Reader
 from daemon.state.engine import opened
@@ -325,6 +325,30 @@ def test_a_target_gets_the_rows_below_a_parent_also_when_it_asked_while_no_captu
     }
     assert {one.row_key["id"] for one in copied_again(rig, "media", since)} == expected
     assert rig.state("SELECT count(*) FROM placemat.snapshots WHERE kind = 'needed'") == [(3,)]
+
+
+def test_a_table_that_a_target_needs_is_copied_once_it_can_be_read(
+    capture_factory: RigFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copier, "LONGEST_REFUSAL_SECONDS", 0.1)
+    rig = capture_factory(chunk_rows=10)
+    rig.sql("INSERT INTO items SELECT generate_series(1, 30)")
+    rig.init()
+    needed = "SELECT table_name, rows, waiting, error FROM placemat.snapshots WHERE kind = 'needed' AND {} ORDER BY id"
+    with rig.start() as life:
+        rig.copied()
+        rig.sql("ALTER TABLE items DROP CONSTRAINT items_pkey CASCADE")
+        ask_for_table(rig, {"table": "nowhere"})
+        ask_for_table(rig, {"table": "items"})
+        until(lambda: rig.state(needed.format("waiting IS NOT NULL")), what="a copy that waits")
+        told = rig.site.placemat("status").out
+        rig.sql("ALTER TABLE items ADD PRIMARY KEY (id)")
+        until(lambda: rig.state(needed.format("rows > 0")) == [("public.items", 30, None, None)], what="the copy")
+    assert life.error is None
+    assert "public.items: waiting, 0 rows, for target test. public.items has no primary key" in told
+    assert "After that it is copied by itself." in told
+    assert "public.nowhere: failed, 0 rows, for target test. public.nowhere is not captured." in told
+    assert "then: placemat snapshot public.nowhere" in told
 
 
 def test_copies_of_several_tables_go_on_after_a_kill_where_each_was(capture_factory: RigFactory) -> None:
