@@ -117,8 +117,7 @@ def test_a_child_of_a_parked_parent_comes_with_it(applied: World) -> None:
 
 def test_a_part_of_a_missing_row_is_parked_asked_for_and_answered(applied: World) -> None:
     send(applied, update(PARENTS, {"id": 1, "amount": 5}, ["body"]))
-    [parked] = applied.parked()
-    assert parked.kind == "needs_full_row"
+    assert [one.kind for one in applied.parked()] == ["needs_full_row"]
     wanted = {"target": applied.target, "schema": "public", "table": "parents", "key": {"id": 1}}
     assert until(applied.requested, what="the request") == [wanted]
     applied.stream.transaction(read(PARENTS, row(1, 5)), kind="snapshot")

@@ -19,6 +19,10 @@ from tests.fix_proxy import Proxy
 from tests.waiting import until
 
 KILLED = -9
+MORE_THAN_SOCKETS_HOLD = (
+    "INSERT INTO items SELECT i, 0, repeat(md5(i::text), 320) FROM generate_series(1, 2000) i"  # 20 MB
+)
+"""With less, keepalives are still read and answered while nothing is taken."""
 
 pytestmark = pytest.mark.crash
 
@@ -133,7 +137,7 @@ def test_status_goes_out_while_kafka_stands_still_longer_than_the_servers_time_o
         first = last_reply(rig)
         until(lambda: (last_reply(rig) - first).total_seconds() > 1, what="a reply after a small transaction")
         assert rig.confirmed < small, "confirmed before Kafka has it"
-        rig.sql("INSERT INTO items SELECT i, 0, repeat(md5(i::text), 30) FROM generate_series(1, 5000) i")
+        rig.sql(MORE_THAN_SOCKETS_HOLD)
         [[written]] = rig.sql("SELECT pg_current_wal_lsn() - '0/0'")
         before = last_reply(rig)
         until(lambda: (last_reply(rig) - before).total_seconds() > 4.5, what="replies for twice the time-out")
