@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, NoReturn, Protocol
 
 from connectors.route.condition import Condition
 from connectors.route.masks import Drop, Mask, Scalar
@@ -138,7 +138,8 @@ class NewShape:
     since it is followed; `renamed` are those of `added` that came while others went, and may be those; `back` are those
     of `dropped` that came again, and those of `retyped` that have the type of before again. `retyped` has the types
     before. A `keyless` one had no key, and `key` is the one that was announced later, if any. `coming` are the types of
-    the newest version that is announced by now.
+    the newest version that is announced by now, and `key_back` is its key, where that is not this version's, but one of
+    before.
     """
 
     table: str
@@ -152,6 +153,7 @@ class NewShape:
     key_changed: bool
     keyless: bool = False
     coming: Mapping[str, str] = field(default_factory=dict)
+    key_back: tuple[str, ...] = ()
 
 
 class TryAgain(Exception):
@@ -191,6 +193,12 @@ class Sink(Protocol):
         is open. True: it is another one than at the claim, whoever has altered it; then as after `pause`.
 
         Raises TableUnfit when the table does not fit, and nothing may be altered that would make it fit.
+        """
+
+    def gone(self, table: str) -> NoReturn:
+        """The source has this table no more, and all of it was applied.
+
+        Raises TableUnfit for the next table that has to wait: those whose conditions ask for it, then itself.
         """
 
     def write(self, records: Sequence[Record]) -> None:

@@ -1,6 +1,7 @@
-"""Events that were logged while their table had no key, under the key that it has by now. Pure.
+"""Events that were logged while their table had no key, or another one, under the key that it has by now. Pure.
 
-Their records have none. What is logged of a change then is the whole row, before and after it, or an insert.
+Without a key their records have none, and what is logged of a change is the whole row, before and after it, or an
+insert.
 """
 
 from __future__ import annotations
@@ -43,6 +44,28 @@ def keyed(event: Event, key: Sequence[str]) -> list[Event]:
         return [_under(new, event, change)]
     moved = Change(change.op, change.after, change.unchanged, moved_from=msgspec.Raw(old))
     return [_under(old, event, Change("d", moved_to=msgspec.Raw(new))), _under(new, event, moved)]
+
+
+def rekeyed(event: Event, key: Sequence[str], *, routed: bool) -> list[Event]:
+    """An event under another key by the columns of `key`; none where it is a part of a move under the other one, holds
+    no row for its size, or does not tell which row was deleted of a table that is only remembered: nobody refers to it.
+
+    Raises TableUnfit where it does not tell that of a table that is `routed`.
+    """
+    change = msgspec.structs.replace(event.change, moved_from=msgspec.Raw(), moved_to=msgspec.Raw())
+    if new := _key(change.after or {}, key):
+        return [_under(new, event, change)]
+    if change.oversize is not None or event.change.moved_to:
+        return []
+    if old := _key(_decode_before(event.record.value).before or {}, key):
+        return [_under(old, event, change)]
+    if not routed:
+        return []
+    raise TableUnfit(
+        event.table,
+        f"{event.table} had another key in the source, and a change of that time does not tell which row it was.",
+        "Take it out of the target's routes, empty it there, and route it again: then all of it is copied.",
+    )
 
 
 def _key(row: Columns, key: Sequence[str]) -> bytes:

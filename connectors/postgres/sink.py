@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, NoReturn
 
 import psycopg
 
@@ -20,7 +20,7 @@ from connectors.postgres.router import Router, open_router
 from connectors.postgres.session import open_session, translated
 from connectors.postgres.statements import read_catalogue
 from connectors.postgres.unrouted import Unrouted
-from connectors.postgres.untellable import check_conditions, unread
+from connectors.postgres.untellable import check_conditions, unfit_as_gone, unread
 from connectors.postgres.writer import Writer
 from schemas.topics import table_topic, transactions_topic
 
@@ -111,6 +111,7 @@ class PostgresSink:
             self._router.unread[shape.table] = unread(destination.routes, shape, known)
         if shape.keyless:
             writer.keys[shape.table] = shape.key
+        writer.rekeyed[shape.table] = shape.key_back if plan.referring(destination.routes, shape.table) else ()
         routing = destination.routes.get(shape.table)
         if routing is None:
             return False
@@ -121,6 +122,11 @@ class PostgresSink:
             now = read_catalogue(connection, destination.name, {shape.table: routing})
             connection.commit()
         return now.layout(shape.table) != claimed.layout(shape.table)
+
+    def gone(self, table: str) -> NoReturn:
+        _, _, _, lanes = self._session()
+        paused = {lane.table for lane in lanes.tables if not lane.resuming}
+        raise unfit_as_gone(self._destination.name, self._destination.routes, table, paused)
 
     def write(self, records: Sequence[Record]) -> None:
         connection, writer, _, _ = self._session()

@@ -39,16 +39,51 @@ def check_conditions(
 
     The table may be routed, or only needed for the conditions of others.
     """
-    for what, asks, first, else_ in _faults(routes, shape, known):
-        children = list(dict.fromkeys(child for child, _ in asks if child != shape.table))
-        named = " and ".join(f"targets.{target}.tables.{child}.{setting}" for child, setting in asks)
-        untold = f"{'asks' if len(asks) == 1 else 'ask'} for it: which rows belong to target {target} cannot be told."
-        resume = " && ".join(f"placemat resume {target} {table}" for table in (shape.table, *children))
+    faults = list(_faults(routes, shape, known))
+    children = list(dict.fromkeys(child for fault in faults for child, _ in fault.asking if child != shape.table))
+    waiting = next((child for child in children if child not in paused), shape.table)
+    for what, asks, first, else_ in faults:
+        if waiting != shape.table and waiting not in (child for child, _ in asks):
+            continue
+        resume = _resume(target, shape.table, *children)
         raise TableUnfit(
-            next((child for child in children if child not in paused), shape.table),
-            f"{what}, and {named} {untold}" if asks else f"{what}, and target {target} cannot tell its rows apart.",
-            f"{first.format(named)}; then: {resume}{else_}",
+            waiting,
+            f"{what}, and {_untold(target, asks)}"
+            if asks
+            else f"{what}, and target {target} cannot tell its rows apart.",
+            f"{first.format(_named(target, asks))}; then: {resume}{else_}",
         )
+
+
+def unfit_as_gone(target: str, routes: Mapping[str, Routing], table: str, paused: Collection[str]) -> TableUnfit:
+    """For the next table that has to wait as the source has `table` no more: those whose conditions name it first."""
+    asks = [(child, setting) for child, setting, _ in referring(routes, table) if child != table]
+    children = list(dict.fromkeys(child for child, _ in asks))
+    what = f"{table} is gone from the source: it was dropped, or has another name now"
+    again = f"once the source has it again and changes it: {_resume(target, table, *children)}"
+    route = f"ake it out of targets.{target}.tables"
+    if not asks:
+        left = f"Its rows in target {target} stay as they are."
+        return TableUnfit(table, f"{what}. {left}", f"T{route}; or, {again}")
+    correct = f"Correct {_named(target, asks)}{f', t{route}' if table in routes else ''}"
+    return TableUnfit(
+        next((child for child in children if child not in paused), table),
+        f"{what}, and {_untold(target, asks)}",
+        f"{correct}, run placemat init, and start placemat run again; then: {_resume(target, *children)}. Or, {again}",
+    )
+
+
+def _named(target: str, asks: Collection[tuple[str, str]]) -> str:
+    return " and ".join(f"targets.{target}.tables.{child}.{setting}" for child, setting in asks)
+
+
+def _untold(target: str, asks: Collection[tuple[str, str]]) -> str:
+    ask = "asks" if len(asks) == 1 else "ask"
+    return f"{_named(target, asks)} {ask} for it: which rows belong to target {target} cannot be told."
+
+
+def _resume(target: str, *tables: str) -> str:
+    return " && ".join(f"placemat resume {target} {table}" for table in tables)
 
 
 def _faults(
@@ -85,11 +120,14 @@ def _faults(
         )
     for child, setting, reference in found:
         held_by = known.get(reference)
-        if held_by is not None and held_by.key_column is not None and shape.key != (held_by.key_column,):
+        if held_by is None or held_by.key_column is None:
+            continue
+        if (held_by.key_column,) not in (shape.key, shape.key_back):
             yield _Fault(
                 f"The key of {table} is ({', '.join(shape.key)}) now and was ({held_by.key_column})",
                 [(child, setting)],
-                "Give it back its key; or correct {0}, run placemat init, and start placemat run again",
+                "Give it back its key, and change a row there; or correct {0}, run placemat init, and start placemat"
+                " run again",
                 f"; then: placemat snapshot {table} {child}",
             )
 

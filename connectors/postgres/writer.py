@@ -16,10 +16,10 @@ import psycopg
 from connectors.contract import Record
 from connectors.errors import OperatorError, TableUnfit
 from connectors.postgres.failures import Refused
-from connectors.postgres.keyless import keyed
+from connectors.postgres.keyless import keyed, rekeyed
 from connectors.postgres.parked import FOREIGN_KEY, OVERSIZE, Entry, Key, Parked
 from connectors.postgres.router import Router
-from connectors.postgres.rows import CannotFold, Event, decode_change, fold
+from connectors.postgres.rows import CannotFold, Event, decode_change, decode_key, fold
 from connectors.postgres.statements import Catalogue
 from connectors.postgres.table_writes import TableWrites
 
@@ -42,6 +42,8 @@ class Writer:
         """As it was at the claim."""
         self.keys: dict[str, Sequence[str]] = {}
         """Of tables that had none for a while: what to tell those rows apart by."""
+        self.rekeyed: dict[str, Sequence[str]] = {}
+        """Of tables that had another one for a while: the key by which conditions find their rows."""
         self._parked = parked
         self._router = router
         self._resting = paused | catalogue.missing
@@ -62,7 +64,7 @@ class Writer:
     def write(self, records: Sequence[Record]) -> None:
         """Write records in order; what needs its successor to be understood is held until the next call."""
         events = self._held + [Event(self._topics[one.topic], one, decode_change(one.value)) for one in records]
-        if self.keys:
+        if self.keys or any(self.rekeyed.values()):
             events = [one for event in events for one in self._keyed(event)]
         at = len(events)
         while at and (events[at - 1].change.op == "t" or events[at - 1].change.moved_to):
@@ -153,8 +155,14 @@ class Writer:
             self._parked.unpark(*welcome)
 
     def _keyed(self, event: Event) -> list[Event]:
-        without = not event.key and event.change.op != "t"
-        return keyed(event, self.keys.get(event.table, ())) if without else [event]
+        if event.change.op == "t":
+            return [event]
+        if not event.key:
+            return keyed(event, self.keys.get(event.table, ()))
+        key = self.rekeyed.get(event.table)
+        if not key or decode_key(event.key).keys() == set(key):
+            return [event]
+        return rekeyed(event, key, routed=event.table in self.catalogue.tables)
 
     # What has to be done one by one
 

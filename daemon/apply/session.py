@@ -66,12 +66,12 @@ class Session:
         without = {lane.table for lane in apart}
         topics = {self._topic(table): table for table in target.needed if table not in without}
         self._main = Lane(sink, name, target, consumer, self._spine, topics, stored, consumer.commit)
-        self._shapes = Shapes(sink, name, versions, topics, target.tables, requests.ask_for_tables)
+        self._shapes = Shapes(sink, versions, topics, requests.ask_for_tables)
         self._ask_for_joining(self._main, topics)
         self._ask_for_rerouted({topics[topic] for topic in self._main.joining})
         self._resuming = next((lane for lane in apart if lane.resuming), None)
         behind = {self._topic(lane.table): lane.table for lane in apart if lane is self._resuming}
-        self._shapes_behind = Shapes(sink, name, versions, behind, target.tables, requests.ask_for_tables)
+        self._shapes_behind = Shapes(sink, versions, behind, requests.ask_for_tables)
         self._reader: PartitionReader | None = None
         self._behind: Lane | None = None
         self._attended_at = 0.0

@@ -3,26 +3,22 @@ source has them still. A table that only conditions need is looked at as those t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 
 from connectors.contract import Place, Sink
 from daemon.consume.versions import Versions
-from daemon.errors import TableUnfit
 from schemas.envelope import TransactionEnd
 
 
 class Shapes:
-    """Of one lane of `target`, since that was claimed. `topics` are its tables by topic, some of them `routed`."""
+    """Of one lane of a target, since that was claimed. `topics` are its tables by topic."""
 
     def __init__(
-        self, sink: Sink, target: str, versions: Versions, topics: Mapping[str, str], routed: Collection[str],
-        ask_for_table: Callable[[str], None],
+        self, sink: Sink, versions: Versions, topics: Mapping[str, str], ask_for_table: Callable[[str], None],
     ) -> None:  # fmt: skip
         self._sink = sink
-        self._target = target
         self._versions = versions
         self._topics = topics
-        self._routed = routed
         self._ask_for_table = ask_for_table
         self._known: dict[str, int] = {}
         self._due: dict[str, int] = {}
@@ -48,7 +44,7 @@ class Shapes:
             shape = self._versions.upto(table, version)
             if shape is not None:
                 altered = self._sink.adapt(shape)
-                if shape.keyless or shape.back:
+                if shape.keyless or shape.back or shape.key_back:
                     # Rows may have had one key, and one of them be left; or values that no event has told.
                     self._ask_for_table(table)
                 if altered:
@@ -58,18 +54,8 @@ class Shapes:
         return None
 
     def check_there(self, applied: Place) -> None:
-        """Raises TableUnfit for a table that is gone and of which all was applied, and what Kafka raises."""
+        """Raises TableUnfit where a table is gone and all of it was applied, and what the sink and Kafka raise."""
         gone = self._versions.gone()
         for table in self._topics.values():
             if table in gone and gone[table] <= applied[1]:
-                left = (
-                    f"Its rows in target {self._target} stay as they are."
-                    if table in self._routed
-                    else f"Conditions of target {self._target} are told by what is known of its rows."
-                )
-                raise TableUnfit(
-                    table,
-                    f"{table} is gone from the source: it was dropped, or has another name now. {left}",
-                    f"Take it out of targets.{self._target}.tables; or, once the source has it again and changes it:"
-                    f" placemat resume {self._target} {table}",
-                )
+                self._sink.gone(table)

@@ -111,8 +111,15 @@ def _folded(changes: Sequence[SchemaChange], later: Sequence[SchemaChange]) -> N
         retyped=retyped,
         key_changed=any(change.key_changed for change in changes),
         keyless=not newest.key,
+        key_back=_key_back(changes, (later or changes)[-1].key),
         coming={name: type_ for name, type_ in coming.items() if type_ is not None},
     )
+
+
+def _key_back(changes: Sequence[SchemaChange], coming: Sequence[str]) -> tuple[str, ...]:
+    newest = changes[-1]
+    back = newest.key and coming not in ([], newest.key) and any(change.key == coming for change in changes)
+    return tuple(coming) if back and set(coming) <= {column.name for column in newest.columns} else ()
 
 
 def _took_away(change: SchemaChange) -> bool:

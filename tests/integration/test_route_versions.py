@@ -108,3 +108,18 @@ def test_what_is_remembered_of_a_column_is_forgotten_when_init_finds_another_typ
         lane.sink.claim()
         lane.sink.settle_routes()
         assert lane.world.rows(remembered) == [(fields,)]
+
+
+def test_every_table_whose_condition_finds_rows_by_a_changed_key_waits_and_then_the_changed_one(
+    lane: RouteLane,
+) -> None:
+    none: frozenset[str] = frozenset()
+    shape = NewShape(TELLERS, {}, ("name",), (), none, none, none, {}, key_changed=True)
+    for table in (STORIES, MEDIA, TELLERS):
+        with pytest.raises(TableUnfit, match=r"The key of hub\.tellers is \(name\) now and was \(id\)") as unfit:
+            lane.sink.adapt(shape)
+        assert unfit.value.table == table
+        resumed = " && ".join(f"placemat resume {lane.world.target} {one}" for one in (TELLERS, STORIES, MEDIA))
+        assert resumed in unfit.value.try_
+        lane.sink.pause(table, str(unfit.value), unfit.value.try_)
+        lane.sink.claim()

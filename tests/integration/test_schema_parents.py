@@ -209,3 +209,59 @@ def test_a_child_is_not_resumed_before_its_parent_whoever_asks_and_in_what_order
         pair.rig.sql("UPDATE tellers SET name = 'C' WHERE id = 2")
         pair.ask_to_resume(TELLERS)
         until(lambda: not pair.pauses() and shown(pair) == [2, 4], what="the stories of the other teller")
+
+
+def test_a_key_that_was_given_back_ends_the_pauses_and_what_changed_under_the_other_one_counts(pair: Pair) -> None:
+    with pair.running():
+        until(lambda: shown(pair) == [1], what="the copy")
+        pair.rig.sql("ALTER TABLE tellers ADD UNIQUE (id), ALTER name SET NOT NULL")
+        pair.rig.sql("ALTER TABLE stories DROP CONSTRAINT stories_teller_id_fkey")
+        pair.rig.sql("ALTER TABLE tellers DROP CONSTRAINT tellers_pkey, ADD PRIMARY KEY (name)")
+        pair.rig.sql("UPDATE tellers SET consent = CASE id WHEN 2 THEN 'given' ELSE 'no' END")
+        pair.rig.sql("INSERT INTO tellers VALUES (3, 'C', 'given')")
+        pair.rig.sql("UPDATE tellers SET name = '1' WHERE id = 3")
+        pair.rig.sql("DELETE FROM tellers WHERE id = 3")
+        pair.rig.sql("INSERT INTO stories VALUES (3, 1, 'c'), (4, 2, 'd')")
+        pair.applied()
+        assert len(pair.pauses()) == 2
+        pair.rig.sql("ALTER TABLE tellers DROP CONSTRAINT tellers_pkey, ADD PRIMARY KEY (id)")
+        pair.rig.sql("ALTER TABLE stories ADD FOREIGN KEY (teller_id) REFERENCES tellers")
+        pair.rig.sql("UPDATE tellers SET name = 'D' WHERE id = 2")
+        pair.applied()
+        assert shown(pair) == [1]
+        resume_both(pair)
+        until(lambda: shown(pair) == [2, 4], what="the stories of the other teller")
+        assert pair.pauses() == []
+        known = pair.here(f"SELECT name FROM placemat.related WHERE table_name = '{TELLERS}' ORDER BY name")
+        assert known == [("1",), ("2",), ("3",)], "by the key that stories refer to"
+
+
+def test_children_wait_when_their_parent_is_gone_until_their_conditions_ask_for_it_no_more(pair: Pair) -> None:
+    with pair.running():
+        until(lambda: shown(pair) == [1], what="the copy")
+        pair.rig.sql("ALTER TABLE stories DROP CONSTRAINT stories_teller_id_fkey")
+        pair.rig.sql("DROP TABLE tellers")
+        pair.rig.sql("INSERT INTO stories VALUES (3, 1, 'c')")
+    with pair.running():
+
+        def both() -> bool:
+            pair.applied()
+            return len(pair.pauses()) == 2
+
+        until(both, what="both pauses")
+        pair.rig.sql("INSERT INTO stories VALUES (4, 1, 'd')")
+        pair.applied()
+        assert 4 not in shown(pair)
+        for pause in pair.pauses():
+            assert "public.tellers is gone from the source" in pause.reason
+            assert "targets.ledger.tables.public.stories.parents.teller asks for it" in pause.reason
+            assert "Take it out" not in (pause.advice or "")
+            assert f"start placemat run again; then: placemat resume ledger {STORIES}. Or" in (pause.advice or "")
+        assert pair.rig.site.placemat("resume", "ledger", STORIES).code == 1
+    pair.rig.site.set("targets.ledger.tables", {STORIES: {"where": "title <> 'a'"}, "public.beat": {}})
+    pair.rig.site.set(f"sources.{pair.rig.site.source}.tables", ["public.stories", "public.beat"])
+    pair.rig.init()
+    with pair.running():
+        assert pair.rig.site.placemat("resume", "ledger", STORIES).code == 0
+        until(lambda: shown(pair) == [2, 3, 4], what="stories by their own condition")
+        assert pair.pauses() == []
