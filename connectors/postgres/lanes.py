@@ -93,6 +93,11 @@ class Lanes:
         self.main = Progress()
         self.tables: list[TableLane] = []
 
+    @property
+    def paused(self) -> frozenset[str]:
+        """Tables that wait, as they were at the claim; not those that catch up."""
+        return frozenset(lane.table for lane in self.tables if not lane.resuming)
+
     def claim(self) -> None:
         """Raise the epoch, which is committed at once, and only then read where each lane stands."""
         connection, source = self._connection, self._source

@@ -63,7 +63,7 @@ class PostgresSink:
             self._forget_unrouted(connection, lanes)
             catalogue = read_catalogue(connection, self._destination.name, self._destination.routes)
             self._pause_missing(lanes, catalogue.missing)
-            paused = frozenset(lane.table for lane in lanes.tables if not lane.resuming)
+            paused = lanes.paused
             router = self._router = open_router(connection, self._destination, paused)
             self._parked = Parked(connection, self._destination.source, router, self._destination.routes)
             self._parked.load()
@@ -105,8 +105,7 @@ class PostgresSink:
         with self._translated():
             known = read_columns(connection, destination.source)
             connection.rollback()
-        paused = {lane.table for lane in lanes.tables if not lane.resuming}
-        check_conditions(destination.name, destination.routes, shape, known, paused)
+        check_conditions(destination.name, destination.routes, shape, known, lanes.paused)
         if self._router is not None:
             self._router.unread[shape.table] = unread(destination.routes, shape, known)
         if shape.keyless:
@@ -125,8 +124,7 @@ class PostgresSink:
 
     def gone(self, table: str) -> NoReturn:
         _, _, _, lanes = self._session()
-        paused = {lane.table for lane in lanes.tables if not lane.resuming}
-        raise unfit_as_gone(self._destination.name, self._destination.routes, table, paused)
+        raise unfit_as_gone(self._destination.name, self._destination.routes, table, lanes.paused)
 
     def write(self, records: Sequence[Record]) -> None:
         connection, writer, _, _ = self._session()
@@ -229,7 +227,7 @@ class PostgresSink:
     def _pause_missing(self, lanes: Lanes, missing: frozenset[str]) -> None:
         """A table that is not there takes nothing, and need not hold up the others."""
         name = self._destination.name
-        if concerned := missing - {lane.table for lane in lanes.tables if not lane.resuming}:
+        if concerned := missing - lanes.paused:
             for table in sorted(concerned):
                 advice = (
                     f"Create it there, then: placemat resume {name} {table}; or take it out of targets.{name}.tables."

@@ -61,11 +61,12 @@ def unfit_as_gone(target: str, routes: Mapping[str, Routing], table: str, paused
     children = list(dict.fromkeys(child for child, _ in asks))
     what = f"{table} is gone from the source: it was dropped, or has another name now"
     again = f"once the source has it again and changes it: {_resume(target, table, *children)}"
-    route = f"ake it out of targets.{target}.tables"
     if not asks:
         left = f"Its rows in target {target} stay as they are."
-        return TableUnfit(table, f"{what}. {left}", f"T{route}; or, {again}")
-    correct = f"Correct {_named(target, asks)}{f', t{route}' if table in routes else ''}"
+        return TableUnfit(table, f"{what}. {left}", f"Take it out of targets.{target}.tables; or, {again}")
+    correct = f"Correct {_named(target, asks)}"
+    if table in routes:
+        correct += f", take {table} out of targets.{target}.tables"
     return TableUnfit(
         next((child for child in children if child not in paused), table),
         f"{what}, and {_untold(target, asks)}",

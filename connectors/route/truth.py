@@ -119,10 +119,10 @@ def _compare(column: Column, sign: Operator, value: Value, kinds: Mapping[Column
         if isinstance(found, Missing):
             return TRUE | FALSE | NULL
         try:
-            value = read(found)
+            ours = read(found)
         except (ValueError, ArithmeticError):
             return TRUE | FALSE | NULL  # of another type: of a time when the column had that
-        return TRUE if holds(value, wanted) else FALSE
+        return TRUE if holds(ours, wanted) else FALSE
 
     return test
 

@@ -56,6 +56,14 @@ def renamed(pair: Pair) -> None:
     pair.applied()
 
 
+def keyed_by_name(pair: Pair) -> None:
+    """Tellers have another key from now on."""
+    until(lambda: shown(pair) == [1], what="the copy")
+    pair.rig.sql("ALTER TABLE tellers ADD UNIQUE (id), ALTER name SET NOT NULL")
+    pair.rig.sql("ALTER TABLE stories DROP CONSTRAINT stories_teller_id_fkey")
+    pair.rig.sql("ALTER TABLE tellers DROP CONSTRAINT tellers_pkey, ADD PRIMARY KEY (name)")
+
+
 def test_a_parent_whose_column_a_condition_names_waits_with_its_children_until_the_condition_is_corrected(
     pair: Pair,
 ) -> None:
@@ -106,10 +114,7 @@ def test_a_column_that_came_back_lets_its_table_go_on_and_what_changed_meanwhile
 
 def test_children_wait_when_their_parents_rows_have_another_key(pair: Pair) -> None:
     with pair.running():
-        until(lambda: shown(pair) == [1], what="the copy")
-        pair.rig.sql("ALTER TABLE tellers ADD UNIQUE (id), ALTER name SET NOT NULL")
-        pair.rig.sql("ALTER TABLE stories DROP CONSTRAINT stories_teller_id_fkey")
-        pair.rig.sql("ALTER TABLE tellers DROP CONSTRAINT tellers_pkey, ADD PRIMARY KEY (name)")
+        keyed_by_name(pair)
         pair.rig.sql("UPDATE tellers SET consent = 'no'")
         pair.rig.sql("INSERT INTO stories VALUES (3, 1, 'c')")
         pair.applied()
@@ -213,10 +218,7 @@ def test_a_child_is_not_resumed_before_its_parent_whoever_asks_and_in_what_order
 
 def test_a_key_that_was_given_back_ends_the_pauses_and_what_changed_under_the_other_one_counts(pair: Pair) -> None:
     with pair.running():
-        until(lambda: shown(pair) == [1], what="the copy")
-        pair.rig.sql("ALTER TABLE tellers ADD UNIQUE (id), ALTER name SET NOT NULL")
-        pair.rig.sql("ALTER TABLE stories DROP CONSTRAINT stories_teller_id_fkey")
-        pair.rig.sql("ALTER TABLE tellers DROP CONSTRAINT tellers_pkey, ADD PRIMARY KEY (name)")
+        keyed_by_name(pair)
         pair.rig.sql("UPDATE tellers SET consent = CASE id WHEN 2 THEN 'given' ELSE 'no' END")
         pair.rig.sql("INSERT INTO tellers VALUES (3, 'C', 'given')")
         pair.rig.sql("UPDATE tellers SET name = '1' WHERE id = 3")
