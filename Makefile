@@ -12,7 +12,7 @@ demo: ## servers, sample data and the daemon on this machine; ONCE=1 ends by its
 
 test: ## the tests, on real servers
 	@deploy/bootstrap.sh embedded,dev
-	@.venv/bin/python -m pytest -n 3
+	@.venv/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 check: ## format, lint, types and the direction of imports
 	@deploy/bootstrap.sh embedded,dev

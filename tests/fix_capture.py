@@ -22,6 +22,7 @@ from psycopg import sql
 from daemon.capture.worker import CaptureWorker
 from schemas.position import Position
 from schemas.topics import EPOCH_HEADER, POSITION_HEADER, table_topic, transactions_topic
+from tests.asking import ask
 from tests.command import REPOSITORY
 from tests.fix_servers import Kafka, Postgres
 from tests.fix_site import Site
@@ -152,9 +153,7 @@ class Rig:
             self._connection.close()
 
     def state(self, statement: str) -> list[tuple[Any, ...]]:
-        with psycopg.connect(self.site.state, autocommit=True) as connection:
-            found = connection.execute(statement.encode())
-            return found.fetchall() if found.description else []
+        return ask(self.site.state, statement)
 
     @property
     def confirmed(self) -> int:
@@ -306,7 +305,8 @@ RigFactory = Callable[..., Rig]
 def capture_factory(
     postgres_server: Postgres,
     kafka_server: Kafka,
-    database_factory: Callable[[str], str],
+    database_factory: Callable[..., str],
+    state_template: str,
     tmp_path: Path,
 ) -> Iterator[RigFactory]:
     """A function that makes a `Rig`; its state is always in the common PostgreSQL. Not yet set up by `init`."""
@@ -325,7 +325,7 @@ def capture_factory(
         ) -> Rig:
             uid = uuid.uuid4().hex[:8]
             url = database_factory("source") if postgres is None else _database(postgres, f"source_{uid}")
-            state = database_factory("state")
+            state = database_factory("state", state_template)
             with psycopg.connect(url, autocommit=True) as connection:
                 connection.execute(ddl.encode())
             values = {

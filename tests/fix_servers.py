@@ -23,6 +23,8 @@ from daemon.embedded.kafka import PROPERTIES, KafkaServer
 from daemon.embedded.ports import LOOPBACK, free_port
 from daemon.embedded.postgres import SETTINGS, PostgresServer
 from daemon.embedded.postgres_install import Version
+from daemon.state.engine import migrate, opened
+from tests.asking import close_kept
 from tests.waiting import until
 
 __all__ = ["GivenKafka", "GivenPostgres", "Kafka", "Postgres", "drop_database"]
@@ -34,7 +36,12 @@ VERSION: Version = 16 if os.environ.get("PLACEMAT_TEST_POSTGRES_VERSION") == "16
 """Of the PostgreSQL that tests start themselves."""
 POSTGRES_IMAGE = f"postgres:{VERSION}"
 KAFKA_IMAGE = "apache/kafka:4.1.0"
-FAST: Mapping[str, str] = {"fsync": "off", "full_page_writes": "off", "autovacuum_naptime": "1h"}
+FAST: Mapping[str, str] = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "autovacuum_naptime": "1h",
+    "scram_iterations": "1",
+}
 """For data that nobody misses: a test that pulls the plug starts a server of its own."""
 
 
@@ -56,6 +63,7 @@ def postgres_server() -> Iterator[Postgres]:
             yield server
     else:
         with PostgresServer(version=VERSION, settings=FAST) as embedded:
+            _hash_anew(embedded)
             yield embedded
 
 
@@ -72,14 +80,21 @@ def kafka_server() -> Iterator[Kafka]:
             yield embedded
 
 
+@pytest.fixture(autouse=True)
+def _connections_are_closed() -> Iterator[None]:
+    yield
+    close_kept()
+
+
 @pytest.fixture
 def database_factory(postgres_server: Postgres) -> Iterator[Callable[[str], str]]:
     """A function: name prefix → DSN (superuser) of a fresh database, which is dropped with its slots at the end."""
     made: list[str] = []
 
-    def make(name_prefix: str) -> str:
+    def make(name_prefix: str, template: str = "template1") -> str:
         name = f"{name_prefix}_{uuid.uuid4().hex[:10]}"
-        _execute(postgres_server, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        names = sql.Identifier(name), sql.Identifier(template)
+        _execute(postgres_server, sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*names))
         made.append(name)
         return postgres_server.dsn(name)
 
@@ -108,6 +123,17 @@ def _drop_slots(connection: psycopg.Connection, database: str) -> bool:
     return True
 
 
+@pytest.fixture(scope="session")
+def state_template(postgres_server: Postgres) -> Iterator[str]:
+    """Name of a database with the tables of the state, for `CREATE DATABASE … TEMPLATE`."""
+    name = f"state_template_{uuid.uuid4().hex[:10]}"
+    _execute(postgres_server, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    with opened(postgres_server.dsn(name)) as engine:
+        migrate(engine)
+    yield name
+    drop_database(postgres_server, name)
+
+
 @pytest.fixture
 def own_postgres() -> Iterator[Callable[..., PostgresServer]]:
     """A function that starts an embedded PostgreSQL of the test's own, to stop, freeze and kill."""
@@ -130,6 +156,12 @@ def own_kafka() -> Iterator[Callable[..., KafkaServer]]:
             return stack.enter_context(KafkaServer(directory, properties=properties))
 
         yield start
+
+
+def _hash_anew(server: PostgresServer) -> None:
+    """Connecting costs a third as soon as the superuser's password is hashed by `scram_iterations` too."""
+    password = psycopg.conninfo.conninfo_to_dict(server.dsn())["password"]
+    _execute(server, sql.SQL("ALTER ROLE postgres PASSWORD {}").format(sql.Literal(password)))
 
 
 def _execute(server: Postgres, statement: sql.Composed) -> None:

@@ -17,5 +17,5 @@ def until(condition: Callable[[], T], seconds: float = 15.0, *, what: str = "the
     while not (answer := condition()):
         if time.monotonic() > deadline:
             raise AssertionError(f"{what} was not true within {seconds:g} s")
-        pause.wait(0.02)
+        pause.wait(0.05)
     return answer

@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.asking import ask
 from tests.command import Ended
 from tests.fix_capture import DDL, Rig, RigFactory
 from tests.waiting import until
@@ -29,9 +30,7 @@ class Daemon:
         return self.rig.site.placemat(*arguments)
 
     def there(self, statement: str) -> list[tuple[Any, ...]]:
-        with psycopg.connect(self.target, autocommit=True) as connection:
-            found = connection.execute(statement.encode())
-            return found.fetchall() if found.description else []
+        return ask(self.target, statement)
 
     def arrived(self, table: str) -> None:
         rows = f"SELECT to_jsonb(t) FROM {table} t ORDER BY id"
@@ -64,6 +63,8 @@ def daemon(rig: Rig) -> Iterator[Daemon]:
     found = Daemon(rig, rig.site.values["targets"]["copy"]["url"])
     try:
         found.arrived("parts")
+        rig.copied()  # the copy's records would wait beside the updates
+        until(lambda: found.lag()["records"] == 0, what="the copy to be applied")
         yield found
     finally:
         found.process.kill()

@@ -11,8 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import psycopg
+from typing import Any
 
 from daemon.embedded import demo_site, witness
 from daemon.embedded.load import run_load
@@ -20,6 +19,7 @@ from daemon.embedded.servers import Servers
 from daemon.seams import VARIABLE
 from schemas import domain
 from schemas.topics import table_topic
+from tests.asking import ask
 from tests.command import REPOSITORY
 from tests.waiting import until
 
@@ -111,32 +111,28 @@ class Stage:
     def in_flight(self, last: int = 300) -> int:
         """Of the newest changes in the primary, those whose row state the target has not shown yet."""
         self._check_load()
-        with psycopg.connect(self.primary) as connection:
-            newest = connection.execute(
-                'SELECT "table", key, md5 FROM witness.journal WHERE md5 IS NOT NULL ORDER BY seq DESC LIMIT %s', [last]
-            ).fetchall()
-        with psycopg.connect(self.ledger) as connection:
-            seen = connection.execute(
-                'SELECT "table", key, md5 FROM witness.log WHERE md5 IS NOT NULL AND key = ANY (%s)',
-                [[key for _, key, _ in newest]],
-            ).fetchall()
+        newest = ask(
+            self.primary,
+            'SELECT "table", key, md5 FROM witness.journal WHERE md5 IS NOT NULL ORDER BY seq DESC LIMIT %s',
+            [last],
+        )
+        seen = ask(
+            self.ledger,
+            'SELECT "table", key, md5 FROM witness.log WHERE md5 IS NOT NULL AND key = ANY (%s)',
+            [[key for _, key, _ in newest]],
+        )
         return len(set(newest) - set(seen))
 
     def just_committed(self) -> int:
         """Changes of the target's newest transaction: in flight still when its offsets were not committed to Kafka."""
-        with psycopg.connect(self.ledger) as connection:
-            row = connection.execute(
-                "SELECT count(*) FROM witness.log WHERE xid = (SELECT xid FROM witness.log ORDER BY seq DESC LIMIT 1)"
-            ).fetchone()
-        assert row is not None
-        return int(row[0])
+        newest = "SELECT xid FROM witness.log ORDER BY seq DESC LIMIT 1"
+        [(changes,)] = ask(self.ledger, f"SELECT count(*) FROM witness.log WHERE xid = ({newest})")
+        return int(changes)
 
     def mark(self) -> int:
         """Commit something in the primary that every target passes; its place in the log."""
-        with psycopg.connect(self.primary, autocommit=True) as primary:
-            row = primary.execute(_MARK).fetchone()
-        assert row is not None
-        return int(row[0])
+        [(place,)] = ask(self.primary, _MARK)
+        return int(place)
 
     def settle(self, seconds: float = SETTLE_SECONDS) -> None:
         """Wait until all that is committed now has been applied, and the initial copy is done."""
@@ -146,32 +142,26 @@ class Stage:
 
     def applied(self) -> int:
         """Commit LSN through which the target is applied."""
-        with psycopg.connect(self.ledger) as connection:
-            row = connection.execute(_LANE).fetchone()
-        return int(row[0]) if row else 0
+        lanes = ask(self.ledger, _LANE)
+        return int(lanes[0][0]) if lanes else 0
 
     def copied(self) -> bool:
-        with psycopg.connect(self.state) as connection:
-            row = connection.execute("SELECT count(*) FROM placemat.snapshots WHERE done_at IS NULL").fetchone()
-        return row is not None and row[0] == 0
+        return not ask(self.state, "SELECT 1 FROM placemat.snapshots WHERE done_at IS NULL")
 
     def count(self) -> witness.WitnessReport:
         """What the witness says; call it when the load has ended and `settle` has returned."""
         topics = [table_topic("primary", "public", table) for table in domain.ROUTED_TABLES]
         return witness.count(self.primary, self.ledger, self.servers.kafka.bootstrap_servers, topics)
 
-    def parked(self, patience_seconds: float = 30.0) -> list[tuple[str, str, str, str]]:
+    def parked(self, patience_seconds: float = 30.0) -> list[tuple[Any, ...]]:
         """Table, key, kind and reason of every key that waits in the target; those of children that only wait for the
         next try, as their parents have come, are given some time."""
         with suppress(AssertionError):
             until(lambda: not self._parked(), patience_seconds)
         return self._parked()
 
-    def _parked(self) -> list[tuple[str, str, str, str]]:
-        with psycopg.connect(self.ledger) as connection:
-            return connection.execute(
-                "SELECT table_name, key, kind, reason FROM placemat.parked ORDER BY id"
-            ).fetchall()
+    def _parked(self) -> list[tuple[Any, ...]]:
+        return ask(self.ledger, "SELECT table_name, key, kind, reason FROM placemat.parked ORDER BY id")
 
     @contextmanager
     def load(self, seed: int, *, rate: float = 400, largest: int = 60) -> Iterator[None]:

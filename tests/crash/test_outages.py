@@ -5,11 +5,11 @@ from __future__ import annotations
 import signal
 import tomllib
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import psycopg
 import pytest
 
+from tests.asking import ask
 from tests.crash.stage import APPLY, CAPTURE, SERVER_SETTINGS, Stage, stage_at_work
 from tests.fix_proxy import Proxy
 from tests.waiting import until
@@ -33,11 +33,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 def walsender(found: Stage) -> tuple[int, float]:
     """Process and age of the capture's replication connection."""
 
-    def ask() -> Any:
-        with psycopg.connect(found.primary) as connection:
-            return connection.execute(_WALSENDER).fetchone()
-
-    pid, age = until(ask, seconds=30, what="a replication connection")
+    [(pid, age)] = until(lambda: ask(found.primary, _WALSENDER), seconds=30, what="a replication connection")
     return int(pid), float(age)
 
 
@@ -51,16 +47,14 @@ def check(found: Stage) -> None:
 def past_the_time_outs(found: Stage) -> None:
     """Wait until twice `wal_sender_timeout` has passed on the server's clock."""
     seconds = 2 * float(SERVER_SETTINGS["wal_sender_timeout"].removesuffix("s"))
-    with psycopg.connect(found.primary, autocommit=True) as connection:
-        row = connection.execute("SELECT clock_timestamp()").fetchone()
-        assert row is not None
-        over = "SELECT clock_timestamp() - %s > make_interval(secs => %s)"
-        until(lambda: (connection.execute(over, [row[0], seconds]).fetchone() or [False])[0], seconds * 3)
+    [(start,)] = ask(found.primary, "SELECT clock_timestamp()")
+    over = "SELECT clock_timestamp() - %s > make_interval(secs => %s)"
+    until(lambda: ask(found.primary, over, [start, seconds]) == [(True,)], seconds * 3)
 
 
 def test_kafka_stopped_past_the_time_outs_costs_no_connection_and_no_event(running: Stage) -> None:
     before, _ = walsender(running)
-    with running.load(1, rate=1_000, largest=200):
+    with running.load(1, rate=500, largest=200):
         running.servers.embedded[0].stop()
         past_the_time_outs(running)
         assert walsender(running)[0] == before
@@ -70,6 +64,7 @@ def test_kafka_stopped_past_the_time_outs_costs_no_connection_and_no_event(runni
     assert walsender(running)[0] == before
 
 
+@pytest.mark.long
 def test_a_capture_killed_while_kafka_is_down_loses_nothing(running: Stage) -> None:
     with running.load(6, rate=500, largest=50):
         running.servers.embedded[0].stop()
@@ -102,7 +97,7 @@ def test_a_replication_connection_cut_in_the_middle_loses_and_repeats_nothing(
     running.kill(CAPTURE)
     running.environment["PLACEMAT_SOURCES__PRIMARY__URL"] = proxy.url(url)
     running.start(CAPTURE)
-    with running.load(3, rate=1_500, largest=500):
+    with running.load(3, rate=600, largest=300):
         for _ in range(CUTS):
             pid, _ = walsender(running)
             until(lambda: running.in_flight() > 0)
@@ -116,7 +111,7 @@ def test_a_replication_connection_cut_in_the_middle_loses_and_repeats_nothing(
 
 def test_a_frozen_replaced_and_thawed_capture_loses_and_repeats_nothing(running: Stage) -> None:
     frozen_pid, _ = walsender(running)
-    with running.load(4, rate=1_000):
+    with running.load(4, rate=500):
         until(lambda: running.in_flight() > 0)
         frozen = running.freeze(CAPTURE)
         try:
@@ -132,7 +127,7 @@ def test_a_frozen_replaced_and_thawed_capture_loses_and_repeats_nothing(running:
 
 
 def test_a_frozen_replaced_and_thawed_apply_writes_nothing_twice(running: Stage) -> None:
-    with running.load(5, rate=1_000):
+    with running.load(5, rate=500):
         until(lambda: running.in_flight() > 0)
         frozen = running.freeze(APPLY)
         try:

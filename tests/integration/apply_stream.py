@@ -26,6 +26,7 @@ from daemon.state.workers import WorkerState
 from schemas.envelope import TransactionEnd
 from schemas.position import Position
 from schemas.topics import SCHEMA_CHANGES_TOPIC, partition_of, requests_topic, table_topic, transactions_topic
+from tests.asking import ask, kept
 from tests.fix_servers import Kafka as KafkaServer
 from tests.waiting import until
 
@@ -214,8 +215,7 @@ class World:
             connection.execute(ddl.encode())
 
     def rows(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            return connection.execute(query.encode(), parameters or None).fetchall()
+        return ask(self.url, query, parameters)
 
     def run_sql(self, statement: str) -> None:
         with psycopg.connect(self.url, autocommit=True) as connection:
@@ -227,8 +227,7 @@ class World:
         until(lambda: self._place() >= wanted, seconds, what=f"commit {wanted[1]} in the target")
 
     def parked(self) -> list[bookkeeping.ParkedKey]:
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            return bookkeeping.list_parked(connection, self.source)
+        return bookkeeping.list_parked(kept(self.url), self.source)
 
     def ask(self, request: bookkeeping.Request) -> None:
         with psycopg.connect(self.url, autocommit=True) as connection:

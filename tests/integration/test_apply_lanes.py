@@ -17,6 +17,7 @@ from daemon.errors import Fenced, OperatorError
 from daemon.observe.lag import TargetLag
 from daemon.observe.measure import TargetMeasure
 from daemon.observe.topic_log import TopicLog
+from tests.asking import kept
 from tests.fix_servers import Kafka
 from tests.integration.apply_stream import Running, World, absent, delete, insert, move, read, running, truncate, update
 from tests.waiting import until
@@ -59,8 +60,7 @@ def child(id_: int, parent_id: int) -> dict[str, object]:
 
 
 def pauses(world: World) -> list[Pause]:
-    with psycopg.connect(world.url, autocommit=True) as connection:
-        return Pauses(connection, world.target, world.source).read()
+    return Pauses(kept(world.url), world.target, world.source).read()
 
 
 def state(world: World, table: str) -> str:

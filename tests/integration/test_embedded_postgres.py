@@ -136,8 +136,10 @@ sys.stdin.read()
     assert parent.stdin
     with parent:
         pid, files = parent.stdout.readline().split()
-        members = [psutil.Process(int(pid)), *psutil.Process(int(pid)).children(recursive=True)]
-        assert all(member.is_running() for member in members)
+        server = psutil.Process(int(pid))
+        members = [server, *server.children(recursive=True)]
+        assert alive(server)
+        assert sum(map(alive, members)) > 1, "a child may have done its work already; not all of them"
         parent.send_signal(SIGKILL)
     until(lambda: not any(alive(member) for member in members), what="the end of the server")
     with PostgresServer():

@@ -14,6 +14,7 @@ import pytest
 from connectors.postgres.pauses import Pause, Pauses
 from connectors.postgres.sink import PostgresSink
 from daemon.apply.worker import ApplyWorker
+from tests.asking import ask, kept
 from tests.fix_capture import Rig, RigFactory
 from tests.integration.apply_stream import Running
 from tests.waiting import until
@@ -34,9 +35,7 @@ class Pair:
 
     def here(self, statement: str) -> list[tuple[Any, ...]]:
         """Run at the target."""
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            found = connection.execute(statement.encode())
-            return found.fetchall() if found.description else []
+        return ask(self.url, statement)
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -55,8 +54,7 @@ class Pair:
         until(lambda: self.here(f"SELECT id FROM beat WHERE id = {number}"), what="the newest row at the target")
 
     def pauses(self) -> list[Pause]:
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            return Pauses(connection, "ledger", self.rig.site.source).read()
+        return Pauses(kept(self.url), "ledger", self.rig.site.source).read()
 
     def ask_to_resume(self, table: str = ITEMS) -> None:
         with psycopg.connect(self.url, autocommit=True) as connection:
