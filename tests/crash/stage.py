@@ -37,6 +37,11 @@ QUICK: Mapping[str, str] = {
 SERVER_SETTINGS: Mapping[str, str] = {"wal_sender_timeout": "3s", "fsync": "off"}
 
 _MARK = """SELECT (pg_logical_emit_message(true, 'placemat.mark', '{"by": "test"}') - '0/0'::pg_lsn)::bigint"""
+_INDEXES = {
+    "primary": "CREATE INDEX ON witness.journal (seq)",
+    TARGET: "CREATE INDEX ON witness.log (seq); CREATE INDEX ON witness.log (key); CREATE INDEX ON witness.log (xid)",
+}
+"""What is in flight is asked for again and again, and the books grow to millions of lines."""
 _LANE = "SELECT commit_lsn::bigint FROM placemat.lanes WHERE lane = 'main'"
 
 
@@ -208,6 +213,8 @@ def stage(directory: Path, settings: Mapping[str, str] | None = None, *, sample:
     with Servers(settings={**SERVER_SETTINGS, **(settings or {})}) as servers:
         config = directory / "placemat.toml"
         demo_site.install(servers, config, sample=sample)
+        for database, statements in _INDEXES.items():
+            ask(servers.dsns[database], statements)
         found = Stage(servers, config, directory)
         try:
             yield found
