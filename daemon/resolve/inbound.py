@@ -1,0 +1,149 @@
+"""A spoke's record at the hub: what it is, and what becomes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from daemon.resolve import inbound_row
+from daemon.resolve.conflict import Candidate, Kind
+from daemon.resolve.decision import Decision, Drop, Hub, Wait
+from daemon.resolve.records import SpokeRecord
+from daemon.resolve.rules import Rules
+from daemon.resolve.state import Link, contains
+from daemon.resolve.values import Row, digest, digests
+from daemon.resolve.verdict import Edit, Verdict, candidates, judge, judge_machine
+from schemas.position import START
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A record sorted out: its fields by who changed them, and the link after it, without what is decided."""
+
+    edits: Row
+    machine: Row
+    link: Link
+
+
+def receive(spoke: str, record: SpokeRecord, hub: Hub, link: Link, rules: Rules) -> Drop | Wait | Decision:
+    """Steps "inbound 1" to "inbound 8", without the write: `settle` follows it in the same transaction."""
+    if record.at <= link.at:
+        return Drop()
+    told = sort_out(record, link, rules)
+    if _behind(record, hub, told):
+        return Wait()
+    if record.row is None:
+        return inbound_row.delete(spoke, record, hub, told.link, rules)
+    if hub.row is None:
+        return _on_dead_row(spoke, record, hub, link, told, rules)
+    return _on_row(spoke, record, hub, link, told, rules)
+
+
+def sort_out(record: SpokeRecord, link: Link, rules: Rules) -> Told:
+    """Steps "inbound 3", "inbound 4" and the shadow of "inbound 6". A field that is not told has not changed."""
+    row, mark = record.row, record.mark
+    seen = dict(link.seen)
+    row_seen = link.row_seen
+    if mark is not None:
+        seen |= dict.fromkeys((*mark.sent, *mark.agreed), mark.at)
+        row_seen = mark.at
+    if row is None:
+        return Told({}, {}, Link(record.at, None, {}, seen, row_seen))
+    shadow = link.shadow or {}
+    values = digests(row)
+    changed = {name: row[name] for name, one in values.items() if one != shadow.get(name)}
+    kept = {name: value for name, value in {**link.kept, **row}.items() if rules.keeps(name)}
+    after = Link(record.at, {**shadow, **values}, kept, seen, row_seen)
+    if mark is None:
+        return Told(changed, {}, after)
+    expected = {**shadow, **mark.sent}
+    return Told({}, {name: row[name] for name, one in values.items() if one != expected.get(name)}, after)
+
+
+def _behind(record: SpokeRecord, hub: Hub, told: Told) -> bool:
+    """Step "inbound 2". What is pending is no reason: its place is known to be behind all that is observed."""
+    if record.mark is not None and record.mark.at > hub.observed:
+        return True
+    state, row = hub.state, hub.row
+    if (row is not None) != state.alive:
+        return True
+    if row is not None:
+        touched = row if record.row is None else {**told.edits, **told.machine}
+        return any(
+            name in row and (name not in state.fields or state.fields[name].digest != digest(row[name]))
+            for name in touched
+        )
+    creates = record.row is not None and bool(told.edits) and state.rver != START
+    return creates and hub.observed < hub.end
+
+
+def _on_row(spoke: str, record: SpokeRecord, hub: Hub, link: Link, told: Told, rules: Rules) -> Decision:
+    """Steps "inbound 3" to "inbound 6" for a row that the hub has."""
+    assert hub.row is not None
+    kind: Kind = "insert_exists" if link.shadow is None else "update_origin_differs"
+    verdicts = _edited(record, hub, link, told, rules, kind) | _machine(record, hub, link, told, rules)
+    values = {name: one.value for name, one in verdicts.items() if one.writes}
+    decided = any(verdicts[name].kind != "candidate" for name in told.edits)
+    return Decision(
+        "update" if values else "none",
+        values,
+        verdicts,
+        told.link,
+        hub.conflict.with_row(spoke, candidates(verdicts, link)),
+        tuple(one.conflict for one in verdicts.values() if one.conflict),
+        answer=decided or _unsent(record, told),
+    )
+
+
+def _on_dead_row(spoke: str, record: SpokeRecord, hub: Hub, link: Link, told: Told, rules: Rules) -> Decision:
+    """Step "inbound 8", with the fields by "inbound 5"."""
+    edits = {name: value for name, value in told.edits.items() if not rules.of(name).outward}
+    if not edits:
+        return Decision("none", {}, {}, told.link, hub.conflict, answer=_unsent(record, told) or bool(told.edits))
+    if hub.conflict.of(spoke):
+        return _more_candidates(spoke, record, hub, link, replace(told, edits=edits))
+    verdicts = _edited(record, hub, link, told, rules, "update_deleted")
+    return inbound_row.recreate(spoke, record, hub, told.link, verdicts, rules)
+
+
+def _unsent(record: SpokeRecord, told: Told) -> bool:
+    """Whether a trigger has changed what was not sent: where the hub's stands, the spoke has to be told."""
+    return record.mark is not None and bool(told.machine.keys() - record.mark.sent.keys())
+
+
+def _more_candidates(spoke: str, record: SpokeRecord, hub: Hub, link: Link, told: Told) -> Decision:
+    """Step "manual": the hub has deleted a row of which fields wait; what the spoke changes now waits with them."""
+    waiting = {name: Candidate(value, record.time, link.kept.get(name)) for name, value in told.edits.items()}
+    return Decision("none", {}, {}, told.link, hub.conflict.with_row(spoke, waiting))
+
+
+def _edited(record: SpokeRecord, hub: Hub, link: Link, told: Told, rules: Rules, kind: Kind) -> dict[str, Verdict]:
+    state = hub.state
+    ours_row = hub.row if hub.row is not None else state.values
+    life_seen = contains(link.row_seen, state.rver)
+    verdicts = {}
+    for name, value in told.edits.items():
+        ours = state.fields.get(name)
+        seen = ours is None or link.has_seen(name, ours) or (not state.alive and life_seen)
+        edit = Edit(
+            name, value, record.time, ours, ours_row.get(name), (link.shadow or {}).get(name), link.kept.get(name),
+            seen, not life_seen, kind,
+        )  # fmt: skip
+        verdicts[name] = judge(edit, rules)
+    return verdicts
+
+
+def _machine(record: SpokeRecord, hub: Hub, link: Link, told: Told, rules: Rules) -> dict[str, Verdict]:
+    mark, row = record.mark, hub.row or {}
+    if mark is None:
+        return {}
+    verdicts: dict[str, Verdict] = {}
+    expected = {**(link.shadow or {}), **mark.sent}
+    for name, value in told.machine.items():
+        ours = hub.state.fields.get(name)
+        if ours is None or name not in row:
+            continue
+        verdicts[name] = judge_machine(
+            name, value, ours, row[name],
+            seen=told.link.has_seen(name, ours), sent=expected.get(name), outward=rules.of(name).outward,
+        )  # fmt: skip
+    return verdicts

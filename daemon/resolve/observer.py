@@ -1,0 +1,92 @@
+"""The hub reads its own stream: who changed what, at which position, when."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from daemon.resolve.interval import Interval
+from daemon.resolve.records import HubRecord
+from daemon.resolve.state import FieldState, Link, Pending, RowState, Version, latest
+from daemon.resolve.values import Row, Value, digest
+from schemas.position import Position
+
+
+def observe(record: HubRecord, state: RowState) -> RowState:
+    """Step "observer": the row's state after one record of the hub's stream.
+
+    A transaction of ours has set its part when it wrote; here it gets its position. What is pending for another one
+    lies behind this record in the stream, and is left alone.
+    """
+    if record.pending is not None:
+        settled = _settle(state, record.pending, record.at)
+        return settled if record.answer or record.row is None else _triggers(record, record.row, settled)
+    if record.answer or _ahead(state.rver, record.at):
+        return state
+    if record.row is None:
+        return _deleted(record, state)
+    if record.created_by or not state.alive:
+        return _created(record, record.row, state)
+    return replace(state, fields={**state.fields, **_changed(record, record.row, state)})
+
+
+def settle_link(link: Link, pending: Pending, at: Position) -> Link:
+    """Step "stored": the same for what a spoke has seen."""
+    seen = {name: _placed(version, pending, at) for name, version in link.seen.items()}
+    return replace(link, seen=seen, row_seen=_placed(link.row_seen, pending, at))
+
+
+def _placed(version: Version, pending: Pending, at: Position) -> Version:
+    return at if version == pending else version
+
+
+def _settle(state: RowState, pending: Pending, at: Position) -> RowState:
+    fields = {
+        name: replace(one, ver=_placed(one.ver, pending, at), pos=_placed(one.pos, pending, at))
+        for name, one in state.fields.items()
+    }
+    return replace(state, rver=_placed(state.rver, pending, at), fields=fields)
+
+
+def _ahead(version: Version, at: Position) -> bool:
+    """Whether what is stored is of a later record, or this one was observed already."""
+    return isinstance(version, Pending) or version >= at
+
+
+def _triggers(record: HubRecord, row: Row, state: RowState) -> RowState:
+    """What a trigger changed after our write had returned its row: a machine's change keeps version and time."""
+    fields = {
+        name: replace(one, digest=digest(row[name]), pos=record.at)
+        for name, one in state.fields.items()
+        if name in row and digest(row[name]) != one.digest and not isinstance(one.pos, Pending)
+    }
+    return replace(state, fields={**state.fields, **fields})
+
+
+def _changed(record: HubRecord, row: Row, state: RowState) -> dict[str, FieldState]:
+    changed = {}
+    for name, value in row.items():
+        known = state.fields.get(name)
+        if known is None or (not _ahead(known.pos, record.at) and digest(value) != known.digest):
+            changed[name] = _by_person(value, record.at, record.time if known is None else _later(record, known))
+    return changed
+
+
+def _later(record: HubRecord, known: FieldState) -> Interval:
+    return record.time.or_later(known.time)
+
+
+def _by_person(value: Value, at: Position, time: Interval) -> FieldState:
+    return FieldState(digest(value), ver=at, pos=at, time=time)
+
+
+def _created(record: HubRecord, row: Row, state: RowState) -> RowState:
+    """A creation renews every field."""
+    time = record.time.or_later(state.time)
+    fields = {name: _by_person(value, record.at, time) for name, value in row.items()}
+    return RowState(alive=True, rver=record.at, time=time, fields=fields)
+
+
+def _deleted(record: HubRecord, state: RowState) -> RowState:
+    """A tombstone keeps fields, versions, times and values."""
+    time = latest(state, record.time)
+    return replace(state, alive=False, rver=record.at, time=time, values=record.last)

@@ -1,0 +1,126 @@
+"""A hub record at a spoke: what of it is written, and what has to wait for the hub to judge an edit there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from daemon.resolve.records import UNJUDGED, HubRecord, Known, Mark
+from daemon.resolve.rules import Rules
+from daemon.resolve.state import Settled, Side
+from daemon.resolve.values import Digest, Row, digest
+from schemas.position import Position
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """To be done in one transaction of the spoke, which has the row locked: write `values` by `action`, then store what
+    `settle` makes of it.
+
+    `hold`: nothing is written or stored; what a person did here is on its way to the hub, and will be answered. `born`:
+    the row that is missing was made here, and has been deleted since.
+    """
+
+    action: Literal["skip", "hold", "born", "agree", "create", "update", "delete"]
+    at: Position
+    values: Row = field(default_factory=dict)
+    agreed: Mapping[str, Digest] = field(default_factory=dict)
+    held: frozenset[str] = frozenset()
+    told: bool = False
+    """Whether the hub has to be told that the row was agreed, as no record of the spoke will say so."""
+
+
+def fold(records: Sequence[HubRecord]) -> HubRecord:
+    """Step "outbound": the last row of several records of one key, with the union of what is known."""
+    last = records[-1]
+    row: Row | None = None
+    for one in records:
+        row = None if one.row is None else {**(row or {}), **one.row}
+    creators = frozenset[str]().union(*(one.created_by for one in records))
+    names = {name for one in records for name in one.known}
+    known = {name: _union([one.known[name] for one in records if name in one.known]) for name in names}
+    return replace(last, row=row, created_by=creators, known=known)
+
+
+def _union(several: Sequence[Known]) -> Known:
+    names = {name for one in several for name in one.fields}
+    fields = {name: frozenset[Digest]().union(*(one.fields.get(name, ()) for one in several)) for name in names}
+    return Known(any(one.dead for one in several), fields)
+
+
+def plan(spoke: str, record: HubRecord, side: Side, current: Row | None, rules: Rules, *, folded: bool = False) -> Plan:
+    """Step "outbound". `current` is the spoke's row, None where it has none."""
+    known = record.known.get(spoke, UNJUDGED)
+    if record.at <= side.rver:
+        return Plan("skip", record.at)
+    if record.row is None:
+        return _delete(record, side, current, known, rules)
+    if current is None:
+        return _create(spoke, record, side, record.row, known)
+    return _update(spoke, record, side, record.row, current, known, rules, folded)
+
+
+def _delete(record: HubRecord, side: Side, current: Row | None, known: Known, rules: Rules) -> Plan:
+    if current is None:
+        return Plan("agree", record.at)
+    for name, value in current.items():
+        own = digest(value)
+        if not (rules.of(name).outward or known.covers(name, own) or _untouched(name, own, side)):
+            return Plan("hold", record.at, held=frozenset((name,)))
+    return Plan("delete", record.at)
+
+
+def _create(spoke: str, record: HubRecord, side: Side, row: Row, known: Known) -> Plan:
+    if known.dead or not (side.alive or spoke in record.created_by):
+        return Plan("create", record.at, row)
+    return Plan("hold" if side.alive else "born", record.at)
+
+
+def _update(
+    spoke: str, record: HubRecord, side: Side, row: Row, current: Row, known: Known, rules: Rules, folded: bool
+) -> Plan:
+    values, agreed, held = {}, {}, set()
+    for name, value in row.items():
+        settled = side.fields.get(name)
+        if settled is not None and record.at <= settled.at:
+            continue
+        own = digest(current.get(name))
+        if own == digest(value):
+            agreed[name] = own
+        elif rules.of(name).outward or _untouched(name, own, side) or known.covers(name, own):
+            values[name] = value
+        else:
+            held.add(name)
+    if not values and not agreed:
+        return Plan("hold" if held else "skip", record.at, held=frozenset(held))
+    alone = not folded and record.created_by <= {spoke}
+    return Plan("update" if values else "agree", record.at, values, agreed, frozenset(held), told=not alone)
+
+
+def _untouched(name: str, own: Digest, side: Side) -> bool:
+    settled = side.fields.get(name)
+    return settled is not None and settled.digest == own
+
+
+def settle(plan: Plan, side: Side, stored: Row | None) -> tuple[Side, Mark | None]:
+    """Step "outbound", once it is written: `stored` is the row as the spoke returned it, None where it has none.
+
+    The mark is published in the spoke's own stream; None: nothing is to be told.
+    """
+    at = plan.at
+    if plan.action in ("skip", "hold"):
+        return side, None
+    if plan.action == "born":
+        return Side(True, at), None
+    if plan.action == "delete":
+        return Side(False, at), Mark(at, row=True)
+    if stored is None:
+        return Side(False, at), None
+    written = {name: Settled(digest(stored[name]), at) for name in plan.values if name in stored}
+    agreed = {name: Settled(one, at) for name, one in plan.agreed.items()}
+    sent = {name: digest(value) for name, value in plan.values.items()}
+    if plan.action == "create":
+        return Side(True, at, written), Mark(at, sent, row=True)
+    after = Side(True, side.rver if side.alive else at, {**side.fields, **written, **agreed})
+    return after, Mark(at, sent, plan.agreed) if sent or plan.told else None

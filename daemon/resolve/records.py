@@ -1,0 +1,80 @@
+"""What stands in the streams: a spoke's changes with our marks, and the hub's row events with answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from daemon.resolve.interval import Interval
+from daemon.resolve.state import Pending
+from daemon.resolve.values import Digest, Row
+from schemas.position import Position
+
+HUB = ""
+"""The name of the hub among those that create rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What our own write into a spoke says of itself: the hub position, and hashes of what was sent by field."""
+
+    at: Position
+    sent: Mapping[str, Digest] = field(default_factory=dict)
+    agreed: Mapping[str, Digest] = field(default_factory=dict)
+    """Fields that were compared and not written."""
+    row: bool = False
+    """Row created or deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpokeRecord:
+    """One change of one row in a spoke. `row` is the new row as far as it is told; None: it was deleted.
+
+    With a mark, what else changed in it was changed by the spoke's own triggers: a transaction of ours holds no
+    person's edits.
+    """
+
+    at: Position
+    row: Row | None
+    time: Interval
+    mark: Mark | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the hub has judged of one spoke's row: values by hash, or that there is none."""
+
+    dead: bool = False
+    fields: Mapping[str, frozenset[Digest]] = field(default_factory=dict)
+
+    def covers(self, name: str, value: Digest) -> bool:
+        """Whether the hub has judged this value."""
+        return value in self.fields.get(name, ())
+
+
+UNJUDGED = Known()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is published in the hub's transaction beside its row event: the whole row, and what `spokes` are told."""
+
+    row: Row | None
+    known: Mapping[str, Known]
+
+
+@dataclass(frozen=True, slots=True)
+class HubRecord:
+    """A row event of the hub, or an answer. `row` is the row as far as it is told; None: there is none."""
+
+    at: Position
+    row: Row | None
+    time: Interval
+    pending: Pending | None = None
+    """The mark of the transaction, where it is one of ours."""
+    created_by: frozenset[str] = frozenset()
+    """Who made the row, where this is its creation: a spoke's name, or HUB."""
+    last: Row = field(default_factory=dict)
+    """Of a deletion: the row as it was."""
+    answer: bool = False
+    known: Mapping[str, Known] = field(default_factory=dict)

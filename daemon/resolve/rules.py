@@ -1,0 +1,44 @@
+"""The rules of a route, by field, and what each makes of two values that were changed apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from daemon.resolve.interval import Interval
+
+Rule = Literal["latest", "hub", "target", "manual", "merge"]
+Winner = Literal["ours", "theirs"]
+
+
+@dataclass(frozen=True, slots=True)
+class FieldRule:
+    """`outward`: only the hub's value counts, and an edit in the spoke is put back."""
+
+    rule: Rule = "latest"
+    outward: bool = False
+
+
+LATEST = FieldRule()
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Of one entity on one route. `skew` in microseconds: the greatest of the route's and the systems' resolution."""
+
+    fields: Mapping[str, FieldRule] = field(default_factory=dict)
+    skew: int = 2_000_000
+
+    def of(self, name: str) -> FieldRule:
+        """A field without a rule is `latest`."""
+        return self.fields.get(name, LATEST)
+
+    def keeps(self, name: str) -> bool:
+        """Whether the base of the field is kept as a value."""
+        return self.of(name).rule in ("merge", "manual")
+
+
+def later(ours: Interval, theirs: Interval, skew: int) -> Winner:
+    """Step "inbound 5", `latest`: theirs only when it is surely later; a tie goes to the hub."""
+    return "theirs" if theirs.after(ours, skew) else "ours"
