@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from daemon.resolve.conflict import NO_CONFLICT, Conflict, OpenConflict
-from daemon.resolve.interval import Interval
+from daemon.resolve.interval import UNKNOWN, Interval
 from daemon.resolve.records import Answer, Known
 from daemon.resolve.state import FieldState, Link, Pending, RowState, latest
 from daemon.resolve.values import Row, digest
@@ -100,10 +100,9 @@ def _row_state(decision: Decision, hub: Hub, written: Written) -> RowState:
             fields[name] = one
     if decision.action == "delete":
         return _tombstone(replace(state, fields=fields), hub.row or {}, decision, pending)
-    if written.row is None:
+    if written.row is None or decision.action == "none":
         return replace(state, fields=fields)
-    hops = max((one.hops for one in decision.verdicts.values()), default=0)
-    fields = _stored(fields, written, decision, hops)
+    fields = _stored(fields, written, decision)
     if decision.action == "create":
         assert decision.row_time is not None, "a creation has a time"
         time = decision.row_time.or_later(state.time)
@@ -125,20 +124,20 @@ def _field_state(verdict: Verdict, known: FieldState | None, pending: Pending) -
             return None
 
 
-def _stored(fields: Mapping[str, FieldState], written: Written, decision: Decision, hops: int) -> dict[str, FieldState]:
-    """What the hub's triggers made of the row: a machine's change keeps version and time."""
+def _stored(fields: Mapping[str, FieldState], written: Written, decision: Decision) -> dict[str, FieldState]:
+    """What the hub made of the values that were sent: a machine's change keeps version and time.
+
+    What its triggers did to other fields is left to the observer, behind edits there that it has not seen yet.
+    """
     row, pending, stored = written.row or {}, written.pending, dict(fields)
-    for name, value in row.items():
+    names = row.keys() if decision.action == "create" else decision.values.keys() & row.keys()
+    for name in names:
         one = fields.get(name)
         if one is None:
-            stored[name] = FieldState(digest(value), pending, pending, decision.row_time or _time(decision))
-        elif one.digest != digest(value):
-            stored[name] = replace(one, digest=digest(value), pos=pending, hops=max(one.hops, hops))
+            stored[name] = FieldState(digest(row[name]), pending, pending, decision.row_time or UNKNOWN)
+        elif one.digest != digest(row[name]):
+            stored[name] = replace(one, digest=digest(row[name]), pos=pending)
     return stored
-
-
-def _time(decision: Decision) -> Interval:
-    return next(one.time for one in decision.verdicts.values())
 
 
 def _tombstone(state: RowState, row: Row, decision: Decision, pending: Pending) -> RowState:

@@ -72,7 +72,8 @@ def recreate(
 ) -> Decision:
     """Step "inbound 8": an edit in a spoke to a row that the hub has deleted, or never had. `link` is that after it."""
     state = hub.state
-    theirs = {name: one.value for name, one in verdicts.items() if one.kind != "outward"}
+    told = {name: value for name, value in (record.row or {}).items() if not rules.of(name).outward}
+    theirs = {name: value for name, value in told.items() if name in verdicts}
     wins = record.time.after(state.time, rules.skew)
     listed: tuple[Conflict, ...] = ()
     if not contains(link.row_seen, state.rver):
@@ -80,11 +81,10 @@ def recreate(
         resolution: Resolution = "last_update_wins" if surely else "keep_local"
         won: Winner = "theirs" if wins else "ours"
         listed = (
-            Conflict("update_deleted", None, "latest", resolution, won, None, dict(theirs), state.time, record.time),
+            Conflict("update_deleted", None, "latest", resolution, won, None, theirs, state.time, record.time),
         )
         if not wins:
             return Decision("none", {}, {}, link, hub.conflict, listed, answer=True)
-    told = {name: value for name, value in (record.row or {}).items() if not rules.of(name).outward}
     written = {name: one.value for name, one in verdicts.items() if one.writes}
     return Decision(
         "create",

@@ -93,7 +93,7 @@ def _state(ruling: Ruling, hub: Hub, written: Written) -> RowState:
         if name in ruling.fields or old is None:
             time = ruling.time.or_later(old.time) if old else ruling.time
             fields[name] = FieldState(digest(value), pending, pending, time)
-        elif old.digest != digest(value):
+        elif ruling.action == "create" and old.digest != digest(value):
             fields[name] = replace(old, digest=digest(value), pos=pending)
     if ruling.action == "create":
         return RowState(True, pending, ruling.time.or_later(state.time), fields)

@@ -1,0 +1,231 @@
+"""Whatever people do on all sides, whenever it arrives: the sides end equal, and nobody's edit is lost unseen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from daemon.resolve.override import Choice, Stale
+from daemon.resolve.rules import FieldRule, Rule, Rules
+from daemon.resolve.values import Row, Value
+from tests.resolution_ledger import Ledger
+from tests.resolution_world import SECOND, World
+
+SPOKES = ("ledger", "archive")
+SITES = ("hub", *SPOKES)
+KEYS = ("1", "2")
+COLUMNS = ("name", "note", "tags", "shown", "made")
+SKEW = 2 * SECOND
+
+sites = st.sampled_from(SITES)
+spokes = st.sampled_from(SPOKES)
+keys = st.sampled_from(KEYS)
+clocks = st.sampled_from((-SECOND, 0, SECOND))
+triggers = st.sampled_from(("none", "none", "hub", *SPOKES))
+
+
+def upper(value: Value) -> Value:
+    return value.upper() if isinstance(value, str) else value
+
+
+def in_order(value: Value) -> Value:
+    return sorted(value, key=str) if isinstance(value, list) else value
+
+
+class Resolution(RuleBasedStateMachine):
+    """`made` is given when a row is made, and never again; `tags` is a set; `shown` is the hub's alone."""
+
+    world: World
+    ledger: Ledger
+    given = 0
+
+    @initialize(
+        name=st.sampled_from(("latest", "latest", "hub", "target")),
+        note=st.sampled_from(("latest", "manual")),
+        normaliser=triggers,
+        sorter=triggers,
+        offsets=st.tuples(clocks, clocks, clocks),
+        present=st.booleans(),
+    )
+    def begin(
+        self, name: Rule, note: Rule, normaliser: str, sorter: str, offsets: tuple[int, ...], present: bool
+    ) -> None:
+        rules = {
+            "name": FieldRule(name),
+            "note": FieldRule(note),
+            "tags": FieldRule("merge"),
+            "shown": FieldRule(outward=True),
+        }
+        self.world = World(SPOKES, COLUMNS, Rules(rules, SKEW))
+        self.ledger = Ledger(self.world)
+        for site, clock in zip(SITES, offsets, strict=True):
+            self.world.site(site).clock = clock
+        self._trigger(normaliser, "name", upper)
+        self._trigger(sorter, "tags", in_order)
+        if present:
+            self._make("hub", "1")
+            self.world.settle()
+
+    def _trigger(self, site: str, column: str, function: Callable[[Value], Value]) -> None:
+        if site != "none":
+            self.world.site(site).triggers[column] = function
+
+    def _value(self) -> str:
+        self.given += 1
+        return f"v{self.given}"
+
+    def _make(self, site: str, key: str) -> None:
+        self.ledger.edit(
+            site, key, name=self._value(), note=self._value(), tags=[self._value()], shown=self._value(),
+            made=self._value(),
+        )  # fmt: skip
+
+    # What people do
+
+    @rule(site=sites, key=keys, column=st.sampled_from(("name", "name", "note", "shown")), again=st.integers(0, 5))
+    def edit(self, site: str, key: str, column: str, again: int) -> None:
+        if key not in self.world.site(site).rows:
+            self._make(site, key)
+            return
+        self.ledger.edit(site, key, **{column: "same" if again == 0 else self._value()})
+
+    @rule(site=sites, key=keys)
+    def edit_several(self, site: str, key: str) -> None:
+        if key in self.world.site(site).rows:
+            self.ledger.edit(site, key, name=self._value(), note=self._value(), shown=self._value())
+
+    @rule(site=sites, key=keys, remove=st.booleans())
+    def tag(self, site: str, key: str, remove: bool) -> None:
+        row = self.world.site(site).rows.get(key)
+        if row is None:
+            return
+        tags = row["tags"]
+        assert isinstance(tags, list)
+        self.ledger.edit(site, key, tags=tags[1:] if remove else [*tags, self._value()])
+
+    @rule(site=sites, key=keys)
+    def delete(self, site: str, key: str) -> None:
+        if key in self.world.site(site).rows:
+            self.ledger.delete(site, key)
+
+    @rule(seconds=st.sampled_from((0.5, 1.5, 3, 10)))
+    def pass_time(self, seconds: float) -> None:
+        self.world.pass_time(seconds)
+
+    # What the daemon does, early or late, once or again
+
+    @rule(records=st.integers(1, 4))
+    def observe(self, records: int) -> None:
+        for _ in range(records):
+            self.world.observe()
+
+    @rule(spoke=spokes, records=st.integers(1, 3))
+    def receive(self, spoke: str, records: int) -> None:
+        for _ in range(records):
+            self._listed(lambda: self.world.receive(spoke))
+
+    @rule(spoke=spokes, records=st.integers(1, 4), folded=st.booleans())
+    def send(self, spoke: str, records: int, folded: bool) -> None:
+        for _ in range(1 if folded else records):
+            self.world.send(spoke, records if folded else 1)
+
+    @rule(spoke=spokes, back=st.integers(1, 3))
+    def deliver_again(self, spoke: str, back: int) -> None:
+        site = self.world.spokes[spoke]
+        site.received = max(0, site.received - back)
+
+    @rule(spoke=spokes, back=st.integers(1, 3))
+    def replay(self, spoke: str, back: int) -> None:
+        site = self.world.spokes[spoke]
+        site.taken = max(0, site.taken - back)
+
+    @rule()
+    def come_to_rest(self) -> None:
+        self._listed(self.world.settle)
+
+    @precondition(lambda self: self.world.open_conflicts())
+    @rule(data=st.data())
+    def decide(self, data: st.DataObject) -> None:
+        key = data.draw(st.sampled_from(sorted(self.world.open_conflicts())))
+        self._decide(key, data.draw(st.sampled_from(("hub", "spoke", "another", "delete"))))
+
+    def _decide(self, key: str, pick: str) -> bool:
+        values = self._choice(key, pick)
+        revision = self.world.conflicts[key]
+        ledger_given = self.ledger.given.copy()
+        self.ledger.rule(key, values)
+        if isinstance(self.world.decide(key, Choice(values, row=pick != "delete")), Stale):
+            self.ledger.given = ledger_given
+            return False
+        assert self.world.conflicts[key] != revision
+        return True
+
+    def _choice(self, key: str, pick: str) -> Row:
+        conflict, row = self.world.conflicts[key], self.world.hub.rows.get(key)
+        values: dict[str, Value] = {}
+        for own in conflict.fields.values():
+            for name, candidate in own.items():
+                if pick == "spoke":
+                    values[name] = candidate.value
+                elif pick == "another":
+                    values[name] = self._value()
+                elif pick == "hub" and row is not None:
+                    values[name] = row[name]
+        return values
+
+    def _listed(self, act: Callable[[], object]) -> None:
+        known = len(self.world.listed)
+        act()
+        for one in self.world.listed[known:]:
+            self.ledger.check_listed(one, SKEW)
+
+    # In the end
+
+    def teardown(self) -> None:
+        if not hasattr(self, "world"):
+            return
+        self._rest()
+        self.ledger.check_end(SKEW)
+        self._probe()
+
+    def _rest(self) -> None:
+        """Everything arrives, and people decide what waits for them; that may lead to more."""
+        for picks in range(20):
+            self._listed(self.world.settle)
+            waiting = sorted(self.world.open_conflicts())
+            if not waiting:
+                return
+            for key in waiting:
+                assert self._decide(key, ("hub", "spoke", "another")[picks % 3]), "nothing is under way"
+        raise AssertionError("people decide for ever")
+
+    def _probe(self) -> None:
+        """Every side is believed to have what it has: an edit of any row, anywhere, meets no conflict, at any time."""
+        for site in SITES:
+            self.world.pass_time(0.1)
+            for key in KEYS:
+                if key in self.world.site(site).rows:
+                    self.ledger.edit(site, key, name=self._value(), note=self._value())
+            listed = len(self.world.listed)
+            self._listed(self.world.settle)
+            found = [one for one in self.world.listed[listed:] if one.conflict.resolution != "skip"]
+            assert not found, ("a conflict where there is none", found)
+            for key in KEYS:
+                self.ledger._check_equal(key)
+
+
+class TestResolution(Resolution.TestCase):  # type: ignore[name-defined, misc]
+    settings = settings(
+        max_examples=60, stateful_step_count=40, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck)
+    )
+
+
+@pytest.mark.long
+class TestResolutionForLong(Resolution.TestCase):  # type: ignore[name-defined, misc]
+    settings = settings(
+        max_examples=5_000, stateful_step_count=80, deadline=None, suppress_health_check=list(HealthCheck)
+    )

@@ -1,0 +1,184 @@
+"""What people did to a world's rows, written down apart from the resolver, and what must be true in the end.
+
+Every edit has a value of its own, so that a value tells who made it, and which edits it was made on top of. Values that
+were given twice tell nothing, and are left out where that matters.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from daemon.resolve.conflict import Conflict
+from daemon.resolve.values import Row, Value
+from tests.resolution_world import Listed, World
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """`stamp` is the time on the site's clock, `before` what the field held there, or all that a deletion removed."""
+
+    key: str
+    field: str | None
+    token: str
+    true_time: int
+    stamp: int
+    before: frozenset[str]
+    site: str
+
+
+def tokens(value: Value) -> Iterator[str]:
+    """What a value was made of, whatever case or order a trigger gave it."""
+    match value:
+        case str():
+            yield value.lower()
+        case list():
+            for one in value:
+                yield from tokens(one)
+        case dict():
+            for one in value.values():
+                yield from tokens(one)
+
+
+@dataclass
+class Ledger:
+    world: World
+    edits: dict[str, Edit] = field(default_factory=dict)
+    given: Counter[str] = field(default_factory=Counter)
+    removed: set[str] = field(default_factory=set)
+    """Elements of sets that somebody took out."""
+    ruled: set[str] = field(default_factory=set)
+    """What a person had before them when they decided."""
+    ruled_rows: set[str] = field(default_factory=set)
+
+    def edit(self, site: str, key: str, **values: Value) -> None:
+        before = self.world.site(site).rows.get(key)
+        for name, value in values.items():
+            old = set(tokens(before[name])) if before is not None else self._deletions(key, site)
+            new = set(tokens(value))
+            self.removed |= old - new if isinstance(value, list) and before is not None else set()
+            for token in new - old:
+                self._note(site, key, name, token, old)
+        self.world.edit(site, key, **values)
+
+    def delete(self, site: str, key: str) -> None:
+        row = self.world.site(site).rows[key]
+        self._note(site, key, None, f"deletion {len(self.edits)}", set(tokens(dict(row))))
+        self.world.delete(site, key)
+
+    def rule(self, key: str, values: Row) -> None:
+        """A person decides: what they see is not lost behind their back, and what they choose is given once more."""
+        conflict, row = self.world.conflicts[key], self.world.hub.rows.get(key)
+        seen = [dict(row)] if row is not None else []
+        self.ruled |= {token for one in seen for token in tokens(dict(one))}
+        for own in conflict.fields.values():
+            self.ruled |= {token for one in own.values() for token in tokens(one.value)}
+        self.ruled_rows.add(key)
+        self.given.update(token for one in values.values() for token in tokens(one))
+
+    def _note(self, site: str, key: str, name: str | None, token: str, before: set[str]) -> None:
+        self.given[token] += 1
+        now = self.world.now
+        clock = self.world.site(site).clock
+        if token in self.edits:
+            before = before | self.edits[token].before
+        self.edits[token] = Edit(key, name, token, now, now + clock, frozenset(before), site)
+
+    def _deletions(self, key: str, site: str | None = None) -> set[str]:
+        of = [one for one in self.edits.values() if one.key == key and one.field is None]
+        return {one.token for one in of if site in (None, one.site)}
+
+    def _unique(self, token: str) -> bool:
+        return self.given[token] == 1
+
+    def _below(self, of: Iterable[str]) -> set[str]:
+        """These, and everything that they were made on top of."""
+        found: set[str] = set()
+        due = list(of)
+        while due:
+            token = due.pop()
+            if token not in found:
+                found.add(token)
+                due += self.edits[token].before if token in self.edits else ()
+        return found
+
+    # What must be true
+
+    def check_listed(self, listed: Listed, skew: int) -> None:
+        """Of each conflict when it is listed: both sides were changed apart, and the rule gave what it must give."""
+        one = listed.conflict
+        if one.rule == "latest" and one.won is not None:
+            later = one.theirs_time.lo > one.ours_time.hi + skew
+            assert (one.won == "theirs") == later, ("the wrong side has won", listed)
+        ours, theirs = list(tokens(one.ours)), list(tokens(one.theirs))
+        if one.field is None or one.rule == "merge" or one.won is None:
+            return
+        if len(ours) != 1 or len(theirs) != 1 or not self._unique(ours[0]) or not self._unique(theirs[0]):
+            return
+        assert ours[0] not in self._below(theirs), ("theirs was made on top of ours", listed)
+        assert theirs[0] not in self._below(ours), ("ours was made on top of theirs", listed)
+        if one.rule == "latest":
+            self._check_times(one, ours[0], theirs[0], skew)
+
+    def _check_times(self, one: Conflict, ours: str, theirs: str, skew: int) -> None:
+        stamps = [self.edits[token].stamp for token in self._below([ours]) if token in self.edits]
+        if one.won == "theirs":
+            assert self.edits[theirs].stamp > self.edits[ours].stamp + skew, ("a tie went to the spoke", one)
+        else:
+            assert self.edits[theirs].stamp <= max(stamps) + skew, ("the newer value has lost", one)
+
+    def check_end(self, skew: int) -> None:
+        """When nothing is under way and nothing waits for a person."""
+        for key in {one.key for one in self.edits.values()}:
+            self._check_equal(key)
+            self._check_nothing_lost(key)
+            self._check_deletions(key)
+            self._check_newest(key, skew)
+
+    def _check_equal(self, key: str) -> None:
+        stopped = {one.conflict.field for one in self.world.listed if one.key == key and one.conflict.resolution == "skip"}
+        rows = {
+            site: None if row is None else {name: value for name, value in row.items() if name not in stopped}
+            for site, row in self.world.rows(key).items()
+        }
+        assert all(row == rows["hub"] for row in rows.values()), ("the sides differ", key, rows)
+
+    def _losers(self, key: str) -> set[str]:
+        found: set[str] = set()
+        for one in self.world.listed:
+            if one.key == key and one.conflict.won is not None:
+                found |= set(tokens(one.conflict.ours if one.conflict.won == "theirs" else one.conflict.theirs))
+        return found
+
+    def _check_nothing_lost(self, key: str) -> None:
+        row = self.world.hub.rows.get(key)
+        accounted = self._losers(key) | self._deletions(key) | self.removed | self.ruled
+        accounted |= set(tokens(dict(row))) if row is not None else set()
+        below = self._below(accounted)
+        for one in self.edits.values():
+            if one.key == key and one.field is not None and one.token not in below:
+                outward = self.world.rules.of(one.field).outward and one.site != "hub"
+                assert outward, ("an edit was lost, and nobody was told", one, row)
+
+    def _check_deletions(self, key: str) -> None:
+        """A row that was deleted is gone, or somebody made it again, or was told that a deletion has lost."""
+        if key not in self.world.hub.rows or key in self.ruled_rows:
+            return
+        told = any(one.key == key and one.conflict.field is None for one in self.world.listed)
+        deleted = min((self.edits[one].true_time for one in self._deletions(key)), default=None)
+        made = max((one.true_time for one in self.edits.values() if one.key == key and one.field == "made"), default=0)
+        assert deleted is None or told or made >= deleted, ("a deletion was lost, and nobody was told", key)
+
+    def _check_newest(self, key: str, skew: int) -> None:
+        row = self.world.hub.rows.get(key)
+        if row is None or self._deletions(key):
+            return
+        for name, value in row.items():
+            if self.world.rules.of(name).rule != "latest" or self.world.rules.of(name).outward:
+                continue
+            below = self._below(tokens(value))
+            newest = max((self.edits[token].true_time for token in below if token in self.edits), default=0)
+            for one in self.edits.values():
+                if one.key == key and one.field == name and one.token not in below:
+                    assert one.true_time <= newest + 2 * skew, ("an older value stands over a newer one", one, row)

@@ -1,0 +1,267 @@
+"""A hub and its spokes in memory, around the real resolver: rows, triggers, clocks, streams, and nothing that decides.
+
+Every transaction is whole or not at all, as in PostgreSQL; streams are read as late as one likes, and again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from daemon.resolve import outbound, override
+from daemon.resolve.conflict import NO_CONFLICT, Conflict, OpenConflict, shown
+from daemon.resolve.decision import Decision, Drop, Hub, Wait, Written, settle
+from daemon.resolve.inbound import receive
+from daemon.resolve.interval import at as moment
+from daemon.resolve.observer import observe, settle_link
+from daemon.resolve.override import Choice, Ruling, Stale, decide, undo
+from daemon.resolve.records import HUB, Answer, HubRecord, SpokeRecord
+from daemon.resolve.rules import Rules
+from daemon.resolve.state import NO_LINK, NO_ROW, NO_SIDE, Link, Pending, RowState, Side
+from daemon.resolve.values import Row, Value
+from schemas.position import START, Position
+
+SECOND = 1_000_000
+Trigger = Callable[[Value], Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    key: str
+    spoke: str
+    conflict: Conflict
+
+
+@dataclass
+class Site:
+    """One database. `clock` is how far its clock is off, in microseconds; `triggers` normalise fields of every write."""
+
+    name: str
+    clock: int = 0
+    columns: tuple[str, ...] = ()
+    triggers: dict[str, Trigger] = field(default_factory=dict)
+    rows: dict[str, Row] = field(default_factory=dict)
+
+    def store(self, key: str, row: Row) -> Row:
+        whole = {**dict.fromkeys(self.columns), **row}
+        stored = {name: self.triggers.get(name, _as_it_is)(value) for name, value in whole.items()}
+        self.rows[key] = stored
+        return stored
+
+
+@dataclass
+class SpokeSite(Site):
+    sides: dict[str, Side] = field(default_factory=dict)
+    stream: list[tuple[str, SpokeRecord]] = field(default_factory=list)
+    taken: int = 0
+    """Hub records applied here."""
+    received: int = 0
+    """Own records that the hub has taken."""
+
+
+def _as_it_is(value: Value) -> Value:
+    return value
+
+
+class World:
+    def __init__(self, spokes: Sequence[str], columns: Sequence[str], rules: Rules | None = None) -> None:
+        self.rules = rules or Rules()
+        self.now = 1_000 * SECOND
+        self.hub = Site("hub", columns=tuple(columns))
+        self.spokes = {name: SpokeSite(name, columns=tuple(columns)) for name in spokes}
+        self.states: dict[str, RowState] = {}
+        self.links: dict[tuple[str, str], Link] = {}
+        self.conflicts: dict[str, OpenConflict] = {}
+        self.stream: list[tuple[str, HubRecord]] = []
+        self.observed = 0
+        self.transactions = 0
+        self.listed: list[Listed] = []
+
+    # What people do
+
+    def site(self, name: str) -> Site:
+        return self.hub if name == "hub" else self.spokes[name]
+
+    def pass_time(self, seconds: float) -> None:
+        self.now += int(seconds * SECOND)
+
+    def edit(self, site: str, key: str, **values: Value) -> None:
+        """A person updates or inserts a row."""
+        there = self.site(site)
+        before = there.rows.get(key)
+        row = there.store(key, {**(before or {}), **values})
+        self._tell(site, key, row, created=before is None, last=before or {})
+
+    def delete(self, site: str, key: str) -> None:
+        last = self.site(site).rows.pop(key)
+        self._tell(site, key, None, created=False, last=last)
+
+    def _tell(self, site: str, key: str, row: Row | None, *, created: bool, last: Row) -> None:
+        time = moment(self.now + self.site(site).clock)
+        if site == "hub":
+            creators = frozenset((HUB,)) if created else frozenset[str]()
+            last = last if row is None else {}
+            self._publish(key, [HubRecord(START, row, time, created_by=creators, last=last)])
+        else:
+            self._append(self.spokes[site], key, SpokeRecord(START, row, time))
+
+    # Streams
+
+    def _publish(self, key: str, records: Sequence[HubRecord]) -> None:
+        self.transactions += 1
+        for ordinal, one in enumerate(records, 1):
+            at = Position(1, self.transactions, ordinal)
+            record = HubRecord(
+                at, one.row, one.time, one.pending, one.created_by, one.last, answer=one.answer, known=one.known
+            )
+            self.stream.append((key, record))
+
+    def _append(self, spoke: SpokeSite, key: str, record: SpokeRecord) -> None:
+        at = Position(1, len(spoke.stream) + 1, 1)
+        spoke.stream.append((key, SpokeRecord(at, record.row, record.time, record.mark)))
+
+    def _end(self) -> Position:
+        return self.stream[-1][1].at if self.stream else START
+
+    # What the daemon does
+
+    def observe(self) -> bool:
+        """The hub reads one record of its own stream."""
+        if self.observed == len(self.stream):
+            return False
+        key, record = self.stream[self.observed]
+        self.observed += 1
+        self.states[key] = observe(record, self.states.get(key, NO_ROW))
+        if record.pending is not None:
+            for spoke in self.spokes:
+                if link := self.links.get((spoke, key)):
+                    self.links[spoke, key] = settle_link(link, record.pending, record.at)
+        return True
+
+    def hub_at(self, key: str) -> Hub:
+        observed = self.stream[self.observed - 1][1].at if self.observed else START
+        return Hub(
+            self.hub.rows.get(key), self.states.get(key, NO_ROW), observed, self._end(),
+            self.conflicts.get(key, NO_CONFLICT),
+        )  # fmt: skip
+
+    def receive(self, name: str) -> bool:
+        """The hub takes one record of a spoke's stream; False: there is none, or it has to wait."""
+        spoke = self.spokes[name]
+        if spoke.received == len(spoke.stream):
+            return False
+        key, record = spoke.stream[spoke.received]
+        hub = self.hub_at(key)
+        decision = receive(name, record, hub, self.links.get((name, key), NO_LINK), self.rules)
+        match decision:
+            case Wait():
+                return False
+            case Drop():
+                pass
+            case Decision():
+                self._carry_out(name, key, hub, decision)
+        spoke.received += 1
+        return True
+
+    def _carry_out(self, name: str, key: str, hub: Hub, decision: Decision) -> None:
+        pending = Pending(f"transaction {self.transactions + 1}")
+        stored = self._write(key, decision.action, decision.values)
+        outcome = settle(name, decision, hub, Written(stored, pending))
+        self.states[key] = outcome.state
+        self.links[name, key] = outcome.link
+        self.conflicts[key] = outcome.conflict
+        self.listed += [Listed(key, name, one) for one in decision.conflicts]
+        creators = frozenset((name,)) if decision.action == "create" else frozenset[str]()
+        self._publish_write(key, decision.action != "none", stored, hub.row, creators, pending, outcome.answer)
+
+    def _write(self, key: str, action: str, values: Row) -> Row | None:
+        rows = self.hub.rows
+        if action == "delete":
+            del rows[key]
+        elif action == "create":
+            assert key not in rows
+            self.hub.store(key, values)
+        elif action == "update":
+            self.hub.store(key, {**rows[key], **values})
+        return rows.get(key)
+
+    def _publish_write(
+        self, key: str, wrote: bool, stored: Row | None, before: Row | None, creators: frozenset[str],
+        pending: Pending, answer: Answer | None,
+    ) -> None:  # fmt: skip
+        time = moment(self.now + self.hub.clock)
+        records = []
+        if wrote:
+            records.append(HubRecord(START, stored, time, pending, creators, (before or {}) if stored is None else {}))
+        if answer is not None:
+            records.append(HubRecord(START, answer.row, time, pending, answer=True, known=answer.known))
+        if records:
+            self._publish(key, records)
+
+    def send(self, name: str, most: int = 1) -> bool:
+        """A spoke applies the next record of the hub's stream, folded with as many of its key as follow at once."""
+        spoke = self.spokes[name]
+        if spoke.taken == len(self.stream):
+            return False
+        key = self.stream[spoke.taken][0]
+        run: list[HubRecord] = []
+        while len(run) < most and spoke.taken < len(self.stream) and self.stream[spoke.taken][0] == key:
+            run.append(self.stream[spoke.taken][1])
+            spoke.taken += 1
+        side = spoke.sides.get(key, NO_SIDE)
+        current = spoke.rows.get(key)
+        record = outbound.fold(run) if len(run) > 1 else run[0]
+        plan = outbound.plan(name, record, side, current, self.rules, folded=len(run) > 1)
+        if plan.action == "delete":
+            del spoke.rows[key]
+        elif plan.action in ("create", "update"):
+            spoke.store(key, {**(current or {}), **plan.values})
+        stored = spoke.rows.get(key)
+        spoke.sides[key], mark = outbound.settle(plan, side, stored)
+        if mark is not None:
+            row = stored if plan.action != "agree" else {}
+            self._append(spoke, key, SpokeRecord(START, row, moment(self.now + spoke.clock), mark))
+        return True
+
+    # What an operator does
+
+    def decide(self, key: str, choice: Choice) -> Ruling | Stale:
+        hub = self.hub_at(key)
+        ruling = decide(shown(hub.conflict, hub.state), choice, hub, moment(self.now + self.hub.clock))
+        if isinstance(ruling, Ruling):
+            self._rule(key, hub, ruling)
+        return ruling
+
+    def undo(self, key: str, ruling: Ruling, versions: Mapping[str, Position | Pending]) -> Ruling | Stale:
+        hub = self.hub_at(key)
+        back = undo(ruling, versions, hub, moment(self.now + self.hub.clock))
+        if isinstance(back, Ruling):
+            self._rule(key, hub, back)
+        return back
+
+    def _rule(self, key: str, hub: Hub, ruling: Ruling) -> None:
+        pending = Pending(f"transaction {self.transactions + 1}")
+        stored = self._write(key, ruling.action, ruling.values)
+        links = {name: link for (name, of), link in self.links.items() if of == key}
+        self.states[key], self.conflicts[key], answer = override.settle(ruling, hub, links, Written(stored, pending))
+        creators = frozenset((HUB,)) if ruling.action == "create" else frozenset[str]()
+        self._publish_write(key, ruling.action != "none", stored, hub.row, creators, pending, answer)
+
+    # Until nothing is left to do
+
+    def settle(self, most: int = 400) -> None:
+        """Everything that is under way arrives; fails when it never ends."""
+        for _ in range(most):
+            moved = [self.observe()]
+            for name in self.spokes:
+                moved += [self.receive(name), self.send(name)]
+            if not any(moved):
+                return
+        raise AssertionError("what is under way never ends")
+
+    def open_conflicts(self) -> dict[str, OpenConflict]:
+        return {key: one for key, one in self.conflicts.items() if one}
+
+    def rows(self, key: str) -> dict[str, Row | None]:
+        """By site."""
+        return {"hub": self.hub.rows.get(key)} | {name: one.rows.get(key) for name, one in self.spokes.items()}
