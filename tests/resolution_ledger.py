@@ -58,24 +58,30 @@ class Ledger:
             old = set(tokens(before[name])) if before is not None else self._deletions(key, site)
             new = set(tokens(value))
             self.removed |= old - new if isinstance(value, list) and before is not None else set()
-            for token in new - old:
+            for token in new - old if isinstance(value, list) else new:
                 self._note(site, key, name, token, old)
         self.world.edit(site, key, **values)
 
     def delete(self, site: str, key: str) -> None:
         row = self.world.site(site).rows[key]
-        self._note(site, key, None, f"deletion {len(self.edits)}", set(tokens(dict(row))))
+        self._note(site, key, None, f"deletion {self.given.total()}", set(tokens(dict(row))))
         self.world.delete(site, key)
 
-    def rule(self, key: str, values: Row) -> None:
-        """A person decides: what they see is not lost behind their back, and what they choose is given once more."""
+    def seen(self, key: str) -> set[str]:
+        """What a person has before them who decides."""
         conflict, row = self.world.conflicts[key], self.world.hub.rows.get(key)
-        seen = [dict(row)] if row is not None else []
-        self.ruled |= {token for one in seen for token in tokens(dict(one))}
+        found = set(tokens(dict(row))) if row is not None else set()
         for own in conflict.fields.values():
-            self.ruled |= {token for one in own.values() for token in tokens(one.value)}
+            found |= {token for one in own.values() for token in tokens(one.value)}
+        return found
+
+    def rule(self, key: str, seen: set[str], values: Row) -> None:
+        """A person has decided: what they saw is not lost behind their back, and what they chose is given once more."""
+        self.ruled |= seen
         self.ruled_rows.add(key)
-        self.given.update(token for one in values.values() for token in tokens(one))
+        for name, value in values.items():
+            for token in tokens(value):
+                self._note("hub", key, name, token, seen)
 
     def _note(self, site: str, key: str, name: str | None, token: str, before: set[str]) -> None:
         self.given[token] += 1
@@ -92,15 +98,16 @@ class Ledger:
     def _unique(self, token: str) -> bool:
         return self.given[token] == 1
 
-    def _below(self, of: Iterable[str]) -> set[str]:
-        """These, and everything that they were made on top of."""
+    def _below(self, of: Iterable[str], *, surely: bool = False) -> set[str]:
+        """These, and everything that they were made on top of; `surely` does not look behind what was given twice."""
         found: set[str] = set()
         due = list(of)
         while due:
             token = due.pop()
             if token not in found:
                 found.add(token)
-                due += self.edits[token].before if token in self.edits else ()
+                known = token in self.edits and (self._unique(token) or not surely)
+                due += self.edits[token].before if known else ()
         return found
 
     # What must be true
@@ -112,17 +119,20 @@ class Ledger:
             later = one.theirs_time.lo > one.ours_time.hi + skew
             assert (one.won == "theirs") == later, ("the wrong side has won", listed)
         ours, theirs = list(tokens(one.ours)), list(tokens(one.theirs))
-        if one.field is None or one.rule == "merge" or one.won is None:
+        if one.field is None or one.won is None or isinstance(one.ours, list) or isinstance(one.theirs, list):
             return
         if len(ours) != 1 or len(theirs) != 1 or not self._unique(ours[0]) or not self._unique(theirs[0]):
             return
-        assert ours[0] not in self._below(theirs), ("theirs was made on top of ours", listed)
-        assert theirs[0] not in self._below(ours), ("ours was made on top of theirs", listed)
-        if one.rule == "latest":
+        if one.kind == "insert_exists" and self._deletions(listed.key):
+            return  # what a site has deleted and made again was made on top of everything that it ever had
+        assert ours[0] not in self._below(theirs, surely=True), ("theirs was made on top of ours", listed)
+        assert theirs[0] not in self._below(ours, surely=True), ("ours was made on top of theirs", listed)
+        if one.rule == self.world.rules.of(one.field).rule == "latest":
             self._check_times(one, ours[0], theirs[0], skew)
 
     def _check_times(self, one: Conflict, ours: str, theirs: str, skew: int) -> None:
-        stamps = [self.edits[token].stamp for token in self._below([ours]) if token in self.edits]
+        before = self._below([ours]) | self._deletions(self.edits[ours].key)
+        stamps = [self.edits[token].stamp for token in before if token in self.edits]
         if one.won == "theirs":
             assert self.edits[theirs].stamp > self.edits[ours].stamp + skew, ("a tie went to the spoke", one)
         else:
@@ -131,13 +141,14 @@ class Ledger:
     def check_end(self, skew: int) -> None:
         """When nothing is under way and nothing waits for a person."""
         for key in {one.key for one in self.edits.values()}:
-            self._check_equal(key)
+            self.check_equal(key)
             self._check_nothing_lost(key)
             self._check_deletions(key)
             self._check_newest(key, skew)
 
-    def _check_equal(self, key: str) -> None:
-        stopped = {one.conflict.field for one in self.world.listed if one.key == key and one.conflict.resolution == "skip"}
+    def check_equal(self, key: str) -> None:
+        of = [one.conflict for one in self.world.listed if one.key == key]
+        stopped = {one.field for one in of if one.resolution == "skip"}
         rows = {
             site: None if row is None else {name: value for name, value in row.items() if name not in stopped}
             for site, row in self.world.rows(key).items()

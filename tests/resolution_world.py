@@ -34,7 +34,7 @@ class Listed:
 
 @dataclass
 class Site:
-    """One database. `clock` is how far its clock is off, in microseconds; `triggers` normalise fields of every write."""
+    """One database. `clock` is how far its clock is off, in microseconds; `triggers` normalise every write."""
 
     name: str
     clock: int = 0

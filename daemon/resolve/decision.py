@@ -20,7 +20,7 @@ class Hub:
     """The hub as it is read in the transaction that writes: the row FOR UPDATE, its state, and how far both are known.
 
     `row` None: there is no row. `observed`: through which position the observer has come. `end`: the end of the hub's
-    log when the row was read.
+    log when the row was first found missing: somebody may have made and deleted it since what was observed.
     """
 
     row: Row | None
@@ -77,7 +77,7 @@ class Written:
 def settle(spoke: str, decision: Decision, hub: Hub, written: Written) -> Outcome:
     """Step "inbound 6", once the hub has stored what was decided, with whatever its triggers made of it."""
     state = _row_state(decision, hub, written)
-    link = _seen(decision, hub.state, written.pending)
+    link = _seen(decision, hub.state, written)
     answer = Answer(written.row, {spoke: known(link, decision.conflict, spoke)}) if decision.answer else None
     return Outcome(state, link, decision.conflict, answer)
 
@@ -146,10 +146,12 @@ def _tombstone(state: RowState, row: Row, decision: Decision, pending: Pending) 
     return replace(state, alive=False, rver=pending, time=time, values=row)
 
 
-def _seen(decision: Decision, state: RowState, pending: Pending) -> Link:
+def _seen(decision: Decision, state: RowState, written: Written) -> Link:
     """The spoke has seen the new version where what was sent is exactly its value, whatever a trigger made of that."""
-    link = decision.link
+    link, pending = decision.link, written.pending
     seen = dict(link.seen)
+    if decision.action == "create":
+        seen |= dict.fromkeys((written.row or {}).keys() - state.fields.keys(), pending)
     shadow = link.shadow or {}
     for name, verdict in decision.verdicts.items():
         known = state.fields.get(name)

@@ -12,7 +12,6 @@ from daemon.resolve.rules import Rules
 from daemon.resolve.state import Link, contains
 from daemon.resolve.values import Row, digest, digests
 from daemon.resolve.verdict import Edit, Verdict, candidates, judge, judge_machine
-from schemas.position import START
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +71,7 @@ def _behind(record: SpokeRecord, hub: Hub, told: Told) -> bool:
             name in row and (name not in state.fields or state.fields[name].digest != digest(row[name]))
             for name in touched
         )
-    creates = record.row is not None and bool(told.edits) and state.rver != START
+    creates = record.row is not None and bool(told.edits)
     return creates and hub.observed < hub.end
 
 

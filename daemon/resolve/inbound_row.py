@@ -23,19 +23,18 @@ def delete(spoke: str, record: SpokeRecord, hub: Hub, link: Link, rules: Rules) 
         return Decision("none", {}, {}, link, conflict, row_time=record.time, agreed_row=True, answer=True)
     unseen = _unseen(hub.state, link)
     newer_row = not contains(link.row_seen, hub.state.rver)
+    latest = _latest(unseen, hub.state.time if newer_row else UNKNOWN)
     if _for_a_person(spoke, hub, unseen, rules):
-        listed = _listed(record, hub, unseen, "manual", None)
+        listed = _listed(record, hub, unseen, latest, "manual", None)
         waiting = hub.conflict.with_deletion(spoke, Deletion(record.time))
         return Decision("none", {}, {}, link, waiting, (listed,))
     if not unseen and not newer_row:
         return _deleted(record, link, Decision("delete", {}, {}, link, conflict))
-    latest = _latest(unseen, hub.state.time if newer_row else UNKNOWN)
     if record.time.after(latest, rules.skew):
-        listed = _listed(record, hub, unseen, "last_update_wins", "theirs")
+        listed = _listed(record, hub, unseen, latest, "last_update_wins", "theirs")
         return _deleted(record, link, Decision("delete", {}, {}, link, conflict, (listed,)))
-    listed = _listed(
-        record, hub, unseen, "last_update_wins" if latest.after(record.time, rules.skew) else "keep_local", "ours"
-    )
+    surely: Resolution = "last_update_wins" if latest.after(record.time, rules.skew) else "keep_local"
+    listed = _listed(record, hub, unseen, latest, surely, "ours")
     return Decision("none", {}, {}, link, conflict, (listed,), answer=True)
 
 
@@ -59,12 +58,12 @@ def _latest(unseen: Mapping[str, FieldState], time: Interval) -> Interval:
 
 
 def _listed(
-    record: SpokeRecord, hub: Hub, unseen: Mapping[str, FieldState], resolution: Resolution, won: Winner | None
-) -> Conflict:
+    record: SpokeRecord, hub: Hub, unseen: Mapping[str, FieldState], latest: Interval, resolution: Resolution,
+    won: Winner | None,
+) -> Conflict:  # fmt: skip
     row = hub.row or {}
     ours = {name: row[name] for name in unseen if name in row} or dict(row)
-    time = _latest(unseen, hub.state.time)
-    return Conflict("delete_origin_differs", None, "latest", resolution, won, ours, None, time, record.time)
+    return Conflict("delete_origin_differs", None, "latest", resolution, won, ours, None, latest, record.time)
 
 
 def recreate(

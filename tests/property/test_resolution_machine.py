@@ -154,13 +154,12 @@ class Resolution(RuleBasedStateMachine):
         self._decide(key, data.draw(st.sampled_from(("hub", "spoke", "another", "delete"))))
 
     def _decide(self, key: str, pick: str) -> bool:
-        values = self._choice(key, pick)
+        values: Row = self._choice(key, pick) if pick != "delete" else {}
         revision = self.world.conflicts[key]
-        ledger_given = self.ledger.given.copy()
-        self.ledger.rule(key, values)
+        seen = self.ledger.seen(key)
         if isinstance(self.world.decide(key, Choice(values, row=pick != "delete")), Stale):
-            self.ledger.given = ledger_given
             return False
+        self.ledger.rule(key, seen, values)
         assert self.world.conflicts[key] != revision
         return True
 
@@ -215,17 +214,20 @@ class Resolution(RuleBasedStateMachine):
             found = [one for one in self.world.listed[listed:] if one.conflict.resolution != "skip"]
             assert not found, ("a conflict where there is none", found)
             for key in KEYS:
-                self.ledger._check_equal(key)
+                self.ledger.check_equal(key)
 
 
-class TestResolution(Resolution.TestCase):  # type: ignore[name-defined, misc]
-    settings = settings(
-        max_examples=60, stateful_step_count=40, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck)
-    )
+class LongResolution(Resolution):
+    """The same, for as long as one has time: `pytest -m long tests/property/test_resolution_machine.py`."""
 
 
-@pytest.mark.long
-class TestResolutionForLong(Resolution.TestCase):  # type: ignore[name-defined, misc]
-    settings = settings(
-        max_examples=5_000, stateful_step_count=80, deadline=None, suppress_health_check=list(HealthCheck)
-    )
+QUIET = list(HealthCheck)
+TestResolution = Resolution.TestCase
+TestResolution.settings = settings(
+    max_examples=120, stateful_step_count=40, derandomize=True, deadline=None, suppress_health_check=QUIET,
+    report_multiple_bugs=False,
+)  # fmt: skip
+TestLongResolution = pytest.mark.timeout(3_600)(pytest.mark.long(LongResolution.TestCase))
+TestLongResolution.settings = settings(
+    max_examples=10_000, stateful_step_count=80, deadline=None, suppress_health_check=QUIET, report_multiple_bugs=False
+)
