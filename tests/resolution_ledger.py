@@ -85,11 +85,11 @@ class Ledger:
 
     def _note(self, site: str, key: str, name: str | None, token: str, before: set[str]) -> None:
         self.given[token] += 1
-        now = self.world.now
-        clock = self.world.site(site).clock
+        now, stamp = self.world.now, self.world.now + self.world.site(site).clock
         if token in self.edits:
-            before = before | self.edits[token].before
-        self.edits[token] = Edit(key, name, token, now, now + clock, frozenset(before), site)
+            known = self.edits[token]
+            before, stamp = before | known.before, max(stamp, known.stamp)
+        self.edits[token] = Edit(key, name, token, now, stamp, frozenset(before), site)
 
     def _deletions(self, key: str, site: str | None = None) -> set[str]:
         of = [one for one in self.edits.values() if one.key == key and one.field is None]

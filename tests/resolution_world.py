@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from daemon.resolve import outbound, override
-from daemon.resolve.conflict import NO_CONFLICT, Conflict, OpenConflict, shown
+from daemon.resolve.conflict import NO_CONFLICT, Conflict, OpenConflict, Shown, shown
 from daemon.resolve.decision import Decision, Drop, Hub, Wait, Written, settle
 from daemon.resolve.inbound import receive
 from daemon.resolve.interval import at as moment
@@ -40,13 +40,15 @@ class Site:
     clock: int = 0
     columns: tuple[str, ...] = ()
     triggers: dict[str, Trigger] = field(default_factory=dict)
+    derived: dict[str, Callable[[Row], Value]] = field(default_factory=dict)
+    """Columns that a trigger makes of the others."""
     rows: dict[str, Row] = field(default_factory=dict)
 
     def store(self, key: str, row: Row) -> Row:
         whole = {**dict.fromkeys(self.columns), **row}
         stored = {name: self.triggers.get(name, _as_it_is)(value) for name, value in whole.items()}
-        self.rows[key] = stored
-        return stored
+        self.rows[key] = stored | {name: function(stored) for name, function in self.derived.items()}
+        return self.rows[key]
 
 
 @dataclass
@@ -225,9 +227,13 @@ class World:
 
     # What an operator does
 
-    def decide(self, key: str, choice: Choice) -> Ruling | Stale:
+    def shown(self, key: str) -> Shown:
         hub = self.hub_at(key)
-        ruling = decide(shown(hub.conflict, hub.state), choice, hub, moment(self.now + self.hub.clock))
+        return shown(hub.conflict, hub.state)
+
+    def decide(self, key: str, choice: Choice, over: Shown | None = None) -> Ruling | Stale:
+        hub = self.hub_at(key)
+        ruling = decide(over or self.shown(key), choice, hub, moment(self.now + self.hub.clock))
         if isinstance(ruling, Ruling):
             self._rule(key, hub, ruling)
         return ruling

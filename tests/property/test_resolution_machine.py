@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from daemon.resolve.conflict import OpenConflict, Shown
 from daemon.resolve.override import Choice, Stale
 from daemon.resolve.rules import FieldRule, Rule, Rules
 from daemon.resolve.values import Row, Value
@@ -18,14 +19,17 @@ from tests.resolution_world import SECOND, World
 SPOKES = ("ledger", "archive")
 SITES = ("hub", *SPOKES)
 KEYS = ("1", "2")
-COLUMNS = ("name", "note", "tags", "shown", "made")
+NOWHERE = "none"
+COLUMNS = ("name", "note", "tags", "shown", "made", "slug")
 SKEW = 2 * SECOND
+Machines = tuple[str, str, str]
+"""Where a trigger normalises names, sorts tags, makes the slug."""
 
 sites = st.sampled_from(SITES)
 spokes = st.sampled_from(SPOKES)
-keys = st.sampled_from(KEYS)
+keys = st.sampled_from(("1", "1", "2"))
 clocks = st.sampled_from((-SECOND, 0, SECOND))
-triggers = st.sampled_from(("none", "none", "hub", *SPOKES))
+triggers = st.sampled_from((NOWHERE, NOWHERE, "hub", *SPOKES))
 
 
 def upper(value: Value) -> Value:
@@ -36,8 +40,14 @@ def in_order(value: Value) -> Value:
     return sorted(value, key=str) if isinstance(value, list) else value
 
 
+def slug(row: Row) -> Value:
+    return f"slug of {row['name']}".lower()
+
+
 class Resolution(RuleBasedStateMachine):
-    """`made` is given when a row is made, and never again; `tags` is a set; `shown` is the hub's alone."""
+    """`made` is given when a row is made, and never again; `tags` is a set; `shown` is the hub's alone; `slug` is what a
+    trigger makes of the name, on one side.
+    """
 
     world: World
     ledger: Ledger
@@ -46,14 +56,11 @@ class Resolution(RuleBasedStateMachine):
     @initialize(
         name=st.sampled_from(("latest", "latest", "hub", "target")),
         note=st.sampled_from(("latest", "manual")),
-        normaliser=triggers,
-        sorter=triggers,
+        machines=st.tuples(triggers, triggers, triggers),
         offsets=st.tuples(clocks, clocks, clocks),
         present=st.booleans(),
     )
-    def begin(
-        self, name: Rule, note: Rule, normaliser: str, sorter: str, offsets: tuple[int, ...], present: bool
-    ) -> None:
+    def begin(self, name: Rule, note: Rule, machines: Machines, offsets: tuple[int, ...], present: bool) -> None:
         rules = {
             "name": FieldRule(name),
             "note": FieldRule(note),
@@ -64,14 +71,18 @@ class Resolution(RuleBasedStateMachine):
         self.ledger = Ledger(self.world)
         for site, clock in zip(SITES, offsets, strict=True):
             self.world.site(site).clock = clock
+        normaliser, sorter, deriver = machines
         self._trigger(normaliser, "name", upper)
         self._trigger(sorter, "tags", in_order)
+        if deriver != NOWHERE:
+            self.world.site(deriver).derived["slug"] = slug
+        self.looked: dict[str, tuple[Shown, set[str], OpenConflict]] = {}
         if present:
             self._make("hub", "1")
             self.world.settle()
 
     def _trigger(self, site: str, column: str, function: Callable[[Value], Value]) -> None:
-        if site != "none":
+        if site != NOWHERE:
             self.world.site(site).triggers[column] = function
 
     def _value(self) -> str:
@@ -149,22 +160,29 @@ class Resolution(RuleBasedStateMachine):
 
     @precondition(lambda self: self.world.open_conflicts())
     @rule(data=st.data())
-    def decide(self, data: st.DataObject) -> None:
-        key = data.draw(st.sampled_from(sorted(self.world.open_conflicts())))
-        self._decide(key, data.draw(st.sampled_from(("hub", "spoke", "another", "delete"))))
+    def look(self, data: st.DataObject) -> None:
+        """Somebody opens a conflict, and decides later."""
+        self._look(data.draw(st.sampled_from(sorted(self.world.open_conflicts()))))
+
+    @precondition(lambda self: self.looked)
+    @rule(data=st.data(), pick=st.sampled_from(("hub", "spoke", "another", "delete")))
+    def decide(self, data: st.DataObject, pick: str) -> None:
+        self._decide(data.draw(st.sampled_from(sorted(self.looked))), pick)
+
+    def _look(self, key: str) -> None:
+        self.looked[key] = self.world.shown(key), self.ledger.seen(key), self.world.conflicts[key]
 
     def _decide(self, key: str, pick: str) -> bool:
-        values: Row = self._choice(key, pick) if pick != "delete" else {}
-        revision = self.world.conflicts[key]
-        seen = self.ledger.seen(key)
-        if isinstance(self.world.decide(key, Choice(values, row=pick != "delete")), Stale):
+        over, seen, conflict = self.looked.pop(key)
+        values = self._choice(key, pick, conflict) if pick != "delete" else {}
+        if isinstance(self.world.decide(key, Choice(values, row=pick != "delete"), over), Stale):
             return False
         self.ledger.rule(key, seen, values)
-        assert self.world.conflicts[key] != revision
+        assert not self.world.conflicts[key]
         return True
 
-    def _choice(self, key: str, pick: str) -> Row:
-        conflict, row = self.world.conflicts[key], self.world.hub.rows.get(key)
+    def _choice(self, key: str, pick: str, conflict: OpenConflict) -> Row:
+        row = self.world.hub.rows.get(key)
         values: dict[str, Value] = {}
         for own in conflict.fields.values():
             for name, candidate in own.items():
@@ -199,6 +217,7 @@ class Resolution(RuleBasedStateMachine):
             if not waiting:
                 return
             for key in waiting:
+                self._look(key)
                 assert self._decide(key, ("hub", "spoke", "another")[picks % 3]), "nothing is under way"
         raise AssertionError("people decide for ever")
 

@@ -1,0 +1,355 @@
+"""The schedules that break the obvious designs of two-way synchronisation, by their numbers in the protocol.
+
+Those that only a service without a change stream can meet are not here: 5, 6, 9, 10 and 19.
+"""
+
+from __future__ import annotations
+
+from daemon.resolve import outbound
+from daemon.resolve.conflict import shown
+from daemon.resolve.interval import UNKNOWN, at
+from daemon.resolve.override import Choice, Ruling, Stale, decide
+from daemon.resolve.records import HubRecord, Known
+from daemon.resolve.rules import FieldRule, Rules
+from daemon.resolve.state import Settled, Side
+from daemon.resolve.values import Value, digest
+from schemas.position import Position
+from tests.resolution_world import SECOND, World
+
+COLUMNS = ("name", "note", "tags")
+
+
+def world(**rules: FieldRule) -> World:
+    """A hub and two spokes that agree on one row."""
+    made = World(("ledger", "archive"), COLUMNS, Rules(rules, skew=2 * SECOND))
+    made.edit("hub", "1", name="base", note="base", tags=[])
+    made.settle()
+    made.pass_time(60)
+    return made
+
+
+def assert_everywhere(at: World, **values: Value) -> None:
+    for site, row in at.rows("1").items():
+        assert row is not None, site
+        assert {name: row[name] for name in values} == values, site
+
+
+def assert_nowhere(at: World) -> None:
+    assert set(at.rows("1").values()) == {None}
+
+
+def upper(value: Value) -> Value:
+    return value.upper() if isinstance(value, str) else value
+
+
+def lower(value: Value) -> Value:
+    return value.lower() if isinstance(value, str) else value
+
+
+def test_trace_1_a_spoke_that_lost_gets_the_hubs_value_though_the_hub_row_has_not_changed() -> None:
+    w = world()
+    w.edit("hub", "1", name="ours")
+    w.edit("ledger", "1", name="theirs")
+    before = len(w.stream)
+    w.settle()
+    assert_everywhere(w, name="ours")
+    assert [record.answer for _, record in w.stream[before:]] == [True]
+    assert [one.conflict.theirs for one in w.listed] == ["theirs"]
+
+
+def test_trace_2_an_answer_overwrites_what_the_hub_has_judged_and_nothing_newer() -> None:
+    w = world()
+    w.edit("hub", "1", name="ours")
+    w.edit("ledger", "1", name="judged")
+    w.observe()
+    assert w.receive("ledger")
+    w.pass_time(10)
+    w.edit("ledger", "1", name="newer")
+    while w.send("ledger"):
+        pass
+    assert w.spokes["ledger"].rows["1"]["name"] == "newer"
+    w.settle()
+    assert_everywhere(w, name="newer")
+
+
+def test_trace_3_a_hub_edit_back_to_the_old_value_is_an_edit() -> None:
+    w = world()
+    w.edit("hub", "1", name="between")
+    w.edit("hub", "1", name="base")
+    w.observe()
+    w.observe()
+    w.edit("ledger", "1", name="theirs")
+    assert w.receive("ledger")
+    w.settle()
+    assert_everywhere(w, name="base")
+    assert [(one.conflict.ours, one.conflict.theirs) for one in w.listed] == [("base", "theirs")]
+
+
+def test_trace_4_an_older_edit_waits_for_the_hubs_own_that_is_not_captured_yet() -> None:
+    w = world()
+    w.edit("ledger", "1", name="older")
+    w.pass_time(10)
+    w.edit("hub", "1", name="newer")
+    assert not w.receive("ledger")
+    w.observe()
+    assert w.receive("ledger")
+    w.settle()
+    assert_everywhere(w, name="newer")
+
+
+def test_trace_7_a_second_edit_on_a_value_that_the_hub_normalises_is_no_conflict() -> None:
+    w = world()
+    w.hub.triggers["name"] = upper
+    w.edit("ledger", "1", name="first")
+    w.receive("ledger")
+    w.edit("ledger", "1", name="second")
+    w.settle()
+    assert_everywhere(w, name="SECOND")
+    assert w.listed == []
+
+
+def test_trace_7_what_a_spoke_normalises_counts_only_while_the_hub_has_what_was_sent() -> None:
+    w = world()
+    w.spokes["ledger"].triggers["name"] = upper
+    w.edit("hub", "1", name="sent")
+    w.observe()
+    w.send("ledger")
+    w.edit("hub", "1", name="since")
+    w.settle()
+    assert_everywhere(w, name="SINCE")
+    assert w.listed == []
+
+
+def test_trace_7_a_machines_change_keeps_the_version_so_that_an_edit_under_way_meets_no_conflict() -> None:
+    w = world()
+    w.spokes["ledger"].triggers["name"] = upper
+    w.edit("hub", "1", name="sent")
+    while w.send("archive"):
+        pass
+    w.edit("archive", "1", name="edited")
+    w.observe()
+    w.send("ledger")
+    w.receive("ledger")
+    w.settle()
+    assert_everywhere(w, name="EDITED")
+    assert w.listed == []
+
+
+def test_trace_8_two_triggers_that_disagree_are_stopped_and_listed() -> None:
+    w = world()
+    w.hub.triggers["name"] = lower
+    w.spokes["ledger"].triggers["name"] = upper
+    w.edit("hub", "1", name="Sent")
+    w.settle()
+    assert {one.conflict.resolution for one in w.listed} == {"skip"}
+    assert w.hub.rows["1"]["name"] == "sent"
+    assert w.spokes["ledger"].rows["1"]["name"] == "SENT"
+
+
+def test_trace_11_what_both_sides_have_is_answered_so_that_the_next_change_is_not_held() -> None:
+    w = world()
+    w.edit("hub", "1", name="alike")
+    w.edit("ledger", "1", name="alike")
+    w.observe()
+    assert w.receive("ledger")
+    w.edit("hub", "1", name="next")
+    while w.send("ledger", most=9):
+        pass
+    w.settle()
+    assert_everywhere(w, name="next")
+    assert w.listed == []
+
+
+def test_trace_11_an_edit_that_the_hub_has_overwritten_before_it_came_back_is_not_held() -> None:
+    w = world()
+    w.edit("ledger", "1", name="taken")
+    w.receive("ledger")
+    w.edit("hub", "1", name="next")
+    w.send("ledger", most=9)
+    assert w.spokes["ledger"].rows["1"]["name"] == "next"
+
+
+def test_trace_12_a_row_that_a_later_edit_brings_back_has_the_hubs_newer_values() -> None:
+    w = world()
+    w.edit("hub", "1", note="newer")
+    w.delete("hub", "1")
+    w.pass_time(10)
+    w.edit("ledger", "1", name="edited")
+    w.settle()
+    assert_everywhere(w, name="edited", note="newer")
+    assert [one.conflict.kind for one in w.listed] == ["update_deleted"]
+
+
+def test_a_late_update_that_is_older_than_the_deletion_does_not_bring_the_row_back() -> None:
+    w = world()
+    w.edit("ledger", "1", name="older")
+    w.pass_time(10)
+    w.delete("hub", "1")
+    w.settle()
+    assert_nowhere(w)
+    assert [(one.conflict.kind, one.conflict.won, one.conflict.theirs) for one in w.listed] == [
+        ("update_deleted", "ours", {"name": "older"})
+    ]
+
+
+def test_trace_13_an_edit_to_a_former_life_does_not_win_by_rule() -> None:
+    w = world(name=FieldRule("target"), tags=FieldRule("merge"))
+    w.edit("ledger", "1", name="former", tags=["former"])
+    w.pass_time(10)
+    w.delete("hub", "1")
+    w.edit("hub", "1", name="present", note="present", tags=["present"])
+    w.settle()
+    assert_everywhere(w, name="present", tags=["present"])
+    assert {one.conflict.rule for one in w.listed} == {"latest"}
+
+
+def test_trace_14_the_echo_of_a_creation_does_not_bring_back_what_the_spoke_has_deleted_since() -> None:
+    w = World(("ledger", "archive"), COLUMNS)
+    w.edit("ledger", "1", name="made")
+    w.receive("ledger")
+    w.delete("ledger", "1")
+    while w.send("ledger"):
+        pass
+    assert "1" not in w.spokes["ledger"].rows
+    w.settle()
+    assert_nowhere(w)
+
+
+def manual_conflict() -> World:
+    w = world(name=FieldRule("manual"))
+    w.edit("hub", "1", name="ours")
+    w.edit("ledger", "1", name="theirs", note="also edited")
+    w.settle()
+    return w
+
+
+def test_a_field_that_waits_for_a_person_holds_up_no_other() -> None:
+    w = manual_conflict()
+    rows = w.rows("1")
+    assert [row and row["name"] for row in rows.values()] == ["ours", "theirs", "ours"]
+    assert_everywhere(w, note="also edited")
+
+
+def test_a_decision_flows_out_and_wins_over_replays_of_what_it_decided() -> None:
+    w = manual_conflict()
+    assert isinstance(w.decide("1", Choice({"name": "theirs"})), Ruling)
+    w.settle()
+    w.spokes["ledger"].received = w.spokes["ledger"].taken = 0
+    w.spokes["archive"].taken = 0
+    w.settle()
+    assert_everywhere(w, name="theirs")
+    assert not w.open_conflicts()
+
+
+def test_trace_15_a_decision_over_a_state_that_has_moved_is_refused() -> None:
+    w = manual_conflict()
+    hub = w.hub_at("1")
+    over = shown(hub.conflict, hub.state)
+    w.edit("hub", "1", name="moved")
+    assert isinstance(decide(over, Choice({"name": "theirs"}), w.hub_at("1"), at(w.now)), Stale)
+    w.settle()
+    assert isinstance(decide(over, Choice({"name": "theirs"}), w.hub_at("1"), at(w.now)), Stale)
+    w.edit("ledger", "1", name="moved too")
+    hub = w.hub_at("1")
+    over = shown(hub.conflict, hub.state)
+    w.settle()
+    assert isinstance(decide(over, Choice({"name": "theirs"}), w.hub_at("1"), at(w.now)), Stale)
+
+
+def test_trace_15_a_row_that_the_hub_deletes_under_an_open_conflict_waits_for_the_decision_as_a_row() -> None:
+    for choice, expected in ((Choice({}, row=False), None), (Choice({"name": "theirs"}), "theirs")):
+        w = manual_conflict()
+        w.delete("hub", "1")
+        w.settle()
+        assert "1" in w.spokes["ledger"].rows
+        assert isinstance(w.decide("1", choice), Ruling)
+        w.settle()
+        assert {row and row["name"] for row in w.rows("1").values()} == {expected}
+        assert not w.open_conflicts()
+
+
+def test_a_spoke_that_deletes_a_row_of_which_a_field_waits_leaves_that_to_the_person_too() -> None:
+    w = manual_conflict()
+    w.delete("ledger", "1")
+    w.settle()
+    assert "1" in w.hub.rows
+    assert w.open_conflicts()["1"].deletions.keys() == {"ledger"}
+    assert isinstance(w.decide("1", Choice({})), Ruling)
+    w.settle()
+    assert_everywhere(w, name="ours", note="also edited")
+
+
+def test_an_edit_under_way_while_a_person_decides_is_a_new_conflict() -> None:
+    w = manual_conflict()
+    w.edit("ledger", "1", name="meanwhile")
+    assert isinstance(w.decide("1", Choice({"name": "decided"})), Ruling)
+    w.settle()
+    assert [one["name"].value for one in w.open_conflicts()["1"].fields.values()] == ["meanwhile"]
+
+
+def test_a_decision_is_undone_unless_the_field_has_changed_since() -> None:
+    w = manual_conflict()
+    ruling = w.decide("1", Choice({"name": "theirs"}))
+    assert isinstance(ruling, Ruling)
+    w.settle()
+    versions = {"name": w.states["1"].fields["name"].ver}
+    assert isinstance(w.undo("1", ruling, versions), Ruling)
+    w.settle()
+    assert_everywhere(w, name="ours")
+    assert isinstance(w.undo("1", ruling, versions), Stale)
+
+
+def test_trace_16_an_edit_of_a_field_that_is_only_sent_outward_is_put_back_and_brings_no_row_back() -> None:
+    w = world(note=FieldRule(outward=True))
+    w.edit("ledger", "1", note="edited")
+    w.settle()
+    assert_everywhere(w, note="base")
+    w.delete("hub", "1")
+    w.pass_time(10)
+    w.edit("ledger", "1", note="edited again")
+    w.settle()
+    assert_nowhere(w)
+
+
+def test_trace_17_a_corrected_value_does_not_wait_behind_the_one_that_was_refused() -> None:
+    side = Side(True, Position(1, 1, 1), {"name": Settled(digest("base"), Position(1, 1, 1))})
+    known = {"ledger": Known(fields={"name": frozenset((digest("edited"),))})}
+    refused = HubRecord(Position(1, 2, 1), {"name": "refused"}, at(1), answer=True, known=known)
+    corrected = HubRecord(Position(1, 3, 1), {"name": "corrected"}, at(2))
+    parked = outbound.fold([refused, corrected])
+    plan = outbound.plan("ledger", parked, side, {"name": "edited"}, Rules(), folded=True)
+    assert (plan.action, plan.values, plan.at) == ("update", {"name": "corrected"}, Position(1, 3, 1))
+
+
+def test_trace_18_a_replay_changes_nothing_that_has_moved_on() -> None:
+    w = world()
+    w.edit("hub", "1", name="first")
+    w.settle()
+    w.edit("ledger", "1", name="second")
+    w.settle()
+    before = w.rows("1")
+    for spoke in w.spokes.values():
+        spoke.received = spoke.taken = 0
+    w.settle()
+    assert w.rows("1") == before
+    assert w.listed == []
+
+
+def test_trace_20_a_merge_does_not_count_the_union_as_seen() -> None:
+    w = world(tags=FieldRule("merge"))
+    w.edit("hub", "1", tags=["hub"])
+    w.edit("ledger", "1", tags=["ledger"])
+    w.observe()
+    w.receive("ledger")
+    w.edit("ledger", "1", tags=["ledger", "more"])
+    w.settle()
+    assert {
+        str(sorted(map(str, row["tags"]))) for row in w.rows("1").values() if row and isinstance(row["tags"], list)
+    } == {"['hub', 'ledger', 'more']"}
+
+
+def test_a_time_that_nobody_has_told_never_beats_a_known_one() -> None:
+    known = at(1_000)
+    assert known.after(UNKNOWN, 2 * SECOND)
+    assert not UNKNOWN.after(known, 0)
+    assert not UNKNOWN.after(UNKNOWN, 0)
