@@ -45,8 +45,8 @@ def slug(row: Row) -> Value:
 
 
 class Resolution(RuleBasedStateMachine):
-    """`made` is given when a row is made, and never again; `tags` is a set; `shown` is the hub's alone; `slug` is what a
-    trigger makes of the name, on one side.
+    """`made` is given when a row is made, and never again; `tags` is a set; `shown` is the hub's alone; `slug` is what
+    a trigger makes of the name, on one side.
     """
 
     world: World
