@@ -220,6 +220,8 @@ class World:
             spoke.store(key, {**(current or {}), **plan.values})
         stored = spoke.rows.get(key)
         spoke.sides[key], mark = outbound.settle(plan, side, stored)
+        for name, one in spoke.sides[key].fields.items():
+            assert name not in side.fields or one.at >= side.fields[name].at, ("an older value over a newer", key, name)
         if mark is not None:
             row = stored if plan.action != "agree" else {}
             self._append(spoke, key, SpokeRecord(START, row, moment(self.now + spoke.clock), mark))

@@ -222,18 +222,26 @@ class Resolution(RuleBasedStateMachine):
         raise AssertionError("people decide for ever")
 
     def _probe(self) -> None:
-        """Every side is believed to have what it has: an edit of any row, anywhere, meets no conflict, at any time."""
-        for site in SITES:
-            self.world.pass_time(0.1)
-            for key in KEYS:
-                if key in self.world.site(site).rows:
-                    self.ledger.edit(site, key, name=self._value(), note=self._value())
+        """Every side is believed to have what it has: a change of any row, anywhere, meets no conflict, at any time."""
+        first, second = SPOKES
+        for site, column in ((first, "name"), (second, "note"), ("hub", "name"), (first, "note"), (second, "name")):
             listed = len(self.world.listed)
-            self._listed(self.world.settle)
-            found = [one for one in self.world.listed[listed:] if one.conflict.resolution != "skip"]
-            assert not found, ("a conflict where there is none", found)
-            for key in KEYS:
-                self.ledger.check_equal(key)
+            for key in sorted(self.world.hub.rows):
+                self.ledger.edit(site, key, **{column: self._value()})
+            self._no_conflict(listed)
+        listed = len(self.world.listed)
+        for site, key in ((first, "1"), (second, "2")):
+            if key in self.world.hub.rows:
+                self.ledger.delete(site, key)
+        self._no_conflict(listed)
+        assert not any(site.rows for site in (self.world.hub, *self.world.spokes.values()))
+
+    def _no_conflict(self, listed: int) -> None:
+        self._listed(self.world.settle)
+        found = [one for one in self.world.listed[listed:] if one.conflict.resolution != "skip"]
+        assert not found, ("a conflict where there is none", found)
+        for key in KEYS:
+            self.ledger.check_equal(key)
 
 
 class LongResolution(Resolution):
