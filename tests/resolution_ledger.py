@@ -143,6 +143,7 @@ class Ledger:
         for key in {one.key for one in self.edits.values()}:
             self.check_equal(key)
             self._check_nothing_lost(key)
+            self._check_outward(key)
             self._check_deletions(key)
             self._check_newest(key, skew)
 
@@ -171,6 +172,12 @@ class Ledger:
             if one.key == key and one.field is not None and one.token not in below:
                 outward = self.world.rules.of(one.field).outward and one.site != "hub"
                 assert outward, ("an edit was lost, and nobody was told", one, row)
+
+    def _check_outward(self, key: str) -> None:
+        row = self.world.hub.rows.get(key) or {}
+        for name, value in row.items():
+            by = {self.edits[token].site for token in tokens(value) if self._unique(token)}
+            assert not self.world.rules.of(name).outward or by <= {"hub"}, ("a spoke's edit counted", key, name)
 
     def _check_deletions(self, key: str) -> None:
         """A row that was deleted is gone, or somebody made it again, or was told that a deletion has lost."""

@@ -104,6 +104,14 @@ class Resolution(RuleBasedStateMachine):
             return
         self.ledger.edit(site, key, **{column: "same" if again == 0 else self._value()})
 
+    @rule(one=sites, other=sites, key=keys, column=st.sampled_from(("name", "note", "shown")), alike=st.booleans())
+    def edit_twice(self, one: str, other: str, key: str, column: str, alike: bool) -> None:
+        """Two people at about the same time."""
+        value = self._value()
+        for site in (one, other):
+            if key in self.world.site(site).rows:
+                self.ledger.edit(site, key, **{column: value if alike else self._value()})
+
     @rule(site=sites, key=keys)
     def edit_several(self, site: str, key: str) -> None:
         if key in self.world.site(site).rows:

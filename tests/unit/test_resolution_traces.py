@@ -353,3 +353,41 @@ def test_a_time_that_nobody_has_told_never_beats_a_known_one() -> None:
     assert known.after(UNKNOWN, 2 * SECOND)
     assert not UNKNOWN.after(known, 0)
     assert not UNKNOWN.after(UNKNOWN, 0)
+
+
+def test_what_both_sides_have_is_as_new_as_the_later_of_both_edits() -> None:
+    w = world()
+    w.edit("hub", "1", name="alike")
+    w.pass_time(50)
+    w.edit("archive", "1", name="between")
+    w.pass_time(50)
+    w.edit("ledger", "1", name="alike")
+    w.observe()
+    assert w.receive("ledger")
+    assert w.receive("archive")
+    w.settle()
+    assert_everywhere(w, name="alike")
+    assert [one.conflict.theirs for one in w.listed] == ["between"]
+
+
+def test_a_conflict_is_listed_with_both_values_both_times_the_rule_and_the_base() -> None:
+    w = world()
+    w.edit("hub", "1", name="ours")
+    w.pass_time(1)
+    w.edit("ledger", "1", name="theirs")
+    w.settle()
+    (listed,) = (one.conflict for one in w.listed)
+    assert (listed.kind, listed.field, listed.rule) == ("update_origin_differs", "name", "latest")
+    assert (listed.resolution, listed.won) == ("keep_local", "ours")
+    assert (listed.ours, listed.theirs, listed.base) == ("ours", "theirs", digest("base"))
+    assert listed.theirs_time.lo - listed.ours_time.hi == SECOND
+
+
+def test_the_rules_hub_and_target_are_fixed_whoever_was_later() -> None:
+    w = world(name=FieldRule("hub"), note=FieldRule("target"))
+    w.edit("ledger", "1", note="theirs, older")
+    w.pass_time(60)
+    w.edit("hub", "1", name="ours", note="ours")
+    w.edit("archive", "1", name="theirs")
+    w.settle()
+    assert_everywhere(w, name="ours", note="theirs, older")
