@@ -6,12 +6,13 @@ Every transaction is whole or not at all, as in PostgreSQL; streams are read as 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from daemon.resolve import outbound, override
 from daemon.resolve.conflict import NO_CONFLICT, Conflict, OpenConflict, Shown, shown
 from daemon.resolve.decision import Decision, Drop, Hub, Wait, Written, settle
 from daemon.resolve.inbound import receive
+from daemon.resolve.interval import Interval
 from daemon.resolve.interval import at as moment
 from daemon.resolve.observer import observe, settle_link
 from daemon.resolve.override import Choice, Ruling, Stale, decide, undo
@@ -59,6 +60,12 @@ class SpokeSite(Site):
     """Hub records applied here."""
     received: int = 0
     """Own records that the hub has taken."""
+
+
+def _heard(answer: Answer, time: Interval, pending: Pending) -> HubRecord:
+    return HubRecord(
+        START, answer.row, time, pending, answer=True, known=answer.known, renewed=answer.renewed, origin=answer.origin
+    )
 
 
 def _as_it_is(value: Value) -> Value:
@@ -113,14 +120,11 @@ class World:
         self.transactions += 1
         for ordinal, one in enumerate(records, 1):
             at = Position(1, self.transactions, ordinal)
-            record = HubRecord(
-                at, one.row, one.time, one.pending, one.created_by, one.last, answer=one.answer, known=one.known
-            )
-            self.stream.append((key, record))
+            self.stream.append((key, replace(one, at=at)))
 
     def _append(self, spoke: SpokeSite, key: str, record: SpokeRecord) -> None:
         at = Position(1, len(spoke.stream) + 1, 1)
-        spoke.stream.append((key, SpokeRecord(at, record.row, record.time, record.mark)))
+        spoke.stream.append((key, replace(record, at=at)))
 
     def _end(self) -> Position:
         return self.stream[-1][1].at if self.stream else START
@@ -196,7 +200,7 @@ class World:
         if wrote:
             records.append(HubRecord(START, stored, time, pending, creators, (before or {}) if stored is None else {}))
         if answer is not None:
-            records.append(HubRecord(START, answer.row, time, pending, answer=True, known=answer.known))
+            records.append(_heard(answer, time, pending))
         if records:
             self._publish(key, records)
 
@@ -212,8 +216,7 @@ class World:
             spoke.taken += 1
         side = spoke.sides.get(key, NO_SIDE)
         current = spoke.rows.get(key)
-        record = outbound.fold(run) if len(run) > 1 else run[0]
-        plan = outbound.plan(name, record, side, current, self.rules, folded=len(run) > 1)
+        plan = outbound.plan(name, outbound.fold(run), side, current, self.rules)
         if plan.action == "delete":
             del spoke.rows[key]
         elif plan.action in ("create", "update"):

@@ -78,7 +78,10 @@ def settle(spoke: str, decision: Decision, hub: Hub, written: Written) -> Outcom
     """Step "inbound 6", once the hub has stored what was decided, with whatever its triggers made of it."""
     state = _row_state(decision, hub, written)
     link = _seen(decision, hub.state, written)
-    answer = Answer(written.row, {spoke: known(link, decision.conflict, spoke)}) if decision.answer else None
+    answer = None
+    if decision.answer:
+        renewed = frozenset(name for name, one in decision.verdicts.items() if one.kind in ("taken", "merged"))
+        answer = Answer(written.row, {spoke: known(link, decision.conflict, spoke)}, renewed, spoke)
     return Outcome(state, link, decision.conflict, answer)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from daemon.resolve import inbound_row
 from daemon.resolve.conflict import Candidate, Kind
 from daemon.resolve.decision import Decision, Drop, Hub, Wait
+from daemon.resolve.interval import UNKNOWN, Interval
 from daemon.resolve.records import SpokeRecord
 from daemon.resolve.rules import Rules
 from daemon.resolve.state import Link, contains
@@ -25,8 +26,12 @@ class Told:
 
 def receive(spoke: str, record: SpokeRecord, hub: Hub, link: Link, rules: Rules) -> Drop | Wait | Decision:
     """Steps "inbound 1" to "inbound 8", without the write: `settle` follows it in the same transaction."""
-    if record.at <= link.at:
-        return Drop()
+    if record.at <= link.at or (record.mark is None and record.seq < link.seq):
+        return _dropped(record, hub, link)
+    if record.row is None and record.mark is None and record.read is not None and link.shadow is None:
+        return _dropped(record, hub, link)
+    if record.read is not None:
+        record = replace(record, time=since(link.read, record.time.hi))
     told = sort_out(record, link, rules)
     if _behind(record, hub, told):
         return Wait()
@@ -37,6 +42,18 @@ def receive(spoke: str, record: SpokeRecord, hub: Hub, link: Link, rules: Rules)
     return _on_row(spoke, record, hub, link, told, rules)
 
 
+def since(previous_read: int, latest: int) -> Interval:
+    """When an edit was made that a read shows: after the read before, at the latest when the service says so."""
+    return Interval(min(previous_read, latest), latest)
+
+
+def _dropped(record: SpokeRecord, hub: Hub, link: Link) -> Drop | Decision:
+    """Step "inbound 1": a report is answered all the same, with what is known."""
+    if not record.report:
+        return Drop()
+    return Decision("none", {}, {}, replace(link, at=max(link.at, record.at)), hub.conflict, answer=True)
+
+
 def sort_out(record: SpokeRecord, link: Link, rules: Rules) -> Told:
     """Steps "inbound 3", "inbound 4" and the shadow of "inbound 6". A field that is not told has not changed."""
     row, mark = record.row, record.mark
@@ -45,17 +62,21 @@ def sort_out(record: SpokeRecord, link: Link, rules: Rules) -> Told:
     if mark is not None:
         seen |= dict.fromkeys((*mark.sent, *mark.agreed), mark.at)
         row_seen = mark.at
+    seq = max(link.seq, record.seq)
+    read = link.read if record.read is None else record.read
     if row is None:
-        return Told({}, {}, Link(record.at, None, {}, seen, row_seen))
+        return Told({}, {}, Link(record.at, None, {}, seen, row_seen, seq, read))
     shadow = link.shadow or {}
     values = digests(row)
     changed = {name: row[name] for name, one in values.items() if one != shadow.get(name)}
     kept = {name: value for name, value in {**link.kept, **row}.items() if rules.keeps(name)}
-    after = Link(record.at, {**shadow, **values}, kept, seen, row_seen)
+    after = Link(record.at, {**shadow, **values}, kept, seen, row_seen, seq, read)
     if mark is None:
         return Told(changed, {}, after)
-    expected = {**shadow, **mark.sent}
-    return Told({}, {name: row[name] for name, one in values.items() if one != expected.get(name)}, after)
+    expected = {**shadow, **mark.sent, **mark.agreed}
+    others = {name: row[name] for name, one in values.items() if one != expected.get(name)}
+    unsure = {name: value for name, value in others.items() if name in record.unsure}
+    return Told(unsure, {name: value for name, value in others.items() if name not in unsure}, after)
 
 
 def _behind(record: SpokeRecord, hub: Hub, told: Told) -> bool:
@@ -89,7 +110,7 @@ def _on_row(spoke: str, record: SpokeRecord, hub: Hub, link: Link, told: Told, r
         told.link,
         hub.conflict.with_row(spoke, candidates(verdicts, link)),
         tuple(one.conflict for one in verdicts.values() if one.conflict),
-        answer=decided or _unsent(record, told),
+        answer=decided or _answers(record, told),
     )
 
 
@@ -97,16 +118,17 @@ def _on_dead_row(spoke: str, record: SpokeRecord, hub: Hub, link: Link, told: To
     """Step "inbound 8", with the fields by "inbound 5"."""
     edits = {name: value for name, value in told.edits.items() if not rules.of(name).outward}
     if not edits:
-        return Decision("none", {}, {}, told.link, hub.conflict, answer=_unsent(record, told) or bool(told.edits))
+        return Decision("none", {}, {}, told.link, hub.conflict, answer=_answers(record, told) or bool(told.edits))
     if hub.conflict.of(spoke):
         return _more_candidates(spoke, record, hub, link, replace(told, edits=edits))
     verdicts = _edited(record, hub, link, told, rules, "update_deleted")
     return inbound_row.recreate(spoke, record, hub, told.link, verdicts, rules)
 
 
-def _unsent(record: SpokeRecord, told: Told) -> bool:
-    """Whether a trigger has changed what was not sent: where the hub's stands, the spoke has to be told."""
-    return record.mark is not None and bool(told.machine.keys() - record.mark.sent.keys())
+def _answers(record: SpokeRecord, told: Told) -> bool:
+    """Whether something waits there, or a trigger has changed what was not sent: where the hub's stands, the spoke
+    has to be told."""
+    return record.report or (record.mark is not None and bool(told.machine.keys() - record.mark.sent.keys()))
 
 
 def _more_candidates(spoke: str, record: SpokeRecord, hub: Hub, link: Link, told: Told) -> Decision:
@@ -122,11 +144,11 @@ def _edited(record: SpokeRecord, hub: Hub, link: Link, told: Told, rules: Rules,
     verdicts = {}
     for name, value in told.edits.items():
         ours = state.fields.get(name)
-        seen = ours is None or link.has_seen(name, ours) or (not state.alive and life_seen)
-        edit = Edit(
-            name, value, record.time, ours, ours_row.get(name), (link.shadow or {}).get(name), link.kept.get(name),
-            seen, not life_seen, kind,
-        )  # fmt: skip
+        base = told.link if name in record.unsure else link
+        seen = ours is None or base.has_seen(name, ours) or (not state.alive and life_seen)
+        time = UNKNOWN if name in record.unsure else record.time
+        before, before_value = (link.shadow or {}).get(name), link.kept.get(name)
+        edit = Edit(name, value, time, ours, ours_row.get(name), before, before_value, seen, not life_seen, kind)
         verdicts[name] = judge(edit, rules)
     return verdicts
 

@@ -79,9 +79,7 @@ def recreate(
         surely = wins or state.time.after(record.time, rules.skew)
         resolution: Resolution = "last_update_wins" if surely else "keep_local"
         won: Winner = "theirs" if wins else "ours"
-        listed = (
-            Conflict("update_deleted", None, "latest", resolution, won, None, theirs, state.time, record.time),
-        )
+        listed = (Conflict("update_deleted", None, "latest", resolution, won, None, theirs, state.time, record.time),)
         if not wins:
             return Decision("none", {}, {}, link, hub.conflict, listed, answer=True)
     written = {name: one.value for name, one in verdicts.items() if one.writes}

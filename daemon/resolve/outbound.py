@@ -40,7 +40,7 @@ def fold(records: Sequence[HubRecord]) -> HubRecord:
     creators = frozenset[str]().union(*(one.created_by for one in records))
     names = {name for one in records for name in one.known}
     known = {name: _union([one.known[name] for one in records if name in one.known]) for name in names}
-    return replace(last, row=row, created_by=creators, known=known)
+    return replace(last, row=row, created_by=creators, known=known, folded=len(records) > 1)
 
 
 def _union(several: Sequence[Known]) -> Known:
@@ -49,7 +49,7 @@ def _union(several: Sequence[Known]) -> Known:
     return Known(any(one.dead for one in several), fields)
 
 
-def plan(spoke: str, record: HubRecord, side: Side, current: Row | None, rules: Rules, *, folded: bool = False) -> Plan:
+def plan(spoke: str, record: HubRecord, side: Side, current: Row | None, rules: Rules) -> Plan:
     """Step "outbound". `current` is the spoke's row, None where it has none."""
     known = record.known.get(spoke, UNJUDGED)
     if record.at <= side.rver:
@@ -58,7 +58,11 @@ def plan(spoke: str, record: HubRecord, side: Side, current: Row | None, rules: 
         return _delete(record, side, current, known, rules)
     if current is None:
         return _create(spoke, record, side, record.row, known)
-    return _update(spoke, record, side, record.row, current, known, rules, folded)
+    found = _update(record, side, record.row, current, known, rules)
+    adopted = any(not _untouched(name, own, side) for name, own in found.agreed.items())
+    renewed = record.origin != spoke and bool(record.renewed & found.agreed.keys())
+    foreign = not record.created_by <= {spoke}
+    return replace(found, told=record.folded or renewed or foreign or (rules.polled and adopted))
 
 
 def _delete(record: HubRecord, side: Side, current: Row | None, known: Known, rules: Rules) -> Plan:
@@ -77,9 +81,7 @@ def _create(spoke: str, record: HubRecord, side: Side, row: Row, known: Known) -
     return Plan("hold" if side.alive else "born", record.at)
 
 
-def _update(
-    spoke: str, record: HubRecord, side: Side, row: Row, current: Row, known: Known, rules: Rules, folded: bool
-) -> Plan:
+def _update(record: HubRecord, side: Side, row: Row, current: Row, known: Known, rules: Rules) -> Plan:
     values, agreed, held = {}, {}, set()
     for name, value in row.items():
         settled = side.fields.get(name)
@@ -94,8 +96,7 @@ def _update(
             held.add(name)
     if not values and not agreed:
         return Plan("hold" if held else "skip", record.at, held=frozenset(held))
-    alone = not folded and record.created_by <= {spoke}
-    return Plan("update" if values else "agree", record.at, values, agreed, frozenset(held), told=not alone)
+    return Plan("update" if values else "agree", record.at, values, agreed, frozenset(held))
 
 
 def _untouched(name: str, own: Digest, side: Side) -> bool:

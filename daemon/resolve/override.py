@@ -79,7 +79,7 @@ def settle(
     """
     told = {spoke: known(links[spoke], hub.conflict, spoke, whole=True) for spoke in ruling.tells if spoke in links}
     conflict = hub.conflict if not ruling.tells else replace(NO_CONFLICT, revision=hub.conflict.revision + 1)
-    return _state(ruling, hub, written), conflict, Answer(written.row, told)
+    return _state(ruling, hub, written), conflict, Answer(written.row, told, frozenset(ruling.fields))
 
 
 def _state(ruling: Ruling, hub: Hub, written: Written) -> RowState:

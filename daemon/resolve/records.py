@@ -31,13 +31,21 @@ class SpokeRecord:
     """One change of one row in a spoke. `row` is the new row as far as it is told; None: it was deleted.
 
     With a mark, what else changed in it was changed by the spoke's own triggers: a transaction of ours holds no
-    person's edits.
+    person's edits. A service that is polled tells rows, not changes: `read` is the moment of the read in microseconds,
+    `time.hi` the latest that its content may have been edited, `seq` how many writes of ours it contains; a mark there
+    comes with the fields that were sent or compared, and no others.
     """
 
     at: Position
     row: Row | None
     time: Interval
     mark: Mark | None = None
+    read: int | None = None
+    seq: int = 0
+    report: bool = False
+    """Something of the hub's is held back here until this is answered."""
+    unsure: frozenset[str] = frozenset()
+    """Fields of which nobody can tell who changed them: they may go forward, and never win a conflict."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +65,16 @@ UNJUDGED = Known()
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is published in the hub's transaction beside its row event: the whole row, and what `spokes` are told."""
+    """What is published in the hub's transaction beside its row event: the whole row, and what spokes are told.
+
+    `renewed` are the fields whose version is new, be their value or not; `origin` is the spoke whose edit led to it,
+    which need not be told so, or HUB.
+    """
 
     row: Row | None
     known: Mapping[str, Known]
+    renewed: frozenset[str] = frozenset()
+    origin: str = HUB
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,3 +92,7 @@ class HubRecord:
     """Of a deletion: the row as it was."""
     answer: bool = False
     known: Mapping[str, Known] = field(default_factory=dict)
+    renewed: frozenset[str] = frozenset()
+    origin: str = HUB
+    folded: bool = False
+    """It stands for several."""

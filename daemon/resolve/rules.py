@@ -29,6 +29,8 @@ class Rules:
 
     fields: Mapping[str, FieldRule] = field(default_factory=dict)
     skew: int = 2_000_000
+    polled: bool = False
+    """The spoke is a service that is read, and has no stream that tells each change."""
 
     def of(self, name: str) -> FieldRule:
         """A field without a rule is `latest`."""

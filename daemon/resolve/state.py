@@ -77,6 +77,10 @@ class Link:
     seen: Mapping[str, Version] = field(default_factory=dict)
     """By field, the hub's version that it contained."""
     row_seen: Version = START
+    seq: int = 0
+    """How many writes of ours its stream has told; only of a service that is polled, as is `read`."""
+    read: int = 0
+    """The moment of the last read of it that was taken, in microseconds."""
 
     def has_seen(self, name: str, state: FieldState) -> bool:
         """Whether the spoke's row contained this version of the field."""
