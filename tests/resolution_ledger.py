@@ -11,7 +11,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from daemon.resolve.conflict import Conflict
+from daemon.resolve.interval import UNKNOWN
 from daemon.resolve.values import Row, Value
+from tests.resolution_service import ServiceSite
 from tests.resolution_world import Listed, World
 
 
@@ -119,6 +121,8 @@ class Ledger:
             later = one.theirs_time.lo > one.ours_time.hi + skew
             assert (one.won == "theirs") == later, ("the wrong side has won", listed)
         ours, theirs = list(tokens(one.ours)), list(tokens(one.theirs))
+        if UNKNOWN in (one.ours_time, one.theirs_time) or self._uncertain(listed.key):
+            return
         if one.field is None or one.won is None or isinstance(one.ours, list) or isinstance(one.theirs, list):
             return
         if len(ours) != 1 or len(theirs) != 1 or not self._unique(ours[0]) or not self._unique(theirs[0]):
@@ -127,7 +131,11 @@ class Ledger:
             return  # what a site has deleted and made again was made on top of everything that it ever had
         assert ours[0] not in self._below(theirs, surely=True), ("theirs was made on top of ours", listed)
         assert theirs[0] not in self._below(ours, surely=True), ("ours was made on top of theirs", listed)
-        if one.rule == self.world.rules.of(one.field).rule == "latest":
+        if (
+            one.rule == self.world.rules.of(one.field).rule == "latest"
+            and one.ours_time.lo == one.ours_time.hi
+            and one.theirs_time.lo == one.theirs_time.hi
+        ):
             self._check_times(one, ours[0], theirs[0], skew)
 
     def _check_times(self, one: Conflict, ours: str, theirs: str, skew: int) -> None:
@@ -170,8 +178,17 @@ class Ledger:
         below = self._below(accounted)
         for one in self.edits.values():
             if one.key == key and one.field is not None and one.token not in below:
+                if self._uncertain(key) and one.site in {site.name for site in self._services()}:
+                    continue
                 outward = self.world.rules.of(one.field).outward and one.site != "hub"
                 assert outward, ("an edit was lost, and nobody was told", one, row)
+
+    def _services(self) -> list[ServiceSite]:
+        return [site for site in self.world.spokes.values() if isinstance(site, ServiceSite)]
+
+    def _uncertain(self, key: str) -> bool:
+        """Whether nobody can tell what a service did with it in a crash."""
+        return any(key in site.uncertain for site in self._services())
 
     def _check_outward(self, key: str) -> None:
         row = self.world.hub.rows.get(key) or {}
@@ -183,14 +200,18 @@ class Ledger:
         """A row that was deleted is gone, or somebody made it again, or was told that a deletion has lost."""
         if key not in self.world.hub.rows or key in self.ruled_rows:
             return
+        if self._uncertain(key):
+            return
         told = any(one.key == key and one.conflict.field is None for one in self.world.listed)
-        deleted = min((self.edits[one].true_time for one in self._deletions(key)), default=None)
+        polled = {site.name for site in self._services()}  # what comes and goes between two reads is not seen
+        of = [self.edits[one] for one in self._deletions(key)]
+        deleted = min((one.true_time for one in of if one.site not in polled), default=None)
         made = max((one.true_time for one in self.edits.values() if one.key == key and one.field == "made"), default=0)
         assert deleted is None or told or made >= deleted, ("a deletion was lost, and nobody was told", key)
 
     def _check_newest(self, key: str, skew: int) -> None:
         row = self.world.hub.rows.get(key)
-        if row is None or self._deletions(key):
+        if row is None or self._deletions(key) or self._services():
             return
         for name, value in row.items():
             if self.world.rules.of(name).rule != "latest" or self.world.rules.of(name).outward:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 
 from daemon.resolve import outbound, override
 from daemon.resolve.conflict import NO_CONFLICT, Conflict, OpenConflict, Shown, shown
@@ -15,8 +16,9 @@ from daemon.resolve.inbound import receive
 from daemon.resolve.interval import Interval
 from daemon.resolve.interval import at as moment
 from daemon.resolve.observer import observe, settle_link
+from daemon.resolve.outbound import Plan
 from daemon.resolve.override import Choice, Ruling, Stale, decide, undo
-from daemon.resolve.records import HUB, Answer, HubRecord, SpokeRecord
+from daemon.resolve.records import HUB, Answer, HubRecord, Mark, SpokeRecord
 from daemon.resolve.rules import Rules
 from daemon.resolve.state import NO_LINK, NO_ROW, NO_SIDE, Link, Pending, RowState, Side
 from daemon.resolve.values import Row, Value
@@ -61,6 +63,52 @@ class SpokeSite(Site):
     received: int = 0
     """Own records that the hub has taken."""
 
+    def tell(self, world: World, key: str, row: Row | None, /) -> None:
+        """A person has changed a row."""
+        self.append(key, SpokeRecord(START, row, moment(world.now + self.clock)))
+
+    def append(self, key: str, record: SpokeRecord) -> None:
+        at = Position(1, len(self.stream) + 1, 1)
+        self.stream.append((key, replace(record, at=at)))
+
+    def work(self, _: World, /) -> bool:
+        """What is done beside sending, when all comes to rest."""
+        return False
+
+    def send(self, world: World, most: int) -> bool:
+        if self.taken == len(world.stream):
+            return False
+        key, run = self.run(world, most)
+        self.taken += len(run)
+        current = self.rows.get(key)
+        plan = outbound.plan(self.name, outbound.fold(run), self.sides.get(key, NO_SIDE), current, world.rules)
+        stored = self.carry_out(key, plan, current)
+        mark = self.record(key, plan, stored)
+        if mark is not None:
+            row = stored if plan.action != "agree" else {}
+            self.append(key, SpokeRecord(START, row, moment(world.now + self.clock), mark))
+        return True
+
+    def run(self, world: World, most: int) -> tuple[str, list[HubRecord]]:
+        """The next records that are of one key."""
+        key = world.stream[self.taken][0]
+        ahead = world.stream[self.taken : self.taken + most]
+        return key, [record for _, record in takewhile(lambda one: one[0] == key, ahead)]
+
+    def carry_out(self, key: str, plan: Plan, current: Row | None) -> Row | None:
+        if plan.action == "delete":
+            del self.rows[key]
+        elif plan.action in ("create", "update"):
+            self.store(key, {**(current or {}), **plan.values})
+        return self.rows.get(key)
+
+    def record(self, key: str, plan: Plan, stored: Row | None) -> Mark | None:
+        side = self.sides.get(key, NO_SIDE)
+        self.sides[key], mark = outbound.settle(plan, side, stored)
+        for name, one in self.sides[key].fields.items():
+            assert name not in side.fields or one.at >= side.fields[name].at, ("an older value over a newer", key, name)
+        return mark
+
 
 def _heard(answer: Answer, time: Interval, pending: Pending) -> HubRecord:
     return HubRecord(
@@ -73,11 +121,14 @@ def _as_it_is(value: Value) -> Value:
 
 
 class World:
-    def __init__(self, spokes: Sequence[str], columns: Sequence[str], rules: Rules | None = None) -> None:
+    def __init__(self, spokes: Sequence[str | SpokeSite], columns: Sequence[str], rules: Rules | None = None) -> None:
         self.rules = rules or Rules()
         self.now = 1_000 * SECOND
         self.hub = Site("hub", columns=tuple(columns))
-        self.spokes = {name: SpokeSite(name, columns=tuple(columns)) for name in spokes}
+        sites = [SpokeSite(one) if isinstance(one, str) else one for one in spokes]
+        self.spokes = {one.name: one for one in sites}
+        for one in sites:
+            one.columns = tuple(columns)
         self.states: dict[str, RowState] = {}
         self.links: dict[tuple[str, str], Link] = {}
         self.conflicts: dict[str, OpenConflict] = {}
@@ -106,13 +157,12 @@ class World:
         self._tell(site, key, None, created=False, last=last)
 
     def _tell(self, site: str, key: str, row: Row | None, *, created: bool, last: Row) -> None:
-        time = moment(self.now + self.site(site).clock)
-        if site == "hub":
-            creators = frozenset((HUB,)) if created else frozenset[str]()
-            last = last if row is None else {}
-            self._publish(key, [HubRecord(START, row, time, created_by=creators, last=last)])
-        else:
-            self._append(self.spokes[site], key, SpokeRecord(START, row, time))
+        if site != "hub":
+            self.spokes[site].tell(self, key, row)
+            return
+        creators = frozenset((HUB,)) if created else frozenset[str]()
+        time = moment(self.now + self.hub.clock)
+        self._publish(key, [HubRecord(START, row, time, created_by=creators, last=last if row is None else {})])
 
     # Streams
 
@@ -121,10 +171,6 @@ class World:
         for ordinal, one in enumerate(records, 1):
             at = Position(1, self.transactions, ordinal)
             self.stream.append((key, replace(one, at=at)))
-
-    def _append(self, spoke: SpokeSite, key: str, record: SpokeRecord) -> None:
-        at = Position(1, len(spoke.stream) + 1, 1)
-        spoke.stream.append((key, replace(record, at=at)))
 
     def _end(self) -> Position:
         return self.stream[-1][1].at if self.stream else START
@@ -206,29 +252,7 @@ class World:
 
     def send(self, name: str, most: int = 1) -> bool:
         """A spoke applies the next record of the hub's stream, folded with as many of its key as follow at once."""
-        spoke = self.spokes[name]
-        if spoke.taken == len(self.stream):
-            return False
-        key = self.stream[spoke.taken][0]
-        run: list[HubRecord] = []
-        while len(run) < most and spoke.taken < len(self.stream) and self.stream[spoke.taken][0] == key:
-            run.append(self.stream[spoke.taken][1])
-            spoke.taken += 1
-        side = spoke.sides.get(key, NO_SIDE)
-        current = spoke.rows.get(key)
-        plan = outbound.plan(name, outbound.fold(run), side, current, self.rules)
-        if plan.action == "delete":
-            del spoke.rows[key]
-        elif plan.action in ("create", "update"):
-            spoke.store(key, {**(current or {}), **plan.values})
-        stored = spoke.rows.get(key)
-        spoke.sides[key], mark = outbound.settle(plan, side, stored)
-        for name, one in spoke.sides[key].fields.items():
-            assert name not in side.fields or one.at >= side.fields[name].at, ("an older value over a newer", key, name)
-        if mark is not None:
-            row = stored if plan.action != "agree" else {}
-            self._append(spoke, key, SpokeRecord(START, row, moment(self.now + spoke.clock), mark))
-        return True
+        return self.spokes[name].send(self, most)
 
     # What an operator does
 
@@ -265,7 +289,7 @@ class World:
         for _ in range(most):
             moved = [self.observe()]
             for name in self.spokes:
-                moved += [self.receive(name), self.send(name)]
+                moved += [self.receive(name), self.send(name), self.spokes[name].work(self)]
             if not any(moved):
                 return
         raise AssertionError("what is under way never ends")

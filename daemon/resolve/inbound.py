@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from daemon.resolve import inbound_row
-from daemon.resolve.conflict import Candidate, Kind
+from daemon.resolve.conflict import Candidate, Kind, OpenConflict
 from daemon.resolve.decision import Decision, Drop, Hub, Wait
 from daemon.resolve.interval import UNKNOWN, Interval
 from daemon.resolve.records import SpokeRecord
@@ -49,7 +49,7 @@ def since(previous_read: int, latest: int) -> Interval:
 
 def _dropped(record: SpokeRecord, hub: Hub, link: Link) -> Drop | Decision:
     """Step "inbound 1": a report is answered all the same, with what is known."""
-    if not record.report:
+    if record.report is None:
         return Drop()
     return Decision("none", {}, {}, replace(link, at=max(link.at, record.at)), hub.conflict, answer=True)
 
@@ -102,15 +102,16 @@ def _on_row(spoke: str, record: SpokeRecord, hub: Hub, link: Link, told: Told, r
     kind: Kind = "insert_exists" if link.shadow is None else "update_origin_differs"
     verdicts = _edited(record, hub, link, told, rules, kind) | _machine(record, hub, link, told, rules)
     values = {name: one.value for name, one in verdicts.items() if one.writes}
+    conflict = hub.conflict.with_row(spoke, candidates(verdicts, link))
     decided = any(verdicts[name].kind != "candidate" for name in told.edits)
     return Decision(
         "update" if values else "none",
         values,
         verdicts,
         told.link,
-        hub.conflict.with_row(spoke, candidates(verdicts, link)),
+        conflict,
         tuple(one.conflict for one in verdicts.values() if one.conflict),
-        answer=decided or _answers(record, told),
+        answer=decided or _answers(spoke, record, told, conflict),
     )
 
 
@@ -118,17 +119,20 @@ def _on_dead_row(spoke: str, record: SpokeRecord, hub: Hub, link: Link, told: To
     """Step "inbound 8", with the fields by "inbound 5"."""
     edits = {name: value for name, value in told.edits.items() if not rules.of(name).outward}
     if not edits:
-        return Decision("none", {}, {}, told.link, hub.conflict, answer=_answers(record, told) or bool(told.edits))
+        answer = _answers(spoke, record, told, hub.conflict) or bool(told.edits)
+        return Decision("none", {}, {}, told.link, hub.conflict, answer=answer)
     if hub.conflict.of(spoke):
         return _more_candidates(spoke, record, hub, link, replace(told, edits=edits))
     verdicts = _edited(record, hub, link, told, rules, "update_deleted")
     return inbound_row.recreate(spoke, record, hub, told.link, verdicts, rules)
 
 
-def _answers(record: SpokeRecord, told: Told) -> bool:
-    """Whether something waits there, or a trigger has changed what was not sent: where the hub's stands, the spoke
-    has to be told."""
-    return record.report or (record.mark is not None and bool(told.machine.keys() - record.mark.sent.keys()))
+def _answers(spoke: str, record: SpokeRecord, told: Told, conflict: OpenConflict) -> bool:
+    """Whether something is held there that does not wait for a person, or a trigger has changed what was not sent:
+    where the hub's stands, the spoke has to be told."""
+    if record.report is not None:
+        return not record.report or bool(record.report - conflict.of(spoke).keys())
+    return record.mark is not None and bool(told.machine.keys() - record.mark.sent.keys())
 
 
 def _more_candidates(spoke: str, record: SpokeRecord, hub: Hub, link: Link, told: Told) -> Decision:

@@ -49,10 +49,10 @@ def recover(intent: Intent, current: Row | None) -> Recovery:
         return Recovery("undone")
     now = {name: digest(current.get(name)) for name in plan.values}
     wanted = {name: digest(value) for name, value in plan.values.items()}
-    if plan.action == "create" or before is None:
+    old = {} if before is None else {name: digest(before.get(name)) for name in plan.values}
+    if any(now[name] == wanted[name] != old.get(name) for name in now):
         return Recovery("done", current, frozenset(name for name in now if now[name] != wanted[name]))
-    old = {name: digest(before.get(name)) for name in plan.values}
-    if any(now[name] == wanted[name] != old[name] for name in now):
-        return Recovery("done", current, frozenset(name for name in now if now[name] != wanted[name]))
+    if before is None:
+        return Recovery("undone")
     others = frozenset(name for name in now if now[name] != old[name])
     return Recovery("unsure", current, others) if others else Recovery("undone")

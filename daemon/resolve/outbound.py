@@ -68,10 +68,10 @@ def plan(spoke: str, record: HubRecord, side: Side, current: Row | None, rules: 
 def _delete(record: HubRecord, side: Side, current: Row | None, known: Known, rules: Rules) -> Plan:
     if current is None:
         return Plan("agree", record.at)
-    for name, value in current.items():
-        own = digest(value)
-        if not (rules.of(name).outward or known.covers(name, own) or _untouched(name, own, side)):
-            return Plan("hold", record.at, held=frozenset((name,)))
+    own = {name: digest(value) for name, value in current.items() if not rules.of(name).outward}
+    held = frozenset(name for name, one in own.items() if not (known.covers(name, one) or _untouched(name, one, side)))
+    if held:
+        return Plan("hold", record.at, held=held)
     return Plan("delete", record.at)
 
 

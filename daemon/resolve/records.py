@@ -32,8 +32,8 @@ class SpokeRecord:
 
     With a mark, what else changed in it was changed by the spoke's own triggers: a transaction of ours holds no
     person's edits. A service that is polled tells rows, not changes: `read` is the moment of the read in microseconds,
-    `time.hi` the latest that its content may have been edited, `seq` how many writes of ours it contains; a mark there
-    comes with the fields that were sent or compared, and no others.
+    `time.hi` the latest that its content may have been edited, `seq` the place of this read among all reads and writes
+    of ours of that key; a mark there comes with the fields that were sent or compared, and no others.
     """
 
     at: Position
@@ -42,8 +42,8 @@ class SpokeRecord:
     mark: Mark | None = None
     read: int | None = None
     seq: int = 0
-    report: bool = False
-    """Something of the hub's is held back here until this is answered."""
+    report: frozenset[str] | None = None
+    """Fields that are held back here until this is answered; empty: the row itself is."""
     unsure: frozenset[str] = frozenset()
     """Fields of which nobody can tell who changed them: they may go forward, and never win a conflict."""
 

@@ -78,7 +78,7 @@ class Link:
     """By field, the hub's version that it contained."""
     row_seen: Version = START
     seq: int = 0
-    """How many writes of ours its stream has told; only of a service that is polled, as is `read`."""
+    """The last read or write of it that its stream has told; only of a service that is polled, as is `read`."""
     read: int = 0
     """The moment of the last read of it that was taken, in microseconds."""
 

@@ -14,6 +14,7 @@ from daemon.resolve.override import Choice, Stale
 from daemon.resolve.rules import FieldRule, Rule, Rules
 from daemon.resolve.values import Row, Value
 from tests.resolution_ledger import Ledger
+from tests.resolution_service import ServiceSite
 from tests.resolution_world import SECOND, World
 
 SPOKES = ("ledger", "archive")
@@ -52,6 +53,8 @@ class Resolution(RuleBasedStateMachine):
     world: World
     ledger: Ledger
     given = 0
+    polled = False
+    """Whether the archive is a service without a stream."""
 
     @initialize(
         name=st.sampled_from(("latest", "latest", "hub", "target")),
@@ -67,7 +70,8 @@ class Resolution(RuleBasedStateMachine):
             "tags": FieldRule("merge"),
             "shown": FieldRule(outward=True),
         }
-        self.world = World(SPOKES, COLUMNS, Rules(rules, SKEW))
+        ledger, archive = SPOKES
+        self.world = World([ledger, ServiceSite(archive) if self.polled else archive], COLUMNS, Rules(rules, SKEW))
         self.ledger = Ledger(self.world)
         for site, clock in zip(SITES, offsets, strict=True):
             self.world.site(site).clock = clock
@@ -252,6 +256,36 @@ class Resolution(RuleBasedStateMachine):
             self.ledger.check_equal(key)
 
 
+class ServiceResolution(Resolution):
+    """The archive is polled, and the daemon may die between any two steps of a request."""
+
+    polled = True
+
+    @property
+    def service(self) -> ServiceSite:
+        site = self.world.spokes[SPOKES[1]]
+        assert isinstance(site, ServiceSite)
+        return site
+
+    @rule()
+    def fetch(self) -> None:
+        self.service.fetch(self.world)
+
+    @rule(reads=st.integers(1, 2))
+    def deliver(self, reads: int) -> None:
+        for _ in range(reads):
+            self.service.deliver()
+
+    @rule(steps=st.integers(1, 3))
+    def request(self, steps: int) -> None:
+        for _ in range(steps):
+            self.service.send(self.world, 1)
+
+    @rule()
+    def crash(self) -> None:
+        self.service.crash()
+
+
 class LongResolution(Resolution):
     """The same, for as long as one has time: `pytest -m long tests/property/test_resolution_machine.py`."""
 
@@ -262,6 +296,8 @@ TestResolution.settings = settings(
     max_examples=120, stateful_step_count=40, derandomize=True, deadline=None, suppress_health_check=QUIET,
     report_multiple_bugs=False,
 )  # fmt: skip
+TestServiceResolution = ServiceResolution.TestCase
+TestServiceResolution.settings = settings(TestResolution.settings, max_examples=60)
 TestLongResolution = pytest.mark.timeout(3_600)(pytest.mark.long(LongResolution.TestCase))
 TestLongResolution.settings = settings(
     max_examples=10_000, stateful_step_count=80, deadline=None, suppress_health_check=QUIET, report_multiple_bugs=False
