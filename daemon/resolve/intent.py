@@ -49,8 +49,9 @@ def recover(intent: Intent, current: Row | None) -> Recovery:
         return Recovery("undone")
     now = {name: digest(current.get(name)) for name in plan.values}
     wanted = {name: digest(value) for name, value in plan.values.items()}
-    old = {} if before is None else {name: digest(before.get(name)) for name in plan.values}
-    if any(now[name] == wanted[name] != old.get(name) for name in now):
+    # What a new row has not been given is no proof: every new row is without it.
+    old = {name: digest(None if before is None else before.get(name)) for name in plan.values}
+    if any(now[name] == wanted[name] != old[name] for name in now):
         return Recovery("done", current, frozenset(name for name in now if now[name] != wanted[name]))
     if before is None:
         return Recovery("undone")
