@@ -293,11 +293,11 @@ class LongResolution(Resolution):
 QUIET = list(HealthCheck)
 TestResolution = Resolution.TestCase
 TestResolution.settings = settings(
-    max_examples=120, stateful_step_count=40, derandomize=True, deadline=None, suppress_health_check=QUIET,
+    max_examples=90, stateful_step_count=40, derandomize=True, deadline=None, suppress_health_check=QUIET,
     report_multiple_bugs=False,
 )  # fmt: skip
 TestServiceResolution = ServiceResolution.TestCase
-TestServiceResolution.settings = settings(TestResolution.settings, max_examples=60)
+TestServiceResolution.settings = settings(TestResolution.settings, max_examples=40)
 TestLongResolution = pytest.mark.timeout(3_600)(pytest.mark.long(LongResolution.TestCase))
 TestLongResolution.settings = settings(
     max_examples=10_000, stateful_step_count=80, deadline=None, suppress_health_check=QUIET, report_multiple_bugs=False
