@@ -43,6 +43,12 @@ def tokens(value: Value) -> Iterator[str]:
                 yield from tokens(one)
 
 
+def _deletion_lost(one: Conflict) -> bool:
+    if one.field is not None:
+        return False
+    return one.won is None or (one.ours if one.won == "theirs" else one.theirs) is None
+
+
 @dataclass
 class Ledger:
     world: World
@@ -202,7 +208,7 @@ class Ledger:
             return
         if self._uncertain(key):
             return
-        told = any(one.key == key and one.conflict.field is None for one in self.world.listed)
+        told = any(one.key == key and _deletion_lost(one.conflict) for one in self.world.listed)
         polled = {site.name for site in self._services()}  # what comes and goes between two reads is not seen
         of = [self.edits[one] for one in self._deletions(key)]
         deleted = min((one.true_time for one in of if one.site not in polled), default=None)

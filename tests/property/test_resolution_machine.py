@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
@@ -134,6 +134,21 @@ class Resolution(RuleBasedStateMachine):
     def delete(self, site: str, key: str) -> None:
         if key in self.world.site(site).rows:
             self.ledger.delete(site, key)
+
+    @rule(one=sites, other=sites, key=keys, seconds=st.sampled_from((0, 1, 10)), first=st.booleans())
+    def edit_and_delete(self, one: str, other: str, key: str, seconds: float, first: bool) -> None:
+        """Somebody edits a row, and somebody else deletes it, not long before or after."""
+        if any(key not in self.world.site(site).rows for site in (one, other)):
+            return
+        if first:
+            self.ledger.edit(one, key, name=self._value())
+        if one != other or first:
+            self.world.pass_time(seconds)
+            self.ledger.delete(other, key)
+        if not first:
+            self.world.pass_time(seconds)
+            if key in self.world.site(one).rows:
+                self.ledger.edit(one, key, name=self._value())
 
     @rule(seconds=st.sampled_from((0.5, 1.5, 3, 10)))
     def pass_time(self, seconds: float) -> None:
@@ -290,11 +305,12 @@ class LongResolution(Resolution):
     """The same, for as long as one has time: `pytest -m long tests/property/test_resolution_machine.py`."""
 
 
+# A fault is shown as it was found, in seconds; the long runs shorten it, which may take minutes.
 QUIET = list(HealthCheck)
 TestResolution = Resolution.TestCase
 TestResolution.settings = settings(
-    max_examples=90, stateful_step_count=40, derandomize=True, deadline=None, suppress_health_check=QUIET,
-    report_multiple_bugs=False,
+    max_examples=120, stateful_step_count=30, derandomize=True, deadline=None, suppress_health_check=QUIET,
+    report_multiple_bugs=False, phases=(Phase.explicit, Phase.generate),
 )  # fmt: skip
 TestServiceResolution = ServiceResolution.TestCase
 TestServiceResolution.settings = settings(TestResolution.settings, max_examples=40)
