@@ -25,6 +25,10 @@ _SNAPSHOT = "tests/integration/test_snapshot.py"
 _SCHEMAS = "tests/integration/test_schema_changes.py"
 _FENCING = "tests/integration/test_apply_fencing.py"
 _APPLY_TRACES = "tests/integration/test_apply_traces.py"
+_RESOLUTION = "tests/unit/test_resolution_traces.py"
+_MACHINE = (
+    "tests/property/test_resolution_machine.py::test_whatever_people_do_all_sides_end_equal_and_no_edit_is_lost_unseen"
+)
 
 RULES = (
     Rule(
@@ -213,5 +217,155 @@ RULES = (
         "TableLane(table, Progress(offset_, _place(place_), own), goes_on)",
         "TableLane(table, Progress(offset, _place(place), own), goes_on)",
         ("tests/integration/test_apply_lanes.py::test_trace_16_a_paused_table_finds_every_event_when_it_is_resumed",),
+    ),
+    Rule(
+        "tie_to_the_spoke",
+        "A tie goes to the hub.",
+        "daemon/resolve/rules.py",
+        'return "theirs" if theirs.after(ours, skew) else "ours"',
+        'return "ours" if ours.after(theirs, skew) else "theirs"',
+        (
+            f"{_RESOLUTION}::test_trace_1_a_spoke_that_lost_gets_the_hubs_value_though_the_hub_row_has_not_changed",
+            _MACHINE,
+        ),
+    ),
+    Rule(
+        "tombstone_ignored",
+        "An update that is older than a deletion does not bring the row back.",
+        "daemon/resolve/inbound_row.py",
+        "if not contains(link.row_seen, state.rver):",
+        "if not contains(state.rver, state.rver):",
+        (
+            f"{_RESOLUTION}::test_a_late_update_that_is_older_than_the_deletion_does_not_bring_the_row_back",
+            _MACHINE,
+        ),
+    ),
+    Rule(
+        "echo_kept",
+        "What a write of ours made is no person's edit.",
+        "daemon/resolve/inbound.py",
+        "row, mark = record.row, record.mark",
+        "row, mark = record.row, None",
+        (
+            f"{_RESOLUTION}::test_trace_7_what_a_spoke_normalises_counts_only_while_the_hub_has_what_was_sent",
+            _MACHINE,
+        ),
+    ),
+    Rule(
+        "no_answer",
+        "Every decision is a record in the hub's stream.",
+        "daemon/resolve/inbound.py",
+        "answer=decided or _answers(spoke, record, told, conflict),",
+        "answer=False,",
+        (
+            f"{_RESOLUTION}::test_trace_1_a_spoke_that_lost_gets_the_hubs_value_though_the_hub_row_has_not_changed",
+            _MACHINE,
+        ),
+    ),
+    Rule(
+        "nothing_held",
+        "An edit that the hub has not judged is not overwritten.",
+        "daemon/resolve/outbound.py",
+        "            held.add(name)",
+        "            values[name] = value",
+        (f"{_RESOLUTION}::test_trace_2_an_answer_overwrites_what_the_hub_has_judged_and_nothing_newer",),
+    ),
+    Rule(
+        "values_for_versions",
+        "Who has changed a field is told by versions, not by values.",
+        "daemon/resolve/inbound.py",
+        "seen = ours is None or base.has_seen(name, ours) or",
+        "seen = ours is None or ours.digest == (link.shadow or {}).get(name) or",
+        (f"{_RESOLUTION}::test_trace_3_a_hub_edit_back_to_the_old_value_is_an_edit",),
+    ),
+    Rule(
+        "no_wait_for_the_hub",
+        "A spoke's edit waits for the hub's own that are not captured yet.",
+        "daemon/resolve/inbound.py",
+        "    if _behind(record, hub, told):",
+        "    if False and _behind(record, hub, told):",
+        (
+            f"{_RESOLUTION}::test_trace_4_an_older_edit_waits_for_the_hubs_own_that_is_not_captured_yet",
+            _MACHINE,
+        ),
+    ),
+    Rule(
+        "machine_as_a_person",
+        "A machine's change keeps version and time.",
+        "daemon/resolve/decision.py",
+        "return replace(known, digest=digest(verdict.value), pos=pending, hops=verdict.hops)",
+        "return FieldState(digest(verdict.value), pending, pending, verdict.time, verdict.hops)",
+        (
+            f"{_RESOLUTION}::test_trace_7_a_machines_change_keeps_the_version_so_that_an_edit_under_way_meets_no_conflict",
+        ),
+    ),
+    Rule(
+        "no_hop_limit",
+        "Two triggers that disagree come to an end.",
+        "daemon/resolve/verdict.py",
+        "if ours.hops >= MOST_HOPS:",
+        "if ours.hops > MOST_HOPS * 1_000:",
+        (f"{_RESOLUTION}::test_trace_8_two_triggers_that_disagree_are_stopped_and_listed",),
+    ),
+    Rule(
+        "row_from_the_spoke",
+        "A row that an edit brings back has the hub's newer values.",
+        "daemon/resolve/inbound_row.py",
+        "{**told, **state.values, **written}",
+        "{**state.values, **told, **written}",
+        (f"{_RESOLUTION}::test_trace_12_a_row_that_a_later_edit_brings_back_has_the_hubs_newer_values",),
+    ),
+    Rule(
+        "former_life_by_rule",
+        "An edit to a row's former life wins by its time only.",
+        "daemon/resolve/verdict.py",
+        '"latest" if edit.other_life else rule.rule',
+        "rule.rule",
+        (f"{_RESOLUTION}::test_trace_13_an_edit_to_a_former_life_does_not_win_by_rule",),
+    ),
+    Rule(
+        "creation_comes_back",
+        "A spoke's own creation does not bring back what was deleted there.",
+        "daemon/resolve/outbound.py",
+        "not (side.alive or spoke in record.created_by)",
+        "not side.alive",
+        (f"{_RESOLUTION}::test_trace_14_the_echo_of_a_creation_does_not_bring_back_what_the_spoke_has_deleted_since",),
+    ),
+    Rule(
+        "decision_over_anything",
+        "A decision holds only over what was shown.",
+        "daemon/resolve/override.py",
+        "if over != shown(hub.conflict, hub.state) or not _observed(hub):",
+        "if over is None:",
+        (f"{_RESOLUTION}::test_trace_15_a_decision_over_a_state_that_has_moved_is_refused",),
+    ),
+    Rule(
+        "outward_counts",
+        "A field that is only sent outward is the hub's.",
+        "daemon/resolve/verdict.py",
+        "    if rule.outward:",
+        "    if rule.outward and ours is None:",
+        (
+            f"{_RESOLUTION}::test_trace_16_an_edit_of_a_field_that_is_only_sent_outward_is_put_back_and_brings_no_row_back",
+        ),
+    ),
+    Rule(
+        "replay_over_newer",
+        "An older hub record does not overwrite a newer one.",
+        "daemon/resolve/outbound.py",
+        "if settled is not None and record.at <= settled.at:",
+        "if settled is not None and record.at == settled.at:",
+        (f"{_RESOLUTION}::test_trace_18_a_replay_changes_nothing_that_has_moved_on",),
+    ),
+    Rule(
+        "union_seen",
+        "A merged value is not seen by who gave a part of it.",
+        "daemon/resolve/decision.py",
+        'if verdict.kind == "taken" or (verdict.kind == "merged" and digest(verdict.value) == shadow.get(name)):',
+        'if verdict.kind in ("taken", "merged"):',
+        (
+            f"{_RESOLUTION}::test_trace_20_a_merge_does_not_count_the_union_as_seen",
+            _MACHINE,
+        ),
     ),
 )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from daemon.resolve.conflict import OpenConflict, Shown
 from daemon.resolve.override import Choice, Stale
@@ -301,20 +301,24 @@ class ServiceResolution(Resolution):
         self.service.crash()
 
 
-class LongResolution(Resolution):
-    """The same, for as long as one has time: `pytest -m long tests/property/test_resolution_machine.py`."""
-
-
 # A fault is shown as it was found, in seconds; the long runs shorten it, which may take minutes.
-QUIET = list(HealthCheck)
-TestResolution = Resolution.TestCase
-TestResolution.settings = settings(
-    max_examples=120, stateful_step_count=30, derandomize=True, deadline=None, suppress_health_check=QUIET,
+QUICK = settings(
+    max_examples=120, stateful_step_count=30, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck),
     report_multiple_bugs=False, phases=(Phase.explicit, Phase.generate),
 )  # fmt: skip
-TestServiceResolution = ServiceResolution.TestCase
-TestServiceResolution.settings = settings(TestResolution.settings, max_examples=40)
-TestLongResolution = pytest.mark.timeout(3_600)(pytest.mark.long(LongResolution.TestCase))
-TestLongResolution.settings = settings(
-    max_examples=10_000, stateful_step_count=80, deadline=None, suppress_health_check=QUIET, report_multiple_bugs=False
-)
+LONG = settings(QUICK, max_examples=10_000, stateful_step_count=60, derandomize=False, phases=tuple(Phase))
+
+
+def test_whatever_people_do_all_sides_end_equal_and_no_edit_is_lost_unseen() -> None:
+    run_state_machine_as_test(Resolution, settings=QUICK)
+
+
+def test_a_service_that_is_polled_ends_equal_too_wherever_the_daemon_dies() -> None:
+    run_state_machine_as_test(ServiceResolution, settings=settings(QUICK, max_examples=50))
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7_200)
+@pytest.mark.parametrize("machine", [Resolution, ServiceResolution])
+def test_all_sides_end_equal_for_as_long_as_one_has_time(machine: type[Resolution]) -> None:
+    run_state_machine_as_test(machine, settings=LONG)
