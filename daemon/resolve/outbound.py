@@ -54,6 +54,8 @@ def plan(spoke: str, record: HubRecord, side: Side, current: Row | None, rules: 
     known = record.known.get(spoke, UNJUDGED)
     if record.at <= side.rver:
         return Plan("skip", record.at)
+    if (record.row is None or current is None) and any(record.at <= one.at for one in side.fields.values()):
+        return Plan("skip", record.at)  # a replay: the row was there after this
     if record.row is None:
         return _delete(record, side, current, known, rules)
     if current is None:
