@@ -363,6 +363,6 @@ RULES = (
         "daemon/resolve/decision.py",
         'if verdict.kind == "taken" or (verdict.kind == "merged" and digest(verdict.value) == shadow.get(name)):',
         'if verdict.kind in ("taken", "merged"):',
-        (f"{_RESOLUTION}::test_trace_20_a_merge_does_not_count_the_union_as_seen"),
+        (f"{_RESOLUTION}::test_trace_20_a_merge_does_not_count_the_union_as_seen",),
     ),
 )
