@@ -145,7 +145,10 @@ class Ledger:
             self._check_times(one, ours[0], theirs[0], skew)
 
     def _check_times(self, one: Conflict, ours: str, theirs: str, skew: int) -> None:
-        before = self._below([ours]) | self._deletions(self.edits[ours].key)
+        key = self.edits[ours].key
+        before = self._below([ours])
+        if self._deletions(key):  # which are no older than anything in the row, nor is what is made after them
+            before |= {one.token for one in self.edits.values() if one.key == key}
         stamps = [self.edits[token].stamp for token in before if token in self.edits]
         if one.won == "theirs":
             assert self.edits[theirs].stamp > self.edits[ours].stamp + skew, ("a tie went to the spoke", one)
