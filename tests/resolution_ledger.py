@@ -63,6 +63,8 @@ class Ledger:
     def edit(self, site: str, key: str, **values: Value) -> None:
         before = self.world.site(site).rows.get(key)
         for name, value in values.items():
+            if before is not None and before[name] == value:
+                continue
             old = set(tokens(before[name])) if before is not None else self._deletions(key, site)
             new = set(tokens(value))
             self.removed |= old - new if isinstance(value, list) and before is not None else set()

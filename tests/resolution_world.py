@@ -85,7 +85,8 @@ class SpokeSite(Site):
         stored = self.carry_out(key, plan, current)
         mark = self.record(key, plan, stored)
         if mark is not None:
-            row = stored if plan.action != "agree" else {}
+            row = None if stored is None else world.told(stored, current)
+            row = {} if plan.action == "agree" else row
             self.append(key, SpokeRecord(START, row, moment(world.now + self.clock), mark))
         return True
 
@@ -136,6 +137,8 @@ class World:
         self.observed = 0
         self.transactions = 0
         self.listed: list[Listed] = []
+        self.apart: frozenset[str] = frozenset()
+        """Columns whose values are stored apart, and are sent only when they change."""
 
     # What people do
 
@@ -150,7 +153,13 @@ class World:
         there = self.site(site)
         before = there.rows.get(key)
         row = there.store(key, {**(before or {}), **values})
-        self._tell(site, key, row, created=before is None, last=before or {})
+        self._tell(site, key, self.told(row, before), created=before is None, last=before or {})
+
+    def told(self, row: Row, before: Row | None) -> Row:
+        """What an event tells of a row: not what is stored apart and has not changed."""
+        if before is None:
+            return row
+        return {name: value for name, value in row.items() if name not in self.apart or before.get(name) != value}
 
     def delete(self, site: str, key: str) -> None:
         last = self.site(site).rows.pop(key)
@@ -244,7 +253,9 @@ class World:
         time = moment(self.now + self.hub.clock)
         records = []
         if wrote:
-            records.append(HubRecord(START, stored, time, pending, creators, (before or {}) if stored is None else {}))
+            row = None if stored is None else self.told(stored, None if creators else before)
+            last = (before or {}) if stored is None else {}
+            records.append(HubRecord(START, row, time, pending, creators, last))
         if answer is not None:
             records.append(_heard(answer, time, pending))
         if records:

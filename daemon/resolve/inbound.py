@@ -66,6 +66,8 @@ def sort_out(record: SpokeRecord, link: Link, rules: Rules) -> Told:
     read = link.read if record.read is None else record.read
     if row is None:
         return Told({}, {}, Link(record.at, None, {}, seen, row_seen, seq, read))
+    if mark is not None:
+        row = {**mark.made, **row}
     shadow = link.shadow or {}
     values = digests(row)
     changed = {name: row[name] for name, one in values.items() if one != shadow.get(name)}

@@ -123,7 +123,8 @@ def settle(plan: Plan, side: Side, stored: Row | None) -> tuple[Side, Mark | Non
     written = {name: Settled(digest(stored[name]), at) for name in plan.values if name in stored}
     agreed = {name: Settled(one, at) for name, one in plan.agreed.items()}
     sent = {name: digest(value) for name, value in plan.values.items()}
+    made = {name: stored[name] for name, one in written.items() if one.digest != sent[name]}
     if plan.action == "create":
-        return Side(True, at, written), Mark(at, sent, row=True)
+        return Side(True, at, written), Mark(at, sent, made=made, row=True)
     after = Side(True, side.rver if side.alive else at, {**side.fields, **written, **agreed})
-    return after, Mark(at, sent, plan.agreed) if sent or plan.told else None
+    return after, Mark(at, sent, plan.agreed, made) if sent or plan.told else None

@@ -22,6 +22,8 @@ class Mark:
     sent: Mapping[str, Digest] = field(default_factory=dict)
     agreed: Mapping[str, Digest] = field(default_factory=dict)
     """Fields that were compared and not written."""
+    made: Row = field(default_factory=dict)
+    """What the spoke stored instead of what was sent. The record leaves out a value that a trigger has put back."""
     row: bool = False
     """Row created or deleted."""
 

@@ -61,9 +61,11 @@ class Resolution(RuleBasedStateMachine):
         note=st.sampled_from(("latest", "manual")),
         machines=st.tuples(triggers, triggers, triggers),
         offsets=st.tuples(clocks, clocks, clocks),
-        present=st.booleans(),
+        apart=st.sampled_from((frozenset[str](), frozenset({"note", "slug"}))),
     )
-    def begin(self, name: Rule, note: Rule, machines: Machines, offsets: tuple[int, ...], present: bool) -> None:
+    def begin(
+        self, name: Rule, note: Rule, machines: Machines, offsets: tuple[int, ...], apart: frozenset[str]
+    ) -> None:
         rules = {
             "name": FieldRule(name),
             "note": FieldRule(note),
@@ -81,9 +83,9 @@ class Resolution(RuleBasedStateMachine):
         if deriver != NOWHERE:
             self.world.site(deriver).derived["slug"] = slug
         self.looked: dict[str, tuple[Shown, set[str], OpenConflict]] = {}
-        if present:
-            self._make("hub", "1")
-            self.world.settle()
+        self.world.apart = apart
+        self._make("hub", "1")
+        self.world.settle()
 
     def _trigger(self, site: str, column: str, function: Callable[[Value], Value]) -> None:
         if site != NOWHERE:

@@ -391,3 +391,12 @@ def test_the_rules_hub_and_target_are_fixed_whoever_was_later() -> None:
     w.edit("archive", "1", name="theirs")
     w.settle()
     assert_everywhere(w, name="ours", note="theirs, older")
+
+
+def test_trace_8_a_value_stored_apart_that_a_trigger_puts_back_is_told_though_no_event_has_it() -> None:
+    w = world()
+    w.apart = frozenset({"name"})
+    w.spokes["ledger"].triggers["name"] = lambda _: "base"
+    w.edit("hub", "1", name="sent")
+    w.settle()
+    assert_everywhere(w, name="base")
