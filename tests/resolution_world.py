@@ -35,6 +35,15 @@ class Listed:
     conflict: Conflict
 
 
+@dataclass(frozen=True, slots=True)
+class Revived:
+    """A row that the hub had deleted, and that an update in a spoke, which still had it, has brought back."""
+
+    key: str
+    deleted: Interval
+    updated: Interval
+
+
 @dataclass
 class Site:
     """One database. `clock` is how far its clock is off, in microseconds; `triggers` normalise every write."""
@@ -137,6 +146,7 @@ class World:
         self.observed = 0
         self.transactions = 0
         self.listed: list[Listed] = []
+        self.revived: list[Revived] = []
         self.apart: frozenset[str] = frozenset()
         """Columns whose values are stored apart, and are sent only when they change."""
 
@@ -220,6 +230,9 @@ class World:
             case Drop():
                 pass
             case Decision():
+                had = self.links.get((name, key), NO_LINK)
+                if decision.action == "create" and had.shadow is not None and record.read is None:
+                    self.revived.append(Revived(key, hub.state.time, record.time))
                 self._carry_out(name, key, hub, decision)
         spoke.received += 1
         return True

@@ -224,8 +224,10 @@ class Resolution(RuleBasedStateMachine):
         return values
 
     def _listed(self, act: Callable[[], object]) -> None:
-        known = len(self.world.listed)
+        known, revived = len(self.world.listed), len(self.world.revived)
         act()
+        for back in self.world.revived[revived:]:
+            assert back.updated.after(back.deleted, SKEW), ("an older update has brought back a deleted row", back)
         for one in self.world.listed[known:]:
             self.ledger.check_listed(one, SKEW)
 
