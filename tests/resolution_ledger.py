@@ -95,7 +95,8 @@ class Ledger:
 
     def _note(self, site: str, key: str, name: str | None, token: str, before: set[str]) -> None:
         self.given[token] += 1
-        now, stamp = self.world.now, self.world.now + self.world.site(site).clock
+        now, there = self.world.now, self.world.site(site)
+        stamp = now if isinstance(there, ServiceSite) else now + there.clock  # a read has the reader's time
         if token in self.edits:
             known = self.edits[token]
             before, stamp = before | known.before, max(stamp, known.stamp)
@@ -216,7 +217,8 @@ class Ledger:
         told = any(one.key == key and _deletion_lost(one.conflict) for one in self.world.listed)
         polled = {site.name for site in self._services()}  # what comes and goes between two reads is not seen
         of = [self.edits[one] for one in self._deletions(key)]
-        deleted = min((one.true_time for one in of if one.site not in polled), default=None)
+        seen = any(one.site not in polled for one in of)
+        deleted = min(one.true_time for one in of) if seen else None
         made = max((one.true_time for one in self.edits.values() if one.key == key and one.field == "made"), default=0)
         assert deleted is None or told or made >= deleted, ("a deletion was lost, and nobody was told", key)
 

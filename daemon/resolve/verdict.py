@@ -19,11 +19,11 @@ MOST_HOPS = 3
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """`taken`, `merged` and `machine` write `value` into the hub; `agreed`: both sides have it; `kept`: the hub's
-    stands; `candidate`: a person decides; `echo`: our own write; `stopped`: machines have changed it too often;
+    stands; `candidate`: a person decides; `stopped`: machines have changed it too often;
     `outward`: an edit that does not count.
     """
 
-    kind: Literal["taken", "merged", "machine", "agreed", "kept", "candidate", "echo", "stopped", "outward"]
+    kind: Literal["taken", "merged", "machine", "agreed", "kept", "candidate", "stopped", "outward"]
     value: Value
     time: Interval
     hops: int = 0
@@ -115,7 +115,7 @@ def judge_machine(
     what the spoke had before. Too many in turn are listed, and end there.
     """
     if digest(value) == ours.digest:
-        return Verdict("echo", value, ours.time)
+        return Verdict("agreed", value, ours.time)
     if outward or not seen or ours.digest != sent:
         return Verdict("kept", ours_value, ours.time)
     if ours.hops >= MOST_HOPS:
@@ -131,5 +131,5 @@ def candidates(verdicts: Mapping[str, Verdict], link: Link) -> dict[str, Candida
     return {
         name: Candidate(one.value, one.time, link.kept.get(name)) if one.kind == "candidate" else None
         for name, one in verdicts.items()
-        if one.kind not in ("echo", "machine", "stopped")
+        if one.kind not in ("machine", "stopped")
     }
