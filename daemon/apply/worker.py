@@ -20,7 +20,7 @@ from daemon.broker import KafkaUnavailable
 from daemon.config import Settings
 from daemon.consume.consumer import LaneConsumer, NameTaken
 from daemon.consume.versions import Versions
-from daemon.errors import OperatorError, Unavailable
+from daemon.errors import Gap, OperatorError, Unavailable
 from daemon.routes import routings
 from daemon.supervisor import Report
 from daemon.watch import Watch
@@ -118,6 +118,9 @@ class ApplyWorker:
                 session.work(stop, report, watch.check)
         except Lost:
             log.info("lane was given away", target=self._target_name)
+        except Gap:
+            self._pins.look()  # a topic that was made anew lacks offsets too, and is the cause that has to be told
+            raise
         except Regrouped:
             pass  # told where it was done; it goes on from what the target has stored
         except pybreaker.CircuitBreakerError:

@@ -10,6 +10,7 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic  # type: ignore[attr-defined]
 from prometheus_client import REGISTRY
 
+from daemon.config import Settings
 from daemon.embedded.kafka import KafkaServer
 from daemon.errors import Gap
 from schemas.topics import table_topic
@@ -45,7 +46,7 @@ def delete_topic(world: World) -> None:
         future.result(10)
 
 
-def make_topic_anew_and_fill_it(world: World) -> None:
+def make_topic_anew(world: World) -> None:
     delete_topic(world)
     client = admin(world)
 
@@ -54,6 +55,10 @@ def make_topic_anew_and_fill_it(world: World) -> None:
         return future.exception(10) is None
 
     until(made, what="a topic of the same name")
+
+
+def make_topic_anew_and_fill_it(world: World) -> None:
+    make_topic_anew(world)
     world.stream = type(world.stream)(world.source, world.settings.kafka.bootstrap_servers, world.stream.commit_lsn)
     for n in range(3):
         world.stream.transaction(*[insert(ITEMS, {"id": 100 + id_, "n": n}) for id_ in range(40)], end=False)
@@ -129,11 +134,23 @@ def test_a_target_stops_when_kafka_is_another_cluster(
     assert (gap.reason, "is cluster" in str(gap)) == ("other_cluster", True)
 
 
+def looks_seldom(world: World) -> Settings:
+    """The settings of before; workers that are made from now on do not look for an hour."""
+    before, target = world.settings, world.settings.targets[world.target]
+    seldom = target.model_copy(update={"check_interval_seconds": 3_600.0})
+    world.settings = before.model_copy(update={"targets": {world.target: seldom}})
+    return before
+
+
+def test_a_topic_that_was_made_anew_is_told_as_that_also_when_a_fetch_finds_it_first(world: World) -> None:
+    looks_seldom(world)
+    gap = end_of(world, "at run time", make_topic_anew)
+    assert (gap.reason, "items was made anew" in str(gap)) == ("topic_made_anew", True)
+
+
 def test_a_worker_that_stands_by_looks_for_itself(world: World) -> None:
     """The one that has the lane does not look for an hour, and adding partitions makes no error."""
-    often, target = world.settings, world.settings.targets[world.target]
-    seldom = target.model_copy(update={"check_interval_seconds": 3_600.0})
-    world.settings = often.model_copy(update={"targets": {world.target: seldom}})
+    often = looks_seldom(world)
     with Supervised(world.worker("one")):
         world.stream.transaction(insert(ITEMS, {"id": 1, "n": 0}))
         world.applied_through()
