@@ -64,8 +64,19 @@ def check(reader: Server, source: str, name: str, tables: Sequence[str], before:
     Raises Gap when it is gone, leaves out a table, rows, columns or operations, or did since the last look. A table
     that was dropped is no gap: nothing more happens in it. Nor is one that is made anew and published.
     """
-    row = _look(reader, [list(tables), name])
-    what = f"Publication {name} of source {source}"
+    what, wanted = f"Publication {name} of source {source}", [list(tables), name]
+    try:
+        return _judged(_look(reader, wanted), what, tables, before)
+    except Gap:
+        # The catalogue's functions are ahead of a query's snapshot: a look while it changes sees both, and cannot say
+        # what happened; the next one can.
+        _judged(_look(reader, wanted), what, tables, before)
+        raise
+
+
+def _judged(
+    row: tuple[Any, ...] | None, what: str, tables: Sequence[str], before: Mapping[str, Any] | None
+) -> Published:
     if row is None:
         raise Gap(f"{what} is missing: changes since that happened are lost.", "publication_changed", _ADVICE)
     oid, flags, found = row
