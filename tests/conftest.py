@@ -2,6 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+MEMORY = Path("/dev/shm")
+ROOM_BYTES = 8 << 30
+"""More than all servers of three workers need."""
+
+if "TMPDIR" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= ROOM_BYTES:
+    tempfile.tempdir = str(MEMORY)
+    """Databases come and go by the thousand; nobody misses them, and a disk has no part in what tests claim."""
+
 pytest_plugins = [
     "tests.fix_servers",
     "tests.fix_proxy",

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+import os
 import threading
 import uuid
 from collections import Counter
@@ -20,10 +19,11 @@ from confluent_kafka import Consumer, TopicPartition
 from psycopg import sql
 
 from daemon.capture.worker import CaptureWorker
+from daemon.seams import VARIABLE
 from schemas.position import Position
 from schemas.topics import EPOCH_HEADER, POSITION_HEADER, table_topic, transactions_topic
+from tests import forked
 from tests.asking import ask
-from tests.command import REPOSITORY
 from tests.fix_servers import Kafka, Postgres
 from tests.fix_site import Site
 from tests.waiting import until
@@ -120,18 +120,12 @@ class Rig:
         self.stack.callback(life.stop)
         return life
 
-    def spawn(self, seam: str = "") -> subprocess.Popen[str]:
-        """The real command as a process, which kills itself at the seam if one is named."""
-        process = subprocess.Popen(
-            [
-                *("env", f"PLACEMAT_SEAM={seam}", sys.executable, "-m", "daemon"),
-                *("--config", str(self.site.config), "run", "capture"),
-            ],
-            cwd=REPOSITORY,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
+    def spawn(self, seam: str = "") -> forked.Forked:
+        """The command as a process, which kills itself at the seam if one is named."""
+        words = ["--config", str(self.site.config), "run", "capture"]
+        with Path(os.devnull).open("wb") as nowhere:
+            environment = {**os.environ, VARIABLE: seam}
+            process = forked.spawn(words, environment, nowhere.fileno(), nowhere.fileno())
 
         def end() -> None:
             process.kill()

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import random
-import subprocess
 import time
 from dataclasses import dataclass
 
 from daemon import seams
-from tests.crash.stage import APPLY, CAPTURE, Stage
+from tests.crash.stage import APPLY, CAPTURE, Stage, Started
 from tests.waiting import until
 
 STREAM_SEAMS = (seams.AFTER_PRODUCE, seams.AFTER_ACK, seams.BEFORE_CONFIRM, seams.AFTER_CONFIRM)
@@ -65,7 +64,7 @@ def kill_in_flight(found: Stage, worker: str, after_seconds: float) -> Kill:
     return Kill(worker, AT_RANDOM, flying)
 
 
-def _dead(found: Stage, process: subprocess.Popen[bytes]) -> bool:
+def _dead(found: Stage, process: Started) -> bool:
     found.check_workers()
     return process.poll() is not None
 

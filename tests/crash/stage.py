@@ -19,6 +19,7 @@ from daemon.embedded.servers import Servers
 from daemon.seams import VARIABLE
 from schemas import domain
 from schemas.topics import table_topic
+from tests import forked
 from tests.asking import ask
 from tests.command import REPOSITORY
 from tests.waiting import until
@@ -45,6 +46,9 @@ _INDEXES = {
 _LANE = "SELECT commit_lsn::bigint FROM placemat.lanes WHERE lane = 'main'"
 
 
+Started = subprocess.Popen[bytes] | forked.Forked
+
+
 @dataclass(slots=True)
 class Stage:
     """`environment` is what the workers get beside the configuration."""
@@ -53,9 +57,11 @@ class Stage:
     config: Path
     logs: Path
     environment: dict[str, str] = field(default_factory=lambda: dict(QUICK))
-    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    processes: dict[str, Started] = field(default_factory=dict)
     failures: list[BaseException] = field(default_factory=list)
     """What ended a load before its time."""
+    quick: bool = False
+    """Commands are forked from one process; else started as users start them."""
 
     @property
     def primary(self) -> str:
@@ -72,21 +78,23 @@ class Stage:
     def init(self) -> None:
         self.ends_well("init")
 
-    def command(self, *arguments: str, seam: str | None = None) -> subprocess.Popen[bytes]:
+    def command(self, *arguments: str, seam: str | None = None) -> Started:
         """Run a command; what it prints is in its log. It kills itself at `seam` if one is given."""
+        words = ["--config", str(self.config), *arguments]
+        environment = {**os.environ, **self.environment, **({VARIABLE: seam} if seam else {})}
         with self.log(arguments[-1] if arguments[0] == "run" else arguments[0]).open("ab") as log:
+            if self.quick:
+                return forked.spawn(words, environment, log.fileno(), log.fileno())
             return subprocess.Popen(
-                [sys.executable, "-m", "daemon", "--config", self.config, *arguments],
-                cwd=REPOSITORY, env={**os.environ, **self.environment, **({VARIABLE: seam} if seam else {})},
-                stdout=log, stderr=log,
-            )  # fmt: skip
+                [sys.executable, "-m", "daemon", *words], cwd=REPOSITORY, env=environment, stdout=log, stderr=log
+            )
 
     def ends_well(self, *arguments: str) -> None:
         """Run a command to its end. Fails the test when it does not end with 0."""
         code = self.command(*arguments).wait(COMMAND_SECONDS)
         assert code == 0, f"{arguments[0]} ended with {code}: {self.said(arguments[0])}"
 
-    def start(self, worker: str, *, seam: str | None = None) -> subprocess.Popen[bytes]:
+    def start(self, worker: str, *, seam: str | None = None) -> Started:
         """Run one worker in a process of its own; it kills itself at `seam` if one is given."""
         process = self.processes[worker] = self.command("run", worker, seam=seam)
         return process
@@ -107,7 +115,7 @@ class Stage:
         process.kill()
         process.wait()
 
-    def freeze(self, worker: str) -> subprocess.Popen[bytes]:
+    def freeze(self, worker: str) -> Started:
         """SIGSTOP; the caller keeps the process and thaws it."""
         process = self.processes.pop(worker)
         process.send_signal(signal.SIGSTOP)
@@ -208,14 +216,19 @@ class Stage:
 
 
 @contextmanager
-def stage(directory: Path, settings: Mapping[str, str] | None = None, *, sample: bool = True) -> Iterator[Stage]:
-    """Servers with the domain's tables, sample data in them, and the witness; `init` has not been run."""
+def stage(
+    directory: Path, settings: Mapping[str, str] | None = None, *, sample: bool = True, quick: bool = False
+) -> Iterator[Stage]:
+    """Servers with the domain's tables, sample data in them, and the witness; `init` has not been run.
+
+    `quick`: see `Stage`.
+    """
     with Servers(settings={**SERVER_SETTINGS, **(settings or {})}) as servers:
         config = directory / "placemat.toml"
         demo_site.install(servers, config, sample=sample)
         for database, statements in _INDEXES.items():
             ask(servers.dsns[database], statements)
-        found = Stage(servers, config, directory)
+        found = Stage(servers, config, directory, quick=quick)
         try:
             yield found
         finally:
@@ -225,7 +238,7 @@ def stage(directory: Path, settings: Mapping[str, str] | None = None, *, sample:
 @contextmanager
 def stage_at_work(directory: Path) -> Iterator[Stage]:
     """A stage with both workers, caught up."""
-    with stage(directory) as found:
+    with stage(directory, quick=True) as found:
         found.init()
         found.start(CAPTURE)
         found.start(APPLY)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from collections.abc import Callable
 
@@ -17,6 +16,7 @@ from daemon.embedded.postgres import PostgresServer
 from daemon.errors import Unavailable
 from schemas.topics import requests_topic
 from tests.fix_capture import Rig, RigFactory, assert_whole, replay
+from tests.forked import Forked
 from tests.supervised import Supervised
 from tests.waiting import until
 
@@ -87,7 +87,7 @@ def fill_the_disk(kafka: KafkaServer) -> None:
     psutil.Process(kafka.process.pid).rlimit(psutil.RLIMIT_FSIZE, (65_536, -1))
 
 
-def terminate(process: subprocess.Popen[str]) -> tuple[int, float]:
+def terminate(process: Forked) -> tuple[int, float]:
     """Exit status and seconds."""
     started = time.monotonic()
     process.terminate()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
@@ -18,6 +17,7 @@ from daemon.state.engine import opened
 from schemas.tables import sources
 from tests.fix_capture import Rig, as_sinks_take_them, assert_whole, replay
 from tests.fix_proxy import Proxy
+from tests.forked import Forked
 from tests.supervised import Supervised
 from tests.waiting import until
 
@@ -46,7 +46,7 @@ def assert_takes_over(second: Supervised, since: float) -> None:
     assert time.monotonic() - since <= TAKE_OVER_SECONDS
 
 
-def spawned(rig: Rig) -> subprocess.Popen[str]:
+def spawned(rig: Rig) -> Forked:
     """`placemat run capture` in a process of its own, at work."""
     first = rig.spawn()
     write(rig, 1)
