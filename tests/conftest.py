@@ -12,7 +12,7 @@ ROOM_BYTES = 8 << 30
 """More than all servers of three workers need."""
 
 if "TMPDIR" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= ROOM_BYTES:
-    tempfile.tempdir = str(MEMORY)
+    os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
     """Databases come and go by the thousand; nobody misses them, and a disk has no part in what tests claim."""
 
 pytest_plugins = [
