@@ -10,9 +10,10 @@ from daemon.resolve.decision import Decision, Drop, Hub, Wait
 from daemon.resolve.interval import UNKNOWN, Interval
 from daemon.resolve.records import SpokeRecord
 from daemon.resolve.rules import Rules
-from daemon.resolve.state import Link, contains
+from daemon.resolve.state import Link, contains, newer
 from daemon.resolve.values import Row, digest, digests
 from daemon.resolve.verdict import Edit, Verdict, candidates, judge, judge_machine
+from schemas.position import START
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,9 @@ def sort_out(record: SpokeRecord, link: Link, rules: Rules) -> Told:
     seen = dict(link.seen)
     row_seen = link.row_seen
     if mark is not None:
-        seen |= dict.fromkeys((*mark.sent, *mark.agreed), mark.at)
-        row_seen = mark.at
+        # Ours may be older than what the spoke's own people did, and the hub has taken, before it came.
+        seen |= {name: newer(seen.get(name, START), mark.at) for name in (*mark.sent, *mark.agreed)}
+        row_seen = newer(row_seen, mark.at)
     seq = max(link.seq, record.seq)
     read = link.read if record.read is None else record.read
     if row is None:
@@ -165,12 +167,13 @@ def _machine(record: SpokeRecord, hub: Hub, link: Link, told: Told, rules: Rules
         return {}
     verdicts: dict[str, Verdict] = {}
     expected = {**(link.shadow or {}), **mark.sent}
+    marked = mark.sent.keys() | mark.agreed.keys()
     for name, value in told.machine.items():
         ours = hub.state.fields.get(name)
         if ours is None or name not in row:
             continue
+        seen = contains(mark.at, ours.ver) if name in marked else told.link.has_seen(name, ours)
         verdicts[name] = judge_machine(
-            name, value, ours, row[name],
-            seen=told.link.has_seen(name, ours), sent=expected.get(name), outward=rules.of(name).outward,
+            name, value, ours, row[name], seen=seen, sent=expected.get(name), outward=rules.of(name).outward,
         )  # fmt: skip
     return verdicts

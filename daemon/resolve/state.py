@@ -29,6 +29,11 @@ def contains(seen: Version, version: Version) -> bool:
     return seen == version or (isinstance(seen, Position) and isinstance(version, Position) and version <= seen)
 
 
+def newer(one: Version, other: Version) -> Version:
+    """Of two versions that were seen, that which contains the other: what was seen once is never forgotten."""
+    return other if isinstance(one, Position) and (isinstance(other, Pending) or other > one) else one
+
+
 @dataclass(frozen=True, slots=True)
 class FieldState:
     """One field of a hub row: hash of the value, last change by a person (`ver`), last change of any kind (`pos`)."""

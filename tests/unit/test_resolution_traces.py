@@ -400,3 +400,23 @@ def test_trace_8_a_value_stored_apart_that_a_trigger_puts_back_is_told_though_no
     w.edit("hub", "1", name="sent")
     w.settle()
     assert_everywhere(w, name="base")
+
+
+def test_what_a_spoke_has_seen_is_not_forgotten_when_an_older_write_of_ours_comes_behind_it() -> None:
+    w = world()
+    w.edit("archive", "1", name="edited")
+    w.delete("hub", "1")
+    w.delete("archive", "1")
+    w.edit("hub", "1", name="made here", note="n")
+    w.edit("archive", "1", name="made there", note="n")
+    w.edit("ledger", "1", name="edited too")
+    w.pass_time(10)
+    w.delete("archive", "1")
+    w.delete("hub", "1")
+    for _ in range(4):
+        w.send("archive")  # the hub's row of before comes and goes, behind what the archive had itself
+    w.pass_time(10)
+    w.edit("archive", "1", name="made again", note="n")
+    w.settle()
+    assert_everywhere(w, name="made again")
+    assert not [one for one in w.listed if one.conflict.theirs == "made again"]
