@@ -1,7 +1,7 @@
 """The command as a process of its own, forked from one that has imported it.
 
-To import takes half a second of a processor, and tests start the command hundreds of times. What runs is the same, and
-dies in the same ways. Acceptance tests of the command, the soak and the long kills start it as users do.
+To import takes a third of a second of a processor, and tests start the command hundreds of times. What runs is the same,
+and dies in the same ways. The verbs' own tests, the soak, and the long tests of kills and seams start it as users do.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def spawn(arguments: Sequence[str], environment: Mapping[str, str], out: int, er
 
 
 def serve() -> None:
-    """Fork as asked on standard input, a socket, until it is closed; returns in each child once it has run."""
+    """Fork as asked on standard input, a socket, until it is closed. In each child it ends with SystemExit."""
     import gc
     import importlib
 
