@@ -1,7 +1,7 @@
 """The command as a process of its own, forked from one that has imported it.
 
-To import takes a third of a second of a processor, and tests start the command hundreds of times. What runs is the same,
-and dies in the same ways. The verbs' own tests, the soak, and the long tests of kills and seams start it as users do.
+To import takes a third of a second of a processor, and tests start the command hundreds of times. What runs is the
+same, and dies in the same ways. The verbs' own tests, the soak, and the long tests of kills start it as users do.
 """
 
 from __future__ import annotations
