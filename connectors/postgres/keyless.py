@@ -47,10 +47,11 @@ def keyed(event: Event, key: Sequence[str]) -> list[Event]:
 
 
 def rekeyed(event: Event, key: Sequence[str], *, routed: bool) -> list[Event]:
-    """An event under another key by the columns of `key`; none where it is a part of a move under the other one, holds
-    no row for its size, or does not tell which row was deleted of a table that is only remembered: nobody refers to it.
+    """An event under another key by the columns of `key`; none where it is a part of a move under the other one, or
+    holds no row for its size.
 
-    Raises TableUnfit where it does not tell that of a table that is `routed`.
+    Where it does not tell which row was deleted, it comes without a key, of a table that is only remembered: all its
+    rows are to be asked for. Raises TableUnfit where it does not tell that of a table that is `routed`.
     """
     change = msgspec.structs.replace(event.change, moved_from=msgspec.Raw(), moved_to=msgspec.Raw())
     if new := _key(change.after or {}, key):
@@ -60,7 +61,7 @@ def rekeyed(event: Event, key: Sequence[str], *, routed: bool) -> list[Event]:
     if old := _key(_decode_before(event.record.value).before or {}, key):
         return [_under(old, event, change)]
     if not routed:
-        return []
+        return [_under(b"", event, change)]
     raise TableUnfit(
         event.table,
         f"{event.table} had another key in the source, and a change of that time does not tell which row it was.",

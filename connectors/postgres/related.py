@@ -49,6 +49,7 @@ DELETE FROM placemat.related
 WHERE source = %s AND (table_name, name) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
 """
 _CLEAR = "DELETE FROM placemat.related WHERE source = %s AND table_name = %s"
+_DOUBT = "UPDATE placemat.related SET wanted = true WHERE source = %s AND table_name = %s AND NOT wanted"
 _UNLEARN = """
 UPDATE placemat.related SET fields = fields - %s::text[] WHERE source = %s AND table_name = %s AND fields ?| %s::text[]
 """
@@ -151,6 +152,10 @@ class Related:
     def clear(self, table: str) -> None:
         """All rows of a table are gone."""
         self._connection.execute(_CLEAR, [self._source, table])
+
+    def doubt(self, table: str) -> None:
+        """Any row of a table may be gone: all are asked for."""
+        self._connection.execute(_DOUBT, [self._source, table])
 
     def unlearn(self, table: str, columns: Collection[str]) -> None:
         """What was known of these columns says nothing any more."""

@@ -154,6 +154,8 @@ class Router:
         change = event.change
         if change.op == "t":
             self._empty(plan.table)
+        elif not event.key:
+            self._doubt(plan.table)
         elif change.moved_to and then is not None and bytes(then.change.moved_from) == event.key:
             pass  # its other half tells both keys; that of a row too large to publish does not
         elif change.after is None:
@@ -219,7 +221,7 @@ class Router:
         names: set[Name] = set()
         for event in events:
             plan = self._plans.get(event.table)
-            if plan is None or not plan.remembered or event.change.op == "t":
+            if plan is None or not plan.remembered or event.change.op == "t" or not event.key:
                 continue
             names.add((event.table, name_of(event.key)))
             after = event.change.after or {}
@@ -265,6 +267,15 @@ class Router:
         self._flush()
         self._related.clear(table)
         self._rows.update({name: None for name in self._rows if name[0] == table})
+
+    def _doubt(self, table: str) -> None:
+        """Some row of it is gone, and nobody knows which: each is asked for, and its answer tells."""
+        self._flush()
+        self._related.doubt(table)
+        for name, row in self._rows.items():
+            if name[0] == table and row is not None:
+                row.wanted = True
+        self._wants = True
 
     def _flush(self) -> None:
         kept: dict[Name, tuple[Row, Sequence[Name]]] = {}

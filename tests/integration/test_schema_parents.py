@@ -47,6 +47,11 @@ def shown(pair: Pair) -> list[int]:
     return [number for (number,) in pair.here("SELECT id FROM stories ORDER BY id")]
 
 
+def known(pair: Pair) -> list[tuple[str, bool]]:
+    """Tellers by the key under which conditions find them, and whether each is asked for."""
+    return pair.here(f"SELECT name, wanted FROM placemat.related WHERE table_name = '{TELLERS}' ORDER BY name")
+
+
 def renamed(pair: Pair) -> None:
     """Both tellers change their mind under another name of the column."""
     until(lambda: shown(pair) == [1], what="the copy")
@@ -234,8 +239,26 @@ def test_a_key_that_was_given_back_ends_the_pauses_and_what_changed_under_the_ot
         resume_both(pair)
         until(lambda: shown(pair) == [2, 4], what="the stories of the other teller")
         assert pair.pauses() == []
-        known = pair.here(f"SELECT name FROM placemat.related WHERE table_name = '{TELLERS}' ORDER BY name")
-        assert known == [("1",), ("2",), ("3",)], "by the key that stories refer to"
+        assert [name for name, _ in known(pair)[:2]] == ["1", "2"], "by the key that stories refer to"
+
+
+def test_a_parent_deleted_under_another_key_takes_its_children_along_once_the_key_is_given_back(pair: Pair) -> None:
+    """Its delete names no row by the key that children refer to."""
+    with pair.running():
+        keyed_by_name(pair)
+        pair.rig.sql("INSERT INTO tellers VALUES (3, 'C', 'given')")
+        pair.rig.sql("INSERT INTO stories VALUES (3, 2, 'c'), (4, 3, 'd')")
+        pair.rig.sql("UPDATE tellers SET consent = 'given' WHERE id = 2")
+        pair.rig.sql("DELETE FROM tellers WHERE id = 1")
+        pair.applied()
+        assert (len(pair.pauses()), shown(pair)) == (2, [1])
+        pair.rig.sql("ALTER TABLE tellers DROP CONSTRAINT tellers_pkey, ADD PRIMARY KEY (id)")
+        pair.rig.sql("UPDATE tellers SET name = 'D' WHERE id = 2")
+        pair.applied()
+        resume_both(pair)
+        until(lambda: shown(pair) == [2, 3, 4], what="the stories of the tellers that are there")
+        assert pair.pauses() == []
+        until(lambda: known(pair) == [("2", False), ("3", False)], what="no answer that is waited for still")
 
 
 def test_children_wait_when_their_parent_is_gone_until_their_conditions_ask_for_it_no_more(pair: Pair) -> None:
