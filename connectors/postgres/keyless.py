@@ -46,27 +46,22 @@ def keyed(event: Event, key: Sequence[str]) -> list[Event]:
     return [_under(old, event, Change("d", moved_to=msgspec.Raw(new))), _under(new, event, moved)]
 
 
-def rekeyed(event: Event, key: Sequence[str], *, routed: bool) -> list[Event]:
-    """An event under another key by the columns of `key`; none where it is a part of a move under the other one, or
-    holds no row for its size.
+def rekeyed(event: Event, key: Sequence[str]) -> list[Event]:
+    """An event under another key by the columns of `key`; none of what is a part of a move under the other one.
 
-    Where it does not tell which row was deleted, it comes without a key, of a table that is only remembered: all its
-    rows are to be asked for. Raises TableUnfit where it does not tell that of a table that is `routed`.
+    Where it does not tell what those held before, the last one is without a key: any row of the table may be gone, and
+    all are to be asked for.
     """
     change = msgspec.structs.replace(event.change, moved_from=msgspec.Raw(), moved_to=msgspec.Raw())
-    if new := _key(change.after or {}, key):
-        return [_under(new, event, change)]
-    if change.oversize is not None or event.change.moved_to:
+    old, new = _key(_decode_before(event.record.value).before or {}, key), _key(change.after or {}, key)
+    alters = change.op in ("u", "d") or bool(event.change.moved_from)
+    untold = [_under(b"", event, Change("d"))] if alters and not old else []
+    if new:
+        left = [_under(old, event, Change("d"))] if old not in (b"", new) else []
+        return [*left, _under(new, event, change), *untold]
+    if event.change.moved_to:
         return []
-    if old := _key(_decode_before(event.record.value).before or {}, key):
-        return [_under(old, event, change)]
-    if not routed:
-        return [_under(b"", event, change)]
-    raise TableUnfit(
-        event.table,
-        f"{event.table} had another key in the source, and a change of that time does not tell which row it was.",
-        "Take it out of the target's routes, empty it there, and route it again: then all of it is copied.",
-    )
+    return [_under(old, event, change)] if old and change.oversize is None else untold
 
 
 def _key(row: Columns, key: Sequence[str]) -> bytes:

@@ -67,6 +67,8 @@ class Router:
         self._rows: dict[Name, Row | None] = {}
         self._touched: set[Name] = set()
         self._changed: set[Name] = set()
+        self._doubted: set[str] = set()
+        """Tables of which a row is gone, and nobody knows which: each is asked for, and its answer tells."""
 
     def route(self, events: Sequence[Event]) -> Iterator[list[Event]]:
         """What is to be written for these events, in order and in parts. Each part is written before the next."""
@@ -76,6 +78,10 @@ class Router:
             taken += self._route(event, then)
         changed, self._changed = self._changed, set()
         self._flush()
+        for table in self._doubted:
+            self._related.doubt(table)
+            self._wants = True
+        self._doubted.clear()
         yield taken
         yield from self._follow(changed, self._levels)
 
@@ -155,7 +161,8 @@ class Router:
         if change.op == "t":
             self._empty(plan.table)
         elif not event.key:
-            self._doubt(plan.table)
+            self._doubted.add(plan.table)
+            return []
         elif change.moved_to and then is not None and bytes(then.change.moved_from) == event.key:
             pass  # its other half tells both keys; that of a row too large to publish does not
         elif change.after is None:
@@ -267,15 +274,6 @@ class Router:
         self._flush()
         self._related.clear(table)
         self._rows.update({name: None for name in self._rows if name[0] == table})
-
-    def _doubt(self, table: str) -> None:
-        """Some row of it is gone, and nobody knows which: each is asked for, and its answer tells."""
-        self._flush()
-        self._related.doubt(table)
-        for name, row in self._rows.items():
-            if name[0] == table and row is not None:
-                row.wanted = True
-        self._wants = True
 
     def _flush(self) -> None:
         kept: dict[Name, tuple[Row, Sequence[Name]]] = {}

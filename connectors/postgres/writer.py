@@ -162,7 +162,7 @@ class Writer:
         key = self.rekeyed.get(event.table)
         if not key or decode_key(event.key).keys() == set(key):
             return [event]
-        return rekeyed(event, key, routed=event.table in self.catalogue.tables)
+        return rekeyed(event, key)
 
     # What has to be done one by one
 

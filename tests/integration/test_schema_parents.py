@@ -261,6 +261,42 @@ def test_a_parent_deleted_under_another_key_takes_its_children_along_once_the_ke
         until(lambda: known(pair) == [("2", False), ("3", False)], what="no answer that is waited for still")
 
 
+def test_a_parent_that_children_find_no_more_under_another_key_is_none_once_the_key_is_given_back(pair: Pair) -> None:
+    """What it was found by before is in no record."""
+    with pair.running():
+        keyed_by_name(pair)
+        pair.rig.sql("UPDATE tellers SET id = 9 WHERE id = 1")
+        pair.rig.sql("INSERT INTO stories VALUES (3, 9, 'c')")
+        pair.applied()
+        assert (len(pair.pauses()), shown(pair)) == (2, [1])
+        pair.rig.sql("ALTER TABLE tellers DROP CONSTRAINT tellers_pkey, ADD PRIMARY KEY (id)")
+        pair.rig.sql("UPDATE tellers SET name = 'D' WHERE id = 2")
+        pair.applied()
+        resume_both(pair)
+        until(lambda: shown(pair) == [3], what="the story that has a teller")
+        until(lambda: known(pair) == [("2", False), ("9", False)], what="no answer that is waited for still")
+
+
+def test_a_routed_parent_that_went_under_another_key_goes_at_the_target_too(pair: Pair) -> None:
+    pair.here("CREATE TABLE tellers (id int PRIMARY KEY, name text UNIQUE, consent text)")
+    tables = {STORIES: route("consent"), TELLERS: {}, "public.beat": {}}
+    pair.rig.site.set("targets.ledger.tables", tables)
+    pair.rig.init()
+    with pair.running():
+        keyed_by_name(pair)
+        pair.rig.sql("INSERT INTO tellers VALUES (3, 'C', 'given')")
+        pair.rig.sql("UPDATE tellers SET id = 9 WHERE id = 1")
+        pair.rig.sql("DELETE FROM tellers WHERE id = 2")
+        pair.applied()
+        assert len(pair.pauses()) == 2
+        pair.rig.sql("ALTER TABLE tellers DROP CONSTRAINT tellers_pkey, ADD PRIMARY KEY (id)")
+        pair.rig.sql("UPDATE tellers SET name = 'D' WHERE id = 3")
+        pair.applied()
+        resume_both(pair)
+        until(lambda: pair.here("SELECT id, name FROM tellers ORDER BY id") == [(3, "D"), (9, "A")], what="the tellers")
+        until(lambda: shown(pair) == [], what="no story without a teller")
+
+
 def test_children_wait_when_their_parent_is_gone_until_their_conditions_ask_for_it_no_more(pair: Pair) -> None:
     with pair.running():
         until(lambda: shown(pair) == [1], what="the copy")

@@ -9,7 +9,7 @@ import pytest
 
 from connectors.contract import Record
 from connectors.errors import TableUnfit
-from connectors.postgres.keyless import keyed
+from connectors.postgres.keyless import keyed, rekeyed
 from connectors.postgres.rows import Event, decode_change
 from schemas.position import START
 
@@ -53,3 +53,30 @@ def test_a_row_whose_key_is_null_is_none() -> None:
 
 def test_a_row_too_large_to_publish_comes_with_the_copy() -> None:
     assert keyed(event("c", None, {}, oversize=10), ["a"]) == []
+
+
+UNTOLD = (b"", "d")
+"""Any row may be gone."""
+
+
+def test_under_another_key_an_event_that_tells_both_rows_is_taken_whole() -> None:
+    assert taken(rekeyed(event("c", None, ONE), ["a"])) == [(b'{"a":1}', "c")]
+    assert taken(rekeyed(event("r", None, ONE), ["a"])) == [(b'{"a":1}', "r")]
+    assert taken(rekeyed(event("u", ONE, {**ONE, "b": "y"}), ["a"])) == [(b'{"a":1}', "u")]
+    assert taken(rekeyed(event("u", ONE, TWO), ["a"])) == [(b'{"a":1}', "d"), (b'{"a":2}', "u")]
+    assert taken(rekeyed(event("d", ONE, None), ["a"])) == [(b'{"a":1}', "d")]
+
+
+@pytest.mark.parametrize("before", [None, {"b": "x"}])
+def test_under_another_key_what_does_not_tell_the_row_of_before_puts_all_in_doubt(
+    before: dict[str, Any] | None,
+) -> None:
+    assert taken(rekeyed(event("u", before, TWO), ["a"])) == [(b'{"a":2}', "u"), UNTOLD]
+    assert taken(rekeyed(event("d", before, None), ["a"])) == [UNTOLD]
+    assert taken(rekeyed(event("u", before, {}, oversize=10), ["a"])) == [UNTOLD]
+
+
+def test_of_a_move_under_another_key_the_half_that_has_the_row_is_taken() -> None:
+    halves = {"moved_to": {"b": "y"}}, {"moved_from": {"b": "x"}}
+    assert rekeyed(event("d", {"b": "x"}, None, **halves[0]), ["a"]) == []
+    assert taken(rekeyed(event("c", None, {**ONE, "b": "y"}, **halves[1]), ["a"])) == [(b'{"a":1}', "c"), UNTOLD]
