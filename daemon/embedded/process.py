@@ -19,6 +19,7 @@ import psutil  # type: ignore[import-untyped]
 LAUNCH = Path(__file__).with_name("launch.py")
 ADOPTION_TOLERANCE_SECONDS = 2.0
 LOG_LINES = 5
+FREEZE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,11 @@ class Process:
             _wait(member, 10.0)
 
     def pause(self) -> None:
-        self._stopped_tree()
+        """SIGSTOP, and wait until no thread runs: a signal is taken when its process is given the processor."""
+        for member in self._stopped_tree():
+            until = time.monotonic() + FREEZE_SECONDS
+            while _runs(member) and time.monotonic() < until:
+                time.sleep(0.001)
 
     def resume(self) -> None:
         for member in self._tree():
@@ -93,6 +98,25 @@ class Process:
             return [self._process, *self._process.children(recursive=True)]
         except psutil.NoSuchProcess:
             return [self._process]
+
+
+def _runs(process: psutil.Process) -> bool:
+    """Whether any of its threads is not stopped; where threads cannot be told apart, whether the process is not."""
+    tasks = Path("/proc") / str(process.pid) / "task"
+    try:
+        if not tasks.is_dir():
+            return bool(process.is_running() and process.status() != psutil.STATUS_STOPPED)
+        return any(_state(task) not in "TtZX" for task in tasks.iterdir())
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _state(task: Path) -> str:
+    """One letter, as proc(5) has them; a thread that has ended is none."""
+    try:
+        return (task / "stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return "X"
 
 
 def spawn(
