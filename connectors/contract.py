@@ -137,9 +137,9 @@ class NewShape:
     """What a source's table has come to be, by the names there. `added`, `dropped` and `retyped` are all that changed
     since it is followed; `renamed` are those of `added` that came while others went, and may be those; `back` are those
     of `dropped` that came again, and those of `retyped` that have the type of before again. `retyped` has the types
-    before. A `keyless` one had no key, and `key` is the one that was announced later, if any. `coming` are the types of
-    the newest version that is announced by now, and `key_back` is its key, where that is not this version's, but one of
-    before.
+    before; a domain counts as the type under it. A `keyless` one had no key, and `key` is the one that was announced
+    later, if any. `coming` are the types of the newest version that is announced by now, and `key_back` is its key,
+    where that is not this version's, but one of before.
     """
 
     table: str

@@ -123,6 +123,13 @@ class SchemaColumn(Shape):
     """The expression; `identity` for an identity column."""
     existing: str | None
     """PostgreSQL's text of the value that rows have which were there before the column was added, as far as known."""
+    base: str | None = None
+    """The type under a domain, with its length; null for other types."""
+
+    @property
+    def compared(self) -> str | None:
+        """The type by which values compare: the one under a domain."""
+        return self.base or self.type
 
 
 class SchemaChange(Shape):

@@ -56,7 +56,7 @@ class Adapting:
             held, column = ours.columns.get(self._to(name)), self._shape.columns[name]
             if held is None or not self._arrives(name) or name in self._routing.masks or column.type is None:
                 continue
-            if not holds(held, Column(name, column.type, False, False, False, held.labels)):
+            if not holds(held, Column(name, column.type, False, False, False, held.labels, column.base)):
                 yield self._unfit(
                     f"Column {name} of {self._shape.table} is {column.type} now, and {self._to(name)} of {self._name}"
                     f" in target {self._target} is {held.type}.",

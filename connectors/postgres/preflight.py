@@ -183,12 +183,12 @@ def _described(target: Column, source: Column) -> str:
 def _type_advice(alter: str, column: str, source: Column, target: Column, or_local: str) -> str:
     missing = _missing_labels(target, source)
     if missing:
-        return f"There run: ALTER TYPE {target.type} ADD VALUE '{missing[0]}'; {or_local}"
+        return f"There run: ALTER TYPE {target.base or target.type} ADD VALUE '{missing[0]}'; {or_local}"
     return f"{alter} ALTER {column} TYPE {source.type}; {or_local}"
 
 
 def _missing_labels(target: Column, source: Column) -> list[str]:
-    if target.labels is None or source.type != target.type:
+    if target.labels is None or target.type not in (source.type, source.base):
         return []
     return [label for label in source.labels or () if label not in target.labels]
 

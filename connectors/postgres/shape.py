@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
@@ -23,6 +23,9 @@ class Column:
     """It has a default, an identity or an expression, so that an insert need not name it."""
     generated: bool
     labels: list[str] | None
+    """Of a domain over an enum, that enum's."""
+    base: str | None = None
+    """The type under a domain, with its length; None for other types."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +52,14 @@ class Table:
 _COLUMNS = """
 SELECT attname::text AS name, format_type(atttypid, atttypmod) AS type, attnotnull AS not_null,
        atthasdef OR attidentity <> '' AS filled, attgenerated <> '' AS generated,
-       (SELECT array_agg(enumlabel::text ORDER BY enumsortorder) FROM pg_enum WHERE enumtypid = atttypid) AS labels
-FROM pg_attribute WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped ORDER BY attnum
+       (SELECT array_agg(enumlabel::text ORDER BY enumsortorder) FROM pg_enum WHERE enumtypid = below.oid) AS labels,
+       CASE WHEN below.oid <> atttypid THEN format_type(below.oid, below.typmod) END AS base
+FROM pg_attribute, LATERAL (
+    WITH RECURSIVE below (oid, typmod) AS (
+        SELECT atttypid, atttypmod
+        UNION ALL SELECT typbasetype, typtypmod FROM below JOIN pg_type USING (oid) WHERE typtype = 'd')
+    SELECT oid, typmod FROM below JOIN pg_type USING (oid) WHERE typtype <> 'd') below
+WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped ORDER BY attnum
 """
 _KEYS = """
 SELECT indisprimary, array_agg(attname::text)
@@ -140,12 +149,15 @@ _WIDER = {
 
 
 def holds(target: Column, source: Column) -> bool:
-    """Whether every value of the source's type is one of the target's, unchanged."""
-    if source.labels and target.type in ("text", "character varying"):
-        return True
+    """Whether every value of the source's type is one of the target's, unchanged; one of a domain is one of the type
+    under it."""
     if source.labels and target.labels:
-        return source.type == target.type and set(source.labels) <= set(target.labels)
+        return target.type in (source.type, source.base) and set(source.labels) <= set(target.labels)
     if source.type == target.type:
+        return True
+    if source.base is not None:
+        return holds(target, replace(source, type=source.base, base=None))
+    if source.labels and target.type in ("text", "character varying"):
         return True
     (base, size), (target_base, target_size) = _parts(source.type), _parts(target.type)
     if target_base != base:

@@ -148,9 +148,9 @@ def unread(
 def _compares_otherwise(name: str, shape: NewShape, held: SourceColumn) -> Literal["for good", "for a while"] | None:
     """Whether the values of a column are compared in another way than as is known, which is its type before or by now.
 
-    What is known by a name that no version has, as the type below a domain, is left as it is.
+    What is known by a name that no version has is left as it is.
     """
-    type_ = shape.columns[name].type if name in shape.columns else None
+    type_ = shape.columns[name].compared if name in shape.columns else None
     if type_ is None or alike(held.type, _bare(type_)):
         return None
     coming = shape.coming.get(name)

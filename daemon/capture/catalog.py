@@ -28,7 +28,12 @@ ORDER BY a.attnum
 
 
 _DETAILS = """
-SELECT a.attname::text, a.atttypid::bigint, a.atttypmod, format_type(a.atttypid, a.atttypmod), a.attnotnull,
+SELECT a.attname::text, a.atttypid::bigint, a.atttypmod, format_type(a.atttypid, a.atttypmod), (
+           WITH RECURSIVE below (oid, typmod) AS (
+               SELECT typbasetype, typtypmod FROM pg_type WHERE oid = a.atttypid AND typtype = 'd'
+               UNION ALL SELECT typbasetype, typtypmod FROM below JOIN pg_type USING (oid) WHERE typtype = 'd')
+           SELECT format_type(oid, typmod) FROM below JOIN pg_type USING (oid) WHERE typtype <> 'd'),
+       a.attnotnull,
        CASE WHEN a.attidentity <> '' THEN 'identity' ELSE pg_get_expr(d.adbin, d.adrelid) END,
        (a.attmissingval::text::text[])[1]
 FROM pg_class c
@@ -51,12 +56,13 @@ _TOLD_BY_TEXT = frozenset({16, 17, 20, 21, 23, 25, 26, 1043, 1082, 1114, 1184, 2
 @dataclass(frozen=True, slots=True)
 class Detail:
     """What the stream does not say of a column. `type` is written by PostgreSQL, with its schema unless it is built in;
-    `existing` is the text of the value that rows have which were there before the column was added, where the server
-    keeps it apart."""
+    `base` is the type under a domain, None for others; `existing` is the text of the value that rows have which were
+    there before the column was added, where the server keeps it apart."""
 
     type_oid: int
     typmod: int
     type: str
+    base: str | None
     not_null: bool
     default: str | None
     existing: str | None

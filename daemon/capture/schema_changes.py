@@ -243,6 +243,7 @@ def _column(column: Sequence[Any], detail: Detail | None) -> dict[str, Any]:
     return {
         "name": name,
         "type": detail.type if detail is not None and same else None,
+        "base": detail.base if detail is not None and same else None,
         "type_oid": type_oid,
         "typmod": typmod,
         "key": key,

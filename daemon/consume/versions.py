@@ -95,7 +95,7 @@ def _folded(changes: Sequence[SchemaChange], later: Sequence[SchemaChange]) -> N
     newest = changes[-1]
     columns = {column.name: column for column in newest.columns}
     dropped = frozenset(name for change in changes for name in change.dropped) - columns.keys()
-    coming = {column.name: column.type for column in (later or changes)[-1].columns}
+    coming = {column.name: column.compared for column in (later or changes)[-1].columns}
     retyped = _retyped(changes)
     key = newest.key or next((change.key for change in reversed(later) if change.key), [])
     added = {name: change for change in changes for name in change.added if name in columns}
@@ -107,7 +107,7 @@ def _folded(changes: Sequence[SchemaChange], later: Sequence[SchemaChange]) -> N
         renamed=frozenset(name for name, change in added.items() if change.dropped),
         dropped=dropped,
         back=dropped & coming.keys()
-        | {name for name, types in retyped.items() if columns[name].type != coming.get(name) in types},
+        | {name for name, types in retyped.items() if columns[name].compared != coming.get(name) in types},
         retyped=retyped,
         key_changed=any(change.key_changed for change in changes),
         keyless=not newest.key,
@@ -127,15 +127,15 @@ def _took_away(change: SchemaChange) -> bool:
 
 
 def _retyped(changes: Sequence[SchemaChange]) -> dict[str, frozenset[str]]:
-    """The types that columns of the newest one had before, as far as they are known: also of one that was dropped and
-    came again of another type."""
-    newest = {column.name: column.type for column in changes[-1].columns}
+    """The types by which columns of the newest one compared before, as far as they are known: also of one that was
+    dropped and came again of another type."""
+    newest = {column.name: column.compared for column in changes[-1].columns}
     named = {name for change in changes for name in change.retyped}
     found: dict[str, set[str]] = {name: set() for name in newest}
     for change in changes[:-1]:
         for column in change.columns:
-            if column.name in found and column.type is not None:
-                found[column.name].add(column.type)
+            if column.name in found and column.compared is not None:
+                found[column.name].add(column.compared)
     return {
         name: frozenset(types)
         for name, types in found.items()

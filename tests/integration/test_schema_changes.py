@@ -79,6 +79,15 @@ def test_a_new_column_is_announced_with_its_type_default_and_the_value_of_rows_t
     assert versions(capture, "items")[-2:] == [1, 2]
 
 
+def test_a_column_of_a_domain_is_announced_with_the_type_under_it(capture: Rig) -> None:
+    capture.sql("CREATE DOMAIN short AS varchar(5); CREATE DOMAIN shorter AS short CHECK (length(VALUE) < 3)")
+    with captured(capture):
+        capture.sql("ALTER TABLE items ADD COLUMN code shorter, ALTER note TYPE text")
+        capture.sql("INSERT INTO items (id) VALUES (1)")
+    code, note = (columns(announced(capture, "items")[-1])[name] for name in ("code", "note"))
+    assert (code.type, code.base, note.type, note.base) == ("public.shorter", "character varying(5)", "text", None)
+
+
 def test_a_column_that_the_source_masks_is_announced_without_its_default(capture_factory: RigFactory) -> None:
     rig = capture_factory(tables=("items", "beat"), masks={"public.items": {"secret": "drop", "note": {"truncate": 3}}})
     rig.sql("ALTER TABLE items ADD secret text")

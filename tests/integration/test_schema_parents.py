@@ -168,6 +168,21 @@ def test_after_another_type_and_a_corrected_condition_untouched_parents_are_read
         assert pair.pauses() == []
 
 
+def test_a_type_that_becomes_a_domain_over_it_answers_as_before_until_what_is_under_it_is_another(pair: Pair) -> None:
+    with pair.running():
+        until(lambda: shown(pair) == [1], what="the copy")
+        pair.rig.sql("CREATE DOMAIN answer AS text; ALTER TABLE tellers ALTER consent TYPE answer")
+        pair.rig.sql("UPDATE tellers SET consent = CASE id WHEN 1 THEN 'no' ELSE 'given' END")
+        pair.applied()
+        until(lambda: shown(pair) == [2], what="the story of the other teller")
+        assert pair.pauses() == []
+        pair.rig.sql("ALTER TABLE tellers ALTER consent TYPE int USING length(consent)")
+        pair.rig.sql("UPDATE tellers SET name = 'x'")
+        pair.applied()
+        assert "Column consent of public.tellers is integer now and was text" in pair.paused().reason
+        assert shown(pair) == [2]
+
+
 @pytest.mark.long
 def test_a_column_that_was_dropped_and_came_again_of_another_type_is_of_another_type(pair: Pair) -> None:
     pair.rig.sql("ALTER TABLE tellers ADD level int NOT NULL DEFAULT 1")

@@ -182,6 +182,22 @@ def test_a_change_that_the_target_has_had_before_goes_on(pair_factory: PairFacto
     assert_equal(pair)
 
 
+def test_a_type_that_becomes_a_domain_over_it_goes_on(pair_factory: PairFactory) -> None:
+    pair = pair_factory()
+    with pair.running():
+        pair.rig.sql("INSERT INTO items (id, note) VALUES (1, 'a')")
+        pair.applied()
+        pair.rig.sql("CREATE DOMAIN amount AS int CHECK (VALUE >= 0); ALTER TABLE items ALTER size TYPE amount")
+        pair.rig.sql("INSERT INTO items (id, size, note) VALUES (2, 7, 'b')")
+        pair.applied()
+        assert pair.pauses() == []
+        assert pair.here("SELECT id, size FROM items ORDER BY id") == [(1, 0), (2, 7)]
+    with pair.running():
+        pair.rig.sql("UPDATE items SET size = 8")
+        pair.applied()
+        assert pair.here("SELECT id, size FROM items ORDER BY id") == [(1, 8), (2, 8)]
+
+
 def test_renamed_columns_are_not_taken_for_new_ones_and_each_statement_can_be_pasted(pair_factory: PairFactory) -> None:
     pair = pair_factory("additive")
     with pair.running():

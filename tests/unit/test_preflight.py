@@ -8,8 +8,8 @@ from connectors.postgres.shape import Column, holds
 from daemon.capture.provision import depths
 
 
-def column(type_: str, labels: list[str] | None = None) -> Column:
-    return Column("c", type_, not_null=False, filled=False, generated=False, labels=labels)
+def column(type_: str, labels: list[str] | None = None, base: str | None = None) -> Column:
+    return Column("c", type_, not_null=False, filled=False, generated=False, labels=labels, base=base)
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,24 @@ def test_an_enum_holds_one_with_no_label_of_its_own() -> None:
     assert not holds(column("public.temper", ["sad", "glad"]), source)
     assert holds(column("text"), source)
     assert not holds(column("integer"), source)
+
+
+def test_a_domain_fits_where_the_type_under_it_does_and_not_the_other_way_round() -> None:
+    source = column("public.short", base="character varying(5)")
+    assert holds(column("public.short", base="character varying(5)"), source)
+    assert holds(column("text"), source)
+    assert holds(column("character varying(5)"), source)
+    assert not holds(column("character varying(4)"), source)
+    assert not holds(column("public.long", base="text"), source)
+    assert not holds(source, column("character varying(5)"))
+
+
+def test_a_domain_over_an_enum_is_held_by_its_labels() -> None:
+    source = column("public.level", ["sad", "glad"], base="public.mood")
+    assert holds(column("public.level", ["glad", "sad"], base="public.mood"), source)
+    assert holds(column("public.mood", ["sad", "glad", "calm"]), source)
+    assert not holds(column("public.mood", ["glad"]), source)
+    assert holds(column("text"), source)
 
 
 def test_a_table_is_deeper_than_all_its_parents() -> None:
