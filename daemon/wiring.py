@@ -58,8 +58,9 @@ def prepare_target(settings: Settings, name: str) -> list[OperatorError]:
     Raises OperatorError when one of the two databases cannot be reached, or the sink's tables cannot be made.
     """
     from connectors.postgres import bookkeeping, conditions, preflight
+    from connectors.postgres.two_way import preflight as two_way
 
-    target = settings.targets[name]
+    target, role = settings.targets[name], settings.role(name)
     routes, masks = routings(settings, name), source_masks(settings, target.source)
     with (
         connect(target.url.get_secret_value(), f"Target {name}", f"targets.{name}.url") as ours,
@@ -72,7 +73,13 @@ def prepare_target(settings: Settings, name: str) -> list[OperatorError]:
         with ours.transaction():
             bookkeeping.install(ours)
             conditions.remember(theirs, ours, target.source, routes)
-        return list(preflight.check(theirs, ours, name, routes, masks))
+        if role is not None and role.kind == "observer":
+            return list(two_way.check_hub(ours, name, role.hub, routes))
+        both = {table: routes[table] for table, route in target.tables.items() if route.both_ways}
+        return [
+            *preflight.check(theirs, ours, name, routes, masks),
+            *two_way.check(theirs, ours, name, target.source, both, masks),
+        ]
 
 
 def progress_reader(settings: Settings, name: str) -> ReadProgress:
@@ -87,11 +94,13 @@ def restart_target(settings: Settings, name: str, era: int, ends: Mapping[str, l
     """Let a target go on from these ends of its source's topics, in a new era. Raises OperatorError when it is away."""
     from connectors.postgres.restart import restart
     from schemas.position import in_era
-    from schemas.topics import table_topic, transactions_topic
+    from schemas.topics import messages_topic, table_topic, transactions_topic
 
     target = settings.targets[name]
     spine = transactions_topic(target.source)
     wanted = {spine, *(table_topic(target.source, *table.split(".", 1)) for table in target.needed)}
+    if settings.role(name) is not None:
+        wanted.add(messages_topic(target.source))
     ends = {topic: each for topic, each in ends.items() if topic in wanted}
     with connect(target.url.get_secret_value(), f"Target {name}", f"targets.{name}.url") as connection:
         restart(connection, target.source, in_era(era, 0), spine, ends)

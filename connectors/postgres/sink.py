@@ -19,10 +19,11 @@ from connectors.postgres.rerouting import Rerouting
 from connectors.postgres.router import Router, open_router
 from connectors.postgres.session import open_session, translated
 from connectors.postgres.statements import read_catalogue
+from connectors.postgres.two_way.session import TwoWay
 from connectors.postgres.unrouted import Unrouted
 from connectors.postgres.untellable import check_conditions, unfit_as_gone, unread
 from connectors.postgres.writer import Writer
-from schemas.topics import table_topic, transactions_topic
+from schemas.topics import messages_topic, table_topic, transactions_topic
 
 _END_PREDECESSORS = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -48,6 +49,7 @@ class PostgresSink:
         self._router: Router | None = None
         self._lanes: Lanes | None = None
         self._rerouting: Rerouting | None = None
+        self._two_way: TwoWay | None = None
 
     def claim(self) -> Progress:
         self.close()
@@ -68,9 +70,14 @@ class PostgresSink:
             self._parked = Parked(connection, self._destination.source, router, self._destination.routes)
             self._parked.load()
             self._rerouting = Rerouting(connection, self._destination, {lane.table for lane in lanes.tables})
+            two_way = self._two_way = (
+                TwoWay(connection, self._destination, catalogue) if self._destination.both_ways is not None else None
+            )
             connection.commit()
         self._lanes = lanes
-        self._writer = Writer(connection, self._destination.name, self._topics, catalogue, self._parked, router, paused)
+        self._writer = Writer(
+            connection, self._destination.name, self._topics, catalogue, self._parked, router, paused, two_way
+        )
         return lanes.main
 
     def lanes(self) -> list[TableLane]:
@@ -117,7 +124,9 @@ class PostgresSink:
         with self._translated():
             self._begin(connection, anew=True)
             lanes.hold()
-            Adapting(connection, destination.name, routing, shape, additive=destination.additive).run()
+            if destination.both_ways is None or destination.both_ways.observing is None:
+                # The hub's own tables are what they are.
+                Adapting(connection, destination.name, routing, shape, additive=destination.additive).run()
             now = read_catalogue(connection, destination.name, {shape.table: routing})
             connection.commit()
         return now.layout(shape.table) != claimed.layout(shape.table)
@@ -126,10 +135,12 @@ class PostgresSink:
         _, _, _, lanes = self._session()
         raise unfit_as_gone(self._destination.name, self._destination.routes, table, lanes.paused)
 
-    def write(self, records: Sequence[Record]) -> None:
-        connection, writer, _, _ = self._session()
+    def write(self, records: Sequence[Record], table: str | None = None) -> None:
+        connection, writer, _, lanes = self._session()
         with self._translated():
             self._begin(connection)
+            if self._two_way is not None:
+                self._two_way.narrow({table} if table else self._two_way.tables - {one.table for one in lanes.tables})
             writer.write(records)
 
     def commit(self, progress: Progress, table: str | None = None) -> None:
@@ -217,6 +228,8 @@ class PostgresSink:
     def _forget_unrouted(self, connection: psycopg.Connection[Any], lanes: Lanes) -> None:
         source, topics = self._destination.source, self._topics
         kept = {*topics, transactions_topic(source)}
+        if self._destination.both_ways is not None:
+            kept.add(messages_topic(source))
         if unrouted := Unrouted(connection, source, kept, topics.values(), self._destination.routes):
             self._begin(connection, anew=True)
             unrouted.forget()
@@ -240,7 +253,8 @@ class PostgresSink:
         """Mark the transaction as ours before its first row, so that no capture takes it for anybody else's, and wait
         for a replay that is writing."""
         if anew or connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE:
-            turns.begin_live(connection, self._destination.source, self._origin)
+            origin = self._origin if self._two_way is None else self._two_way.origin()
+            turns.begin_live(connection, self._destination.source, origin)
 
     def _session(self) -> tuple[psycopg.Connection[Any], Writer, Parked, Lanes]:
         if self._connection is None or self._writer is None or self._parked is None or self._lanes is None:

@@ -25,7 +25,7 @@ from daemon.observe import metrics
 from daemon.seams import AFTER_REGROUP, AFTER_REJOIN, BEFORE_REJOIN, seam
 from daemon.supervisor import Report
 from schemas.envelope import TransactionEnd
-from schemas.topics import table_topic, transactions_topic
+from schemas.topics import messages_topic, table_topic, transactions_topic
 
 POLL_SECONDS = 0.1
 ATTEND_SECONDS = 0.5
@@ -52,7 +52,7 @@ class Session:
 
     def __init__(
         self, sink: Sink, name: str, target: Target, kafka: Kafka, consumer: LaneConsumer, requests: RowRequests,
-        versions: Versions, stored: Progress,
+        versions: Versions, stored: Progress, *, both_ways: bool = False,
     ) -> None:  # fmt: skip
         self._sink = sink
         self._name = name
@@ -62,10 +62,11 @@ class Session:
         self._requests = requests
         self._generation = consumer.generation
         self._spine = transactions_topic(target.source), 0
+        self._notes = messages_topic(target.source) if both_ways else None
         apart = sink.lanes()
         without = {lane.table for lane in apart}
         topics = {self._topic(table): table for table in target.needed if table not in without}
-        self._main = Lane(sink, name, target, consumer, self._spine, topics, stored, consumer.commit)
+        self._main = Lane(sink, name, target, consumer, self._spine, topics, stored, consumer.commit, notes=self._notes)
         self._shapes = Shapes(sink, versions, topics, requests.ask_for_tables)
         self._ask_for_joining(self._main, topics)
         self._ask_for_rerouted({topics[topic] for topic in self._main.joining})
@@ -167,7 +168,7 @@ class Session:
         lane = Lane(
             self._sink, self._name, self._target, self._reader, self._spine, topics, resuming.progress,
             lambda offsets: self._consumer.commit({key: at for key, at in offsets.items() if key != self._spine}),
-            resuming.table,
+            resuming.table, self._notes,
         )  # fmt: skip
         self._ask_for_joining(lane, topics)
         return lane

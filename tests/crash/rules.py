@@ -194,9 +194,10 @@ RULES = (
         "offset_before_write",
         "Offsets are not stored before what they stand for is written.",
         "daemon/apply/lane.py",
-        "        if self._pending:\n            self._sink.write(self._pending)\n        seam(BEFORE_TARGET_COMMIT)\n",
+        "        if self._pending:\n            self._sink.write(self._pending, self.table)\n"
+        "        seam(BEFORE_TARGET_COMMIT)\n",
         "        self._sink.commit(progress, self.table)\n        seam(BEFORE_TARGET_COMMIT)\n"
-        "        self._sink.write(self._pending)\n",
+        "        self._sink.write(self._pending, self.table)\n",
         (f"{_FENCING}::test_a_worker_killed_before_the_target_commit_loses_nothing",),
     ),
     Rule(
