@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import psycopg
 import pytest
 
+from connectors.postgres.turns import LOCK_CLASS
 from daemon import wiring
 from daemon.errors import OperatorError
 from daemon.observe.board import Board
 from daemon.supervisor import Supervisor, Worker
 from schemas import domain
-from tests.fix_servers import Postgres
-from tests.fix_site import PASSWORD, Site
+from tests.fix_servers import Kafka, Postgres, databases
+from tests.fix_site import PASSWORD, Site, made_site
 from tests.waiting import until
 
 Connection = psycopg.Connection[Any]
 END_SECONDS = 20.0
+_TICK = "SELECT (pg_logical_emit_message(true, 'tests.tick', 'x') - '0/0'::pg_lsn)::bigint"
 OWN = {
     "workspaces": ("theme_colour",),
     "storytellers": ("preferred_contact",),
@@ -97,6 +100,44 @@ class Linked:
     def equal(self, table: str, columns: str) -> bool:
         return self.rows(self.hub, table, columns) == self.rows(self.spoke, table, columns)
 
+    def rest(self, seconds: float = 20.0) -> None:
+        """Wait until nothing is on its way: what each side has committed was taken by the other, and what that has led
+        to, until nobody has anything to say any more."""
+        until(self._rests, seconds, what="rest")
+
+    def _rests(self) -> bool:
+        """What each side's stream shows now was taken by all who follow it, and nothing came of that meanwhile."""
+        before = self._written()
+        for connection, followers in ((self.hub, (self.hub, self.spoke)), (self.spoke, (self.hub,))):
+            (place,) = connection.execute(_TICK).fetchone() or (0,)
+            source = self.site.source if connection is self.hub else self.spoke_name
+            for follower in followers:
+                until(lambda f=follower, s=source, p=place: self._applied(f, s) >= p, what=f"{source} taken")  # type: ignore[misc]
+        return self._written() == before
+
+    def _written(self) -> list[Any]:
+        """What is kept of all rows, on both sides."""
+        return [
+            self.rows(connection, table, "md5(string_agg(state, ',' ORDER BY table_name, key))")
+            for connection, table in (
+                (self.hub, "placemat.hub_rows"), (self.hub, "placemat.links"), (self.hub, "placemat.conflicts"),
+                (self.spoke, "placemat.sides"),
+            )
+        ]  # fmt: skip
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Nothing of what is done in the block is taken by the other side before its end."""
+        with psycopg.connect(self.site.primary) as hub, psycopg.connect(self.site.ledger) as spoke:
+            for connection, source in ((hub, self.spoke_name), (spoke, self.site.source)):
+                connection.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [LOCK_CLASS, source])
+            yield
+
+    def _applied(self, connection: Connection, source: str) -> int:
+        query = "SELECT commit_lsn::bigint FROM placemat.lanes WHERE source = %s AND lane = 'main'"
+        row = connection.execute(query, [source]).fetchone()
+        return int(row[0]) if row else 0
+
     def until_equal(self, table: str, columns: str, seconds: float = 20.0) -> None:
         try:
             until(lambda: self.equal(table, columns), seconds)
@@ -106,12 +147,28 @@ class Linked:
 
 
 @pytest.fixture
-def linked(site: Site, postgres_server: Postgres) -> Iterator[Linked]:
+def linked(postgres_server: Postgres, kafka_server: Kafka, tmp_path: Path) -> Iterator[Linked]:
     """Prepared, not running. All five tables go both ways, by the rule `latest`."""
-    yield from _linked(site, postgres_server.dsn)
+    with made_linked(postgres_server, kafka_server, tmp_path) as found:
+        yield found
 
 
-def _linked(site: Site, dsn: Callable[..., str]) -> Iterator[Linked]:
+@contextmanager
+def made_linked(postgres_server: Postgres, kafka_server: Kafka, directory: Path) -> Iterator[Linked]:
+    """See `linked`."""
+    with (
+        databases(postgres_server) as make,
+        made_site(postgres_server, kafka_server, make, directory / "placemat.toml") as site,
+    ):
+        _go_both_ways(site, postgres_server)
+        with (
+            psycopg.connect(site.primary, autocommit=True) as hub,
+            psycopg.connect(site.ledger, autocommit=True) as spoke,
+        ):
+            yield Linked(site, hub, spoke)
+
+
+def _go_both_ways(site: Site, server: Postgres) -> None:
     spoke, hub = f"e{site.uid}", f"h{site.uid}"
     primary, ledger = (url.rpartition("/")[2] for url in (site.primary, site.ledger))
     targets = site.values["targets"]
@@ -121,15 +178,10 @@ def _linked(site: Site, dsn: Callable[..., str]) -> Iterator[Linked]:
         for table in domain.ROUTED_TABLES
     }
     targets[spoke] = out
-    targets[hub] = {"url": dsn(primary, domain.APPLY, PASSWORD), "source": spoke}
+    targets[hub] = {"url": server.dsn(primary, domain.APPLY, PASSWORD), "source": spoke}
     site.values["sources"][spoke] = {
-        "url": dsn(ledger, domain.CAPTURE, PASSWORD),
+        "url": server.dsn(ledger, domain.CAPTURE, PASSWORD),
         "slot": f"placemat_e_{site.uid}",
         "tables": [f"public.{table}" for table in domain.ROUTED_TABLES],
     }
     site.write()
-    with (
-        psycopg.connect(site.primary, autocommit=True) as hub_connection,
-        psycopg.connect(site.ledger, autocommit=True) as spoke_connection,
-    ):
-        yield Linked(site, hub_connection, spoke_connection)

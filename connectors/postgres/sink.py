@@ -221,7 +221,9 @@ class PostgresSink:
 
     def close(self) -> None:
         connection, self._connection = self._connection, None
-        self._writer = self._parked = self._lanes = self._rerouting = None
+        if self._two_way is not None:
+            self._two_way.close()
+        self._writer = self._parked = self._lanes = self._rerouting = self._two_way = None
         if connection is not None:
             connection.close()
 

@@ -20,7 +20,7 @@ from connectors.postgres.two_way.changes import Changes, Key
 from connectors.postgres.two_way.hub import HubStore
 from connectors.postgres.two_way.outward import Work, net_of, tell
 from schemas.position import START, Position, parse_lsn
-from schemas.resolution import ANSWERS_PREFIX, AtHub, Kept, RowChange
+from schemas.resolution import ANSWERS_PREFIX, AtHub, Fields, Kept, RowChange
 
 PATIENCE_SECONDS = 0.3
 """How long people's edits of the locked rows may wait with us."""
@@ -48,6 +48,8 @@ class HubRows:
         self._changes = Changes(connection, tables, answers=False)
         self._store = HubStore(connection, hub)
         self._held = False
+        self._ends: dict[Key, Position] = {}
+        self._ticks: psycopg.Connection[Any] | None = None
         self.mark = ""
         """The open transaction's."""
 
@@ -60,6 +62,10 @@ class HubRows:
         """The transaction has ended."""
         self._held = False
 
+    def close(self) -> None:
+        if self._ticks is not None:
+            self._ticks.close()
+
     def plan(self, events: Sequence[Event]) -> Work:
         """Lock the rows and decide; each event has a key of its own. Raises Behind."""
         changes = {key: some[0] for key, some in self._changes.read(events).items()}
@@ -67,7 +73,8 @@ class HubRows:
         work = Work()
         for (name, text), (hub, planned) in self._judged(changes, current).items():
             table, key = self._tables[name], (name, text)
-            if planned.action == "create" and not _whole(planned, table):
+            told = {**(changes[key].row or {}), **planned.values}
+            if planned.action == "create" and not told.keys() >= set(table.fields.values()):
                 work.partial.append(key)
                 continue
             work.planned[key] = planned
@@ -92,6 +99,9 @@ class HubRows:
             kept[hub] = self._inward.settle(*hub, one, stored, self.mark)
             if (answer := kept[hub].answer) is not None:
                 answers.append(answer)
+        for key, one in planned.items():
+            if one.action == "create":
+                self._ends.pop(key, None)
         self._store.store(self._spoke, kept)
         for event in events:
             name = self._changes.name(event)
@@ -106,12 +116,12 @@ class HubRows:
     # Until everything is known that has to be
 
     def _judged(
-        self, changes: Mapping[Key, RowChange], current: Mapping[Key, Mapping[str, str | None]]
+        self, changes: Mapping[Key, RowChange], current: Mapping[Key, Fields]
     ) -> dict[Key, tuple[AtHub, Planned]]:
-        end = self._end(changes, current)
+        self._look_for_ends(changes, current)
         until = time.monotonic() + (0 if self._held else PATIENCE_SECONDS)
         while True:
-            found = self._judge(changes, current, end)
+            found = self._judge(changes, current)
             if found is not None and self._held:
                 return found
             if found is not None:
@@ -123,7 +133,7 @@ class HubRows:
                 time.sleep(LOOK_SECONDS)
 
     def _judge(
-        self, changes: Mapping[Key, RowChange], current: Mapping[Key, Mapping[str, str | None]], end: Position
+        self, changes: Mapping[Key, RowChange], current: Mapping[Key, Fields]
     ) -> dict[Key, tuple[AtHub, Planned]] | None:
         """None: one of them has to wait."""
         # In this order: what is observed after this was read is no harm.
@@ -132,7 +142,7 @@ class HubRows:
         found = {}
         for key, change in changes.items():
             name = self._hub_name(key)
-            link = known.links.get(name, {}).get(self._spoke)
+            link, end = known.links.get(name, {}).get(self._spoke), self._ends.get(key, START)
             hub = AtHub(current.get(key), known.states.get(name), link, known.conflicts.get(name), observed, end)
             planned = self._inward.judge(name[0], change, hub)
             if planned is None:
@@ -140,20 +150,21 @@ class HubRows:
             found[key] = hub, planned
         return found
 
-    def _end(self, changes: Mapping[Key, RowChange], current: Collection[Key]) -> Position:
-        """The end of the hub's log, where a row may have to be made: somebody may have made and deleted it."""
-        if all(key in current or change.row is None for key, change in changes.items()):
-            return START
-        observed = self._store.observed()
-        with open_session(self._url, "placemat tick") as connection:
-            connection.autocommit = True
-            row = connection.execute(_TICK, [TICK_PREFIX]).fetchone()
+    def _look_for_ends(self, changes: Mapping[Key, RowChange], current: Collection[Key]) -> None:
+        """The end of the hub's log where a row was first found missing: somebody may have made and deleted it, and that
+        has to be observed before it is made again."""
+        missing = [key for key, change in changes.items() if key not in current and change.row is not None]
+        self._ends = {key: end for key, end in self._ends.items() if key not in current}
+        if new := [key for key in missing if key not in self._ends]:
+            self._ends |= dict.fromkeys(new, self._end())
+
+    def _end(self) -> Position:
+        if self._ticks is None or self._ticks.closed:
+            self._ticks = open_session(self._url, "placemat tick")
+            self._ticks.autocommit = True
+        row = self._ticks.execute(_TICK, [TICK_PREFIX]).fetchone()
         assert row is not None, "the function returns a row"
-        return Position(observed.timeline, parse_lsn(row[0]), 0)
+        return Position(self._store.observed().timeline, parse_lsn(row[0]), 0)
 
     def _hub_name(self, key: Key) -> Key:
         return self._tables[key[0]].hub, key[1]
-
-
-def _whole(planned: Planned, table: Canonical) -> bool:
-    return planned.values.keys() >= set(table.fields.values())

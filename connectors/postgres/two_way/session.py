@@ -93,6 +93,10 @@ class TwoWay:
         if self._hub is not None:
             self._hub.forget()
 
+    def close(self) -> None:
+        if self._hub is not None:
+            self._hub.close()
+
     def emptied(self, event: Event) -> Iterator[list[Event]]:
         """A truncate, as deletions of all rows that are known to be there; in pages."""
         table, after = self._tables[event.table], ""
