@@ -138,6 +138,14 @@ class Linked:
         row = connection.execute(query, [source]).fetchone()
         return int(row[0]) if row else 0
 
+    def discard(self, table: str, key: object) -> None:
+        """What a person does with `placemat dlq discard` at the hub."""
+        self.hub.execute(
+            "UPDATE placemat.parked SET request = 'discard' WHERE table_name = %s AND key = %s",
+            [f"public.{table}", f'{{"id":"{key}"}}'],
+        )
+        until(lambda: self.hub.execute("SELECT FROM placemat.parked WHERE request IS NOT NULL").fetchone() is None)
+
     def until_equal(self, table: str, columns: str, seconds: float = 20.0) -> None:
         try:
             until(lambda: self.equal(table, columns), seconds)

@@ -197,7 +197,7 @@ class PostgresSink:
             lanes.hold()
             for key, request in asked:
                 if request == "discard":
-                    parked.unpark(key)
+                    writer.discard(key)
                 elif parked.entries[key].kind == "refused":
                     writer.redrive(key)
                 else:
