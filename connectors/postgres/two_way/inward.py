@@ -49,6 +49,9 @@ class HubRows:
         self._store = HubStore(connection, hub)
         self._held = False
         self._ends: dict[Key, Position] = {}
+        """Of keys without a row, through where the hub's stream has to be observed; found once, however often the
+        transaction is tried."""
+        self._written: set[Key] = set()
         self._ticks: psycopg.Connection[Any] | None = None
         self.mark = ""
         """The open transaction's."""
@@ -56,11 +59,18 @@ class HubRows:
     def begin(self, mark: str) -> None:
         """A transaction begins, and says so by this mark."""
         self.mark = mark
-        self._held = False
+        self.forget()
 
     def forget(self) -> None:
-        """The transaction has ended."""
+        """The transaction was rolled back."""
         self._held = False
+        self._written = set()
+
+    def committed(self) -> None:
+        """The transaction was committed: of what it has written, all is to be found out anew."""
+        for key in self._written:
+            self._ends.pop(key, None)
+        self.forget()
 
     def close(self) -> None:
         if self._ticks is not None:
@@ -100,9 +110,7 @@ class HubRows:
             kept[hub] = self._inward.settle(*hub, one, stored, self.mark)
             if (answer := kept[hub].answer) is not None:
                 answers.append(answer)
-        for key, one in planned.items():
-            if one.action == "create":
-                self._ends.pop(key, None)
+        self._written |= {key for key, one in planned.items() if one.action != "none"}
         self._store.store(self._spoke, kept)
         for event in events:
             name = self._changes.name(event)
@@ -162,10 +170,9 @@ class HubRows:
         return found
 
     def _look_for_ends(self, changes: Mapping[Key, RowChange], current: Collection[Key]) -> None:
-        """The end of the hub's log where a row was first found missing: somebody may have made and deleted it, and that
+        """The end of the hub's log when a row was first found missing: somebody may have made and deleted it, and that
         has to be observed before it is made again."""
         missing = [key for key, change in changes.items() if key not in current and change.row is not None]
-        self._ends = {key: end for key, end in self._ends.items() if key not in current}
         if new := [key for key in missing if key not in self._ends]:
             self._ends |= dict.fromkeys(new, self._end())
 

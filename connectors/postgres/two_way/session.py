@@ -93,6 +93,11 @@ class TwoWay:
         if self._hub is not None:
             self._hub.forget()
 
+    def committed(self) -> None:
+        """The transaction was committed."""
+        if self._hub is not None:
+            self._hub.committed()
+
     def close(self) -> None:
         if self._hub is not None:
             self._hub.close()
