@@ -98,6 +98,11 @@ class Lanes:
         """Tables that wait, as they were at the claim; not those that catch up."""
         return frozenset(lane.table for lane in self.tables if not lane.resuming)
 
+    def lane_of(self, topic: str) -> str | None:
+        """The table whose lane a topic is read in, None for the main one."""
+        table = self._topics.get(topic)
+        return table if any(lane.table == table for lane in self.tables) else None
+
     def claim(self) -> None:
         """Raise the epoch, which is committed at once, and only then read where each lane stands."""
         connection, source = self._connection, self._source

@@ -43,7 +43,12 @@ class ApplyWorker:
         routes = routings(settings, name)
         self._sink: Sink = sink_type(
             Destination(
-                name, target.url.get_secret_value(), target.source, routes, additive=target.auto_ddl == "additive"
+                name,
+                target.url.get_secret_value(),
+                target.source,
+                routes,
+                additive=target.auto_ddl == "additive",
+                delete_limit=target.delete_guard.limit,
             )
         )
         self._pins = TargetPins(settings, name, self._sink)
@@ -114,7 +119,6 @@ class ApplyWorker:
                     self._sink, self._target_name, self._target, self._settings.kafka, consumer, requests, versions,
                     stored,
                 )  # fmt: skip
-                report("running", None)
                 session.work(stop, report, watch.check)
         except Lost:
             log.info("lane was given away", target=self._target_name)
