@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -166,7 +167,12 @@ def put_back(settings: Settings, name: str, by: str) -> Iterator[PutBack]:
             except psycopg.Error as error:
                 raise unreachable(error, what, where) from None
         stack.enter_context(translated(name, "refuses what placemat keeps there", "Run: placemat init", lambda: None))
-        yield PutBack(opened[0], opened[1], name, source, routings(settings, name), by)
+        masked = source_masks(settings, source)
+        routes = {
+            table: replace(routing, masks={**routing.masks, **masked.get(table, {})})
+            for table, routing in routings(settings, name).items()
+        }
+        yield PutBack(opened[0], opened[1], name, source, routes, by)
 
 
 def _writable(settings: Settings, source: str) -> tuple[SecretStr, str]:

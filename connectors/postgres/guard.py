@@ -58,18 +58,19 @@ class Guard:
         What has no position of its own, as a parent's change has led to it, counts as of `begun`: the transaction's
         first commit.
         """
+        found = list(deleted)
+        if not rows or not found:
+            return
         places = self._places.setdefault(table, Counter())
+        places.update(_place(position) if position != START else begun for _, position in found)
         sample = self._samples.setdefault(table, [])
-        many = 0
-        for key, position in deleted:
-            places[_place(position) if position != START else begun] += 1
-            many += 1
-            if len(sample) < SAMPLE:
-                sample.append(key.decode())
-        self.deletes[table] += min(rows, many)
+        sample += [key.decode() for key, _ in found[: SAMPLE - len(sample)]]
+        self.deletes[table] += min(rows, len(found))
 
     def count_all(self, table: str, rows: int, position: Position) -> None:
         """A table was emptied."""
+        if not rows:
+            return
         self._places.setdefault(table, Counter())[_place(position)] += rows
         self.deletes[table] += rows
 
@@ -92,7 +93,7 @@ class Guard:
         for table, deletes in self.deletes.items():
             lost = before.get(table, 0)
             total = deletes + lost
-            if deletes and total >= limit.least:
+            if total >= limit.least:
                 enough = math.ceil(total / limit.share - total)
                 now = rows(table, enough)
                 if now < enough:

@@ -194,7 +194,7 @@ class Writer:
     def _count(self, events: Sequence[Event]) -> None:
         """What these events have just deleted."""
         deleted = self._writes.deleted
-        if not deleted or self._holds is None:
+        if not deleted or self._holds is None or not self._holds.counts:
             return
         last = {(event.table, event.key): event for event in events}
         for name, rows in deleted.items():

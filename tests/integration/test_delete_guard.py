@@ -229,6 +229,17 @@ def test_only_deletes_of_the_held_commits_are_rejected(world: World) -> None:
     assert {table: len(keys) for table, keys in rejected(world).items()} == {PARENTS: 30, CHILDREN: 3}
 
 
+def test_an_answer_does_not_reach_behind_what_was_shown(world: World) -> None:
+    with running(world):
+        filled(world)
+        first = world.stream.transaction(*gone(*range(20)))
+        assert held(world).through == (1, first)
+        second = world.stream.transaction(*gone(*range(20, MANY)))
+        answer(world, "confirmed")
+        until(lambda: (found := answers(world).held()) and found[0].first == (1, second), what="the next hold")
+        assert ids(world) == list(range(20, MANY))
+
+
 def test_a_changed_key_is_no_delete(world: World) -> None:
     with running(world):
         filled(world)

@@ -15,6 +15,8 @@ from connectors.postgres import bookkeeping
 from connectors.postgres.put_back import BATCH_ROWS, Back, PutBack
 from connectors.postgres.session import open_session
 from connectors.route.masks import Drop, Truncate
+from daemon import wiring
+from daemon.config import Settings
 from tests.asking import ask
 
 SOURCE_DDL = """
@@ -117,6 +119,31 @@ def test_values_that_the_route_does_not_bring_stay_away_and_are_named(pair: Pair
     all_rejected(pair)
     pair.run()
     assert pair.here("SELECT DISTINCT secret, phone FROM people") == [(None, None)]
+
+
+def test_a_value_that_is_masked_at_the_source_does_not_come_back_and_the_targets_own_role_may_write(pair: Pair) -> None:
+    def settings(source_name: str, **more: Any) -> Settings:
+        source = {"url": pair.source, "tables": [PEOPLE], "masks": {PEOPLE: {"phone": "drop"}}, **more}
+        targets = {"t": {"url": pair.target, "source": source_name, "tables": {PEOPLE: {}}}}
+        if source_name == "s":
+            targets["s"] = {"url": pair.source, "source": source_name, "tables": {PEOPLE: {}}}
+        return Settings.model_validate(
+            {
+                "state": {"url": pair.source},
+                "kafka": {"bootstrap_servers": "localhost:1"},
+                "sources": {source_name: source},
+                "targets": targets,
+            }
+        )
+
+    for found in (settings("s"), settings("other", restore_url=pair.source)):
+        with wiring.put_back(found, "t", "Ada") as put_back:
+            assert put_back.lost([PEOPLE]) == {PEOPLE: ("phone",)}
+    with (
+        pytest.raises(OperatorError, match="Nothing says who may write to source other"),
+        wiring.put_back(settings("other"), "t", "Ada"),
+    ):
+        pass
 
 
 def test_a_row_that_was_made_again_stays_as_it_is(pair: Pair) -> None:
