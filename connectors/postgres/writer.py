@@ -18,6 +18,7 @@ from connectors.errors import OperatorError, TableUnfit
 from connectors.postgres.failures import Refused
 from connectors.postgres.holds import Holds
 from connectors.postgres.keyless import keyed, rekeyed
+from connectors.postgres.leaving import Leaving
 from connectors.postgres.parked import FOREIGN_KEY, OVERSIZE, Entry, Key, Parked
 from connectors.postgres.router import Router
 from connectors.postgres.rows import CannotFold, Event, decode_change, decode_key, fold
@@ -47,7 +48,7 @@ class Writer:
         """Of tables that had another one for a while: the key by which conditions find their rows."""
         self._parked = parked
         self._router = router
-        self._holds = holds
+        self._leaving = Leaving(holds)
         self._resting = paused | catalogue.missing
         self._held: list[Event] = []
         self._refused: list[Key] = []
@@ -93,7 +94,7 @@ class Writer:
         """Write what parents of a table's rows have asked for while it was paused."""
         if self._router is not None:
             for part in self._router.rejoin(table):
-                self._process(self._spared(part))
+                self._process(self._leaving.spared(part))
             self.finish()
 
     @property
@@ -106,8 +107,7 @@ class Writer:
     def forget(self) -> None:
         """The transaction was rolled back, and with it what was tried: all may be tried again."""
         self._held, self._refused = [], []
-        if self._holds is not None:
-            self._holds.forget()
+        self._leaving.forget()
         self._writes.arrived = set(self.catalogue.tables)
         self._tried_at = 0.0
 
@@ -172,39 +172,10 @@ class Writer:
 
     def _pass(self, events: Sequence[Event]) -> None:
         if self._router is None:
-            self._process(self._spared(events))
+            self._process(self._leaving.spared(events))
             return
         for part in self._router.route(events):
-            self._process(self._spared(part))
-
-    def _spared(self, events: Sequence[Event]) -> Sequence[Event]:
-        """Without the deletes that an operator has rejected: their rows stay, and are remembered."""
-        holds = self._holds
-        if holds is None or holds.guard.rejecting is None:
-            return events
-        kept: list[Event] = []
-        rejected: list[Event] = []
-        for event in events:
-            is_rejected = _deletes(event) and holds.guard.rejected(event.record.position)
-            (rejected if is_rejected else kept).append(event)
-        if rejected:
-            holds.reject((one.table, one.key) for one in rejected)
-        return kept
-
-    def _count(self, events: Sequence[Event]) -> None:
-        """What these events have just deleted."""
-        deleted = self._writes.deleted
-        if not deleted or self._holds is None or not self._holds.counts:
-            return
-        last = {(event.table, event.key): event for event in events}
-        for name, rows in deleted.items():
-            gone = [(key, one.record.position) for (table, key), one in last.items() if table == name and _deletes(one)]
-            self._holds.guard.count(name, rows, gone, self._holds.begun)
-
-    def _count_refused(self, event: Event) -> None:
-        """A delete that has to wait, and goes unasked later."""
-        if self._holds is not None and _deletes(event):
-            self._holds.guard.count(event.table, 1, [(event.key, event.record.position)], self._holds.begun)
+            self._process(self._leaving.spared(part))
 
     def _process(self, events: Sequence[Event]) -> None:
         """Split events into runs that can be folded, and what stands between them."""
@@ -266,16 +237,16 @@ class Writer:
             else:
                 self._parked.queue(entry, event.record)
             self._refused.append(key)
-            self._count_refused(event)
+            self._leaving.refused(event)
         elif change.after is None or change.complete:
             try:
                 self._writes.write_nets(fold([event]))
             except Refused as error:
                 self._parked.refuse(event, error.sqlstate, error.reason)
                 self._refused.append(key)
-                self._count_refused(event)
+                self._leaving.refused(event)
             else:
-                self._count([event])
+                self._leaving.count(self._writes.deleted, [event])
                 self._parked.unpark(key)
                 self._answered([event])
 
@@ -322,9 +293,7 @@ class Writer:
                     )
             self._parked.clear(tables)
             try:
-                if self._holds is not None and self._holds.counts:
-                    for name in tables:
-                        self._holds.guard.count_all(name, self._writes.count(name), event.record.position)
+                self._leaving.emptied(tables, event, self._writes.count)
                 self._writes.truncate(tables)
             except Refused as error:
                 raise TableUnfit(
@@ -347,7 +316,7 @@ class Writer:
             if len(events) == 1:
                 self._parked.refuse(events[0], error.sqlstate, error.reason)
                 self._refused.append((events[0].table, events[0].key))
-                self._count_refused(events[0])
+                self._leaving.refused(events[0])
             elif error.sqlstate == FOREIGN_KEY:
                 self._screen(events)
             else:
@@ -356,7 +325,7 @@ class Writer:
         except CannotFold:
             self._halve(events)
             return
-        self._count(events)
+        self._leaving.count(self._writes.deleted, events)
         for key in missing:
             self._parked.need(key, _PARTIAL)
         self._answered(events)
@@ -368,7 +337,7 @@ class Writer:
         except (Refused, CannotFold):
             self._halve(events)
             return
-        self._count(events)
+        self._leaving.count(self._writes.deleted, events)
         for key in missing:
             self._parked.need(key, _PARTIAL)
         self._answered([event for event in events if (event.table, event.key) not in orphans])
@@ -385,10 +354,3 @@ class Writer:
     def _halve(self, events: Sequence[Event]) -> None:
         self._process(events[: len(events) // 2])
         self._process(events[len(events) // 2 :])
-
-
-def _deletes(event: Event) -> bool:
-    """Whether a row is to go because it was deleted, emptied away, or passes no more; not one that somebody asked for
-    and that is gone, nor the half of a changed key."""
-    change = event.change
-    return change.op == "t" or (change.op == "d" and not change.moved_to)
