@@ -17,7 +17,6 @@ from connectors.postgres.two_way.inward import HubRows
 from connectors.postgres.two_way.notes import Notes
 from connectors.postgres.two_way.observing import HubObserver
 from connectors.postgres.two_way.outward import SpokeRows, Work
-from schemas.position import START
 from schemas.resolution import Origin
 from schemas.topics import messages_topic
 
@@ -153,4 +152,4 @@ def _deletion(event: Event, key: bytes) -> Event:
     notice = event.change.notice
     assert notice is not None, "an event of a table that goes both ways says where it stands"
     noted = value[:-1] + b',"notice":%b}' % msgspec.json.encode(notice)
-    return Event(event.table, event.record._replace(key=key, value=noted, position=START), Change("d", notice=notice))
+    return Event(event.table, event.record._replace(key=key, value=noted), Change("d", notice=notice))
