@@ -86,6 +86,9 @@ class Outward(Protocol):
     def plan(self, table: str, changes: Sequence[RowChange], side: str | None, current: Fields | None) -> Planned:
         """What is done for these changes of one key, given what is kept of its row, and the row, if there is one."""
 
+    def repair(self, row: Fields | None, side: str | None, current: Fields | None) -> Planned:
+        """What makes a row what the hub has given, as far as that is told, whatever it is now."""
+
     def settle(self, table: str, key: str, planned: Any, stored: Fields | None) -> tuple[str | None, str | None]:
         """Once it is written and read again: what to keep of the row, and the mark to be told; None: as it was."""
 

@@ -123,13 +123,25 @@ def dead_letters(settings: Settings, name: str) -> Iterator[DeadLetters]:
 
 
 def replay_target(settings: Settings, name: str) -> ReplayTarget:
-    """A target as `placemat replay` writes it. Nothing is connected before `open`."""
+    """A target as `placemat replay` writes it. Nothing is connected before `open`.
+
+    Raises OperatorError (exit code 2) for one that brings a spoke's changes to the hub.
+    """
     from connectors.contract import Destination
     from connectors.postgres.replay import PostgresReplay
+    from daemon.apply.two_way import two_way
 
-    target = settings.targets[name]
+    target, role = settings.targets[name], settings.role(name)
+    if role is not None and role.kind != "spoke":
+        raise OperatorError(
+            f"Target {name} brings to {role.hub} what was changed elsewhere, and each change was judged when it came.",
+            f"Name the target that {role.hub} gives its rows to.",
+            exit_code=2,
+        )
     routes = routings(settings, name)
-    return PostgresReplay(Destination(name, target.url.get_secret_value(), target.source, routes))
+    return PostgresReplay(
+        Destination(name, target.url.get_secret_value(), target.source, routes, both_ways=two_way(settings, name))
+    )
 
 
 @contextmanager

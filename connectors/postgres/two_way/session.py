@@ -10,7 +10,7 @@ import msgspec
 import psycopg
 
 from connectors.contract import BothWays, Destination, Record
-from connectors.postgres.rows import Change, Event
+from connectors.postgres.rows import Change, Columns, Event
 from connectors.postgres.statements import Catalogue
 from connectors.postgres.two_way.canonical import canonicals
 from connectors.postgres.two_way.inward import HubRows
@@ -127,6 +127,11 @@ class TwoWay:
             self._spoke.settle(work, left_out)
         elif self._hub is not None:
             self._hub.settle(work, events, left_out)
+
+    def repair(self, table: str, given: Sequence[tuple[bytes, Columns | None]]) -> Work:
+        """Lock rows of a spoke and tell what makes them as the hub has given them."""
+        assert self._spoke is not None, "only a spoke is made what the hub has given"
+        return self._spoke.repair(table, given)
 
     def reject(self, events: Sequence[Event]) -> None:
         """What the hub has stands, one event after the other, and the spoke is told so. Raises Behind."""
