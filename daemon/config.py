@@ -276,6 +276,22 @@ class Target(Section):
         return list(dict.fromkeys((*self.tables, *named)))
 
 
+class Audit(Section):
+    """The record of what became of every change, and of what operators did."""
+
+    enabled: bool = Field(True, description="Off: nothing is recorded, neither here nor in the targets.")
+    signing_key: Path | None = Field(
+        None, description="File with the key that signs the chain, made by placemat audit key; kept off the database."
+    )
+    public_key: str | None = Field(
+        None, description="Public half of that key, for verify where the private one is not at hand."
+    )
+    checkpoint_entries: int = Field(1_000, ge=1, description="Most entries from one checkpoint to the next.")
+    checkpoint_seconds: float = Field(60, gt=0, description="Longest time before new entries get a checkpoint.")
+    segments: Path | None = Field(None, description="Directory for the files of sealed months.")
+    retention_months: int | None = Field(None, ge=1, description="Seal months that are older; none are when not set.")
+
+
 class Http(Section):
     """Where /metrics, /healthz and /readyz are answered."""
 
@@ -304,6 +320,7 @@ class Settings(BaseSettings):
     sources: dict[InstanceName, Source] = Field(min_length=1)
     targets: dict[InstanceName, Target] = Field(default_factory=dict)
     masking: Masking = Masking()
+    audit: Audit = Audit()
     http: Http = Http()
     log: Log = Log()
 

@@ -12,7 +12,7 @@ from daemon.errors import OperatorError
 from daemon.routes import routings, source_masks
 
 if TYPE_CHECKING:
-    from connectors.contract import ReplayTarget
+    from connectors.contract import Outbox, ReplayTarget
     from connectors.postgres.dead_letters import DeadLetters
     from connectors.postgres.pauses import Pauses
     from daemon.observe.measure import ReadProgress
@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 
 def worker_names(settings: Settings) -> list[str]:
     """Every worker that the configuration calls for."""
-    return [*(f"capture:{name}" for name in settings.sources), *(f"apply:{name}" for name in settings.targets)]
+    audited = settings.targets if settings.audit.enabled else ()
+    return [
+        *(f"capture:{name}" for name in settings.sources),
+        *(f"apply:{name}" for name in settings.targets),
+        *(f"audit:{name}" for name in audited),
+    ]
 
 
 def choose(settings: Settings, wanted: Sequence[str]) -> list[str]:
@@ -31,7 +36,7 @@ def choose(settings: Settings, wanted: Sequence[str]) -> list[str]:
     """
     known = worker_names(settings)
     for name in wanted:
-        if name not in known and name not in ("capture", "apply"):
+        if name not in known and name not in ("capture", "apply", "audit"):
             raise OperatorError(f"There is no worker {name}.", f"Choose one of: {', '.join(known)}.", exit_code=2)
     return [name for name in known if not wanted or name in wanted or name.partition(":")[0] in wanted]
 
@@ -46,6 +51,10 @@ def _worker(settings: Settings, kind: str, name: str) -> Worker:
         from daemon.capture.worker import CaptureWorker
 
         return CaptureWorker(settings, name)
+    if kind == "audit":
+        from daemon.audit.worker import AuditWorker
+
+        return AuditWorker(settings, name, lambda: outbox(settings, name))
     from connectors.postgres.sink import PostgresSink
     from daemon.apply.worker import ApplyWorker
 
@@ -81,6 +90,14 @@ def progress_reader(settings: Settings, name: str) -> ReadProgress:
 
     target = settings.targets[name]
     return ProgressReader(target.url.get_secret_value(), target.source)
+
+
+def outbox(settings: Settings, name: str) -> Outbox:
+    """What a target tells of the events that it has taken. Nothing is connected before it is asked."""
+    from connectors.postgres.outbox import PostgresOutbox
+
+    target = settings.targets[name]
+    return PostgresOutbox(target.url.get_secret_value(), name, target.source)
 
 
 def restart_target(settings: Settings, name: str, era: int, ends: Mapping[str, list[int]]) -> None:

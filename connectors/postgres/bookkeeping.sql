@@ -79,3 +79,15 @@ CREATE TABLE IF NOT EXISTS placemat.parked_events (
     PRIMARY KEY (parked_id, place)
 );
 COMMENT ON TABLE placemat.parked_events IS 'the events of a refused key, in order, as they stand in the topic';
+
+CREATE TABLE IF NOT EXISTS placemat.outbox (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    source text NOT NULL,
+    lane text NOT NULL,
+    ends_from bigint NOT NULL,
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    events text NOT NULL
+);
+COMMENT ON TABLE placemat.outbox IS 'what became of the events of each transaction, until the audit log has it';
+COMMENT ON COLUMN placemat.outbox.ends_from IS 'next record of the transactions topic when the transaction began';
+COMMENT ON COLUMN placemat.outbox.events IS 'places and outcomes as JSON, no values: schemas/outbox.py';

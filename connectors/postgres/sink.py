@@ -12,7 +12,9 @@ from connectors.contract import Destination, NewShape, Pin, Progress, Record, Re
 from connectors.errors import Unavailable
 from connectors.postgres import pins, plan, turns
 from connectors.postgres.adapt import Adapting
+from connectors.postgres.bookkeeping import MAIN_LANE
 from connectors.postgres.lanes import Lanes
+from connectors.postgres.outcomes import Outcomes
 from connectors.postgres.parked import Parked
 from connectors.postgres.related import read_columns
 from connectors.postgres.rerouting import Rerouting
@@ -22,6 +24,7 @@ from connectors.postgres.statements import read_catalogue
 from connectors.postgres.unrouted import Unrouted
 from connectors.postgres.untellable import check_conditions, unfit_as_gone, unread
 from connectors.postgres.writer import Writer
+from schemas.outbox import DISCARDED
 from schemas.topics import table_topic, transactions_topic
 
 _END_PREDECESSORS = """
@@ -48,6 +51,7 @@ class PostgresSink:
         self._router: Router | None = None
         self._lanes: Lanes | None = None
         self._rerouting: Rerouting | None = None
+        self._outcomes = Outcomes(destination.source, {}, wanted=False)
 
     def claim(self) -> Progress:
         self.close()
@@ -64,13 +68,17 @@ class PostgresSink:
             catalogue = read_catalogue(connection, self._destination.name, self._destination.routes)
             self._pause_missing(lanes, catalogue.missing)
             paused = lanes.paused
-            router = self._router = open_router(connection, self._destination, paused)
-            self._parked = Parked(connection, self._destination.source, router, self._destination.routes)
+            outcomes = Outcomes(self._destination.source, lanes.next_offsets, wanted=self._destination.audited)
+            self._outcomes = outcomes
+            router = self._router = open_router(connection, self._destination, paused, outcomes)
+            self._parked = Parked(connection, self._destination.source, router, self._destination.routes, outcomes)
             self._parked.load()
             self._rerouting = Rerouting(connection, self._destination, {lane.table for lane in lanes.tables})
             connection.commit()
         self._lanes = lanes
-        self._writer = Writer(connection, self._destination.name, self._topics, catalogue, self._parked, router, paused)
+        self._writer = Writer(
+            connection, self._destination.name, self._topics, catalogue, self._parked, router, paused, outcomes
+        )
         return lanes.main
 
     def lanes(self) -> list[TableLane]:
@@ -127,18 +135,22 @@ class PostgresSink:
         raise unfit_as_gone(self._destination.name, self._destination.routes, table, lanes.paused)
 
     def write(self, records: Sequence[Record]) -> None:
-        connection, writer, _, _ = self._session()
+        connection, writer, _, lanes = self._session()
         with self._translated():
             self._begin(connection)
+            self._outcomes.take(records)
             writer.write(records)
+            self._outcomes.spill(connection, MAIN_LANE, lanes.ends_from(), writer.held)
 
     def commit(self, progress: Progress, table: str | None = None) -> None:
         connection, writer, _, lanes = self._session()
         with self._translated():
             self._begin(connection)
             writer.finish()
+            self._outcomes.store(connection, table or MAIN_LANE, lanes.ends_from(table), progress)
             lanes.store(progress, table)
             connection.commit()
+        self._outcomes.stored(progress)
         lanes.stored(progress, table)
 
     def pause(self, table: str, reason: str, advice: str) -> None:
@@ -154,6 +166,7 @@ class PostgresSink:
             self._begin(connection, anew=True)
             lanes.rejoin(table)
             writer.rejoin(table)
+            self._tell(connection, lanes)
             connection.commit()
 
     def regrouped(self) -> bool:
@@ -164,6 +177,7 @@ class PostgresSink:
         return changed
 
     def rollback(self) -> None:
+        self._outcomes.forget()
         if self._connection is None:
             return
         with self._translated():
@@ -186,13 +200,16 @@ class PostgresSink:
             lanes.hold()
             for key, request in asked:
                 if request == "discard":
+                    self._outcomes.change(*key, DISCARDED, parked.events(key))
                     parked.unpark(key)
                 elif parked.entries[key].kind == "refused":
                     writer.redrive(key)
                 else:
                     parked.ask_again(key)
             writer.finish()
+            self._tell(connection, lanes)
             connection.commit()
+            self._outcomes.forget()
 
     def wanted(self) -> list[Wanted]:
         connection, _, parked, lanes = self._session()
@@ -242,6 +259,10 @@ class PostgresSink:
         if anew or connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE:
             turns.begin_live(connection, self._destination.source, self._origin)
 
+    def _tell(self, connection: psycopg.Connection[Any], lanes: Lanes) -> None:
+        """What was done to keys beside the stream."""
+        self._outcomes.store(connection, MAIN_LANE, lanes.ends_from(), None)
+
     def _session(self) -> tuple[psycopg.Connection[Any], Writer, Parked, Lanes]:
         if self._connection is None or self._writer is None or self._parked is None or self._lanes is None:
             raise Unavailable(f"target {self._destination.name} is not connected")
@@ -253,6 +274,7 @@ class PostgresSink:
         return translated(name, "refuses what placemat keeps there", "Run: placemat init", self._abandon)
 
     def _abandon(self) -> None:
+        self._outcomes.forget()
         connection = self._connection
         if connection is None:
             return

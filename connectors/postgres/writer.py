@@ -17,11 +17,13 @@ from connectors.contract import Record
 from connectors.errors import OperatorError, TableUnfit
 from connectors.postgres.failures import Refused
 from connectors.postgres.keyless import keyed, rekeyed
+from connectors.postgres.outcomes import Outcomes
 from connectors.postgres.parked import FOREIGN_KEY, OVERSIZE, Entry, Key, Parked
 from connectors.postgres.router import Router
 from connectors.postgres.rows import CannotFold, Event, decode_change, decode_key, fold
 from connectors.postgres.statements import Catalogue
 from connectors.postgres.table_writes import TableWrites
+from schemas.outbox import PARKED, QUEUED, REDRIVEN, REFUSED
 
 RETRY_SECONDS = 1.0
 """How often parked children are tried again while rows of their parents come in."""
@@ -35,6 +37,7 @@ class Writer:
     def __init__(
         self, connection: psycopg.Connection[Any], target: str, topics: Mapping[str, str], catalogue: Catalogue,
         parked: Parked, router: Router | None = None, paused: frozenset[str] = frozenset(),
+        outcomes: Outcomes | None = None,
     ) -> None:  # fmt: skip
         self._target = target
         self._topics = topics
@@ -47,7 +50,11 @@ class Writer:
         self._parked = parked
         self._router = router
         self._resting = paused | catalogue.missing
-        self._held: list[Event] = []
+        self._outcomes = outcomes or Outcomes("", {}, wanted=False)
+        self.held: list[Event] = []
+        """Events that need their successor to be understood."""
+        self._half: Event | None = None
+        """The deletion of the old key, where a key change is written."""
         self._refused: list[Key] = []
         self._writes = TableWrites(connection, target, catalogue)
         self._tried_at = 0.0
@@ -63,18 +70,18 @@ class Writer:
 
     def write(self, records: Sequence[Record]) -> None:
         """Write records in order; what needs its successor to be understood is held until the next call."""
-        events = self._held + [Event(self._topics[one.topic], one, decode_change(one.value)) for one in records]
+        events = self.held + [Event(self._topics[one.topic], one, decode_change(one.value)) for one in records]
         if self.keys or any(self.rekeyed.values()):
             events = [one for event in events for one in self._keyed(event)]
         at = len(events)
         while at and (events[at - 1].change.op == "t" or events[at - 1].change.moved_to):
             at -= 1
-        self._held = events[at:]
+        self.held = events[at:]
         self._pass(events[:at])
 
     def finish(self) -> None:
         """Write what is held, and try once more what may be welcome now that the transaction is complete."""
-        held, self._held = self._held, []
+        held, self.held = self.held, []
         self._pass(held)
         fresh, self._refused = self._refused, []
         entries = self._parked.entries
@@ -103,25 +110,29 @@ class Writer:
 
     def forget(self) -> None:
         """The transaction was rolled back, and with it what was tried: all may be tried again."""
-        self._held, self._refused = [], []
+        self.held, self._refused = [], []
         self._writes.arrived = set(self.catalogue.tables)
         self._tried_at = 0.0
 
-    def redrive(self, key: Key) -> bool:
-        """Write the queue of a refused key; False when it was refused again."""
+    def redrive(self, key: Key, *, asked: bool = True) -> bool:
+        """Write the queue of a refused key, because a person has asked for it or what it lacked has come; False when it
+        was refused again."""
         events = self._parked.events(key)
         try:
             missing = self._writes.write_nets(fold(events))
         except Refused as error:
             self._parked.failed(key, error.sqlstate, error.reason)
+            if asked:  # else it is tried again and again
+                self._outcomes.redriven(*key, events, REFUSED, sqlstate=error.sqlstate, reason=error.reason)
             return False
         except CannotFold:
-            self._parked.need(key, _PARTIAL)
-            return True
+            missing = [key]
         if missing:
             self._parked.need(key, _PARTIAL)
+            self._outcomes.redriven(*key, events, PARKED, kind="needs_full_row", reason=_PARTIAL)
         else:
             self._parked.unpark(key)
+            self._outcomes.redriven(*key, events, REDRIVEN)
         return True
 
     def _children(self, tables: set[str]) -> list[Key]:
@@ -140,11 +151,12 @@ class Writer:
         """Try parked keys again, all at once; those that are not welcome yet stay as they are."""
         if not keys:
             return
+        events = self._parked.events(*keys)
         try:
-            missing, orphans = self._writes.write_screened(self._parked.events(*keys))
+            missing, orphans = self._writes.write_screened(events)
         except (Refused, CannotFold):
             if len(keys) == 1:
-                self.redrive(keys[0])
+                self.redrive(keys[0], asked=False)
             else:
                 self._retry(keys[: len(keys) // 2])
                 self._retry(keys[len(keys) // 2 :])
@@ -153,6 +165,13 @@ class Writer:
             self._parked.need(key, _PARTIAL)
         if welcome := [key for key in keys if key not in missing and key not in orphans]:
             self._parked.unpark(*welcome)
+        waited: defaultdict[Key, list[Event]] = defaultdict(list)
+        for event in events:
+            waited[event.table, event.key].append(event)
+        for key in missing:
+            self._outcomes.redriven(*key, waited[key], PARKED, kind="needs_full_row", reason=_PARTIAL)
+        for key in welcome:
+            self._outcomes.redriven(*key, waited[key], REDRIVEN)
 
     def _keyed(self, event: Event) -> list[Event]:
         if event.change.op == "t":
@@ -190,7 +209,8 @@ class Writer:
                     at += 1
                 single = self._truncation(list(dict.fromkeys(tables)))
             elif change.moved_to and at < len(events) and bytes(events[at].change.moved_from) == event.key:
-                continue  # its other half tells both keys
+                self._half = event  # its other half tells both keys
+                continue
             elif (
                 change.oversize is not None
                 or change.moved_from
@@ -212,9 +232,11 @@ class Writer:
             if event.change.oversize is not None:
                 reason = f"a row of {event.table} is too large to publish ({event.change.oversize} bytes)"
                 self._parked.need(key, reason, OVERSIZE)
+                self._note_need(event, reason)
             elif event.change.untold:
                 for name in [event.key, *([bytes(event.change.moved_from)] if event.change.moved_from else [])]:
                     self._parked.need((event.table, name), _UNTOLD)
+                self._note_need(event, _UNTOLD)
             elif event.change.moved_from:
                 self._move(event)
             elif entry := self._parked.entries.get(key):
@@ -242,6 +264,21 @@ class Writer:
             else:
                 self._parked.unpark(key)
                 self._answered([event])
+        else:
+            self._outcomes.note(event, QUEUED)
+
+    def _note_need(self, event: Event, reason: str) -> None:
+        halves = [self._half] if self._half is not None and event.change.moved_from else []
+        for one in [*halves, event]:
+            self._outcomes.note(one, PARKED, kind="needs_full_row", reason=reason)
+
+    def _lack(self, missing: Sequence[Key], events: Sequence[Event]) -> None:
+        """Parts of rows came, and the rows are not there."""
+        for key in missing:
+            self._parked.need(key, _PARTIAL)
+        for event in events if missing else ():
+            if (event.table, event.key) in missing:
+                self._note_need(event, _PARTIAL)
 
     def _answered(self, events: Sequence[Event]) -> None:
         """A row that was read answers every parked key that is its own to PostgreSQL, as 1.00 answers 1.0."""
@@ -259,22 +296,23 @@ class Writer:
         """A primary-key change: one UPDATE, so that whatever refers to the row stays with it."""
         old, new = (event.table, bytes(event.change.moved_from)), (event.table, event.key)
         if old in self._parked.entries or new in self._parked.entries:
-            self._need_both(old, new, "the row's key was changed while it was parked")
+            self._need_both(event, old, new, "the row's key was changed while it was parked")
             return
         try:
             moved = self._writes.update_key(event, old[1])
         except Refused as error:
-            self._need_both(old, new, f"its key could not be changed: {error.reason}")
+            self._need_both(event, old, new, f"its key could not be changed: {error.reason}")
             return
         if not moved:
             if event.change.complete:
                 self._run([event])
             else:
-                self._parked.need(new, _PARTIAL)
+                self._lack([new], [event])
 
-    def _need_both(self, old: Key, new: Key, reason: str) -> None:
+    def _need_both(self, event: Event, old: Key, new: Key, reason: str) -> None:
         self._parked.need(old, reason)
         self._parked.need(new, reason)
+        self._note_need(event, reason)
 
     def _truncation(self, tables: Sequence[str]) -> Callable[[], None]:
         def truncate() -> None:
@@ -316,8 +354,7 @@ class Writer:
         except CannotFold:
             self._halve(events)
             return
-        for key in missing:
-            self._parked.need(key, _PARTIAL)
+        self._lack(missing, events)
         self._answered(events)
 
     def _screen(self, events: Sequence[Event]) -> None:
@@ -327,8 +364,7 @@ class Writer:
         except (Refused, CannotFold):
             self._halve(events)
             return
-        for key in missing:
-            self._parked.need(key, _PARTIAL)
+        self._lack(missing, events)
         self._answered([event for event in events if (event.table, event.key) not in orphans])
         for event in events:
             key = (event.table, event.key)

@@ -43,7 +43,12 @@ class ApplyWorker:
         routes = routings(settings, name)
         self._sink: Sink = sink_type(
             Destination(
-                name, target.url.get_secret_value(), target.source, routes, additive=target.auto_ddl == "additive"
+                name,
+                target.url.get_secret_value(),
+                target.source,
+                routes,
+                additive=target.auto_ddl == "additive",
+                audited=settings.audit.enabled,
             )
         )
         self._pins = TargetPins(settings, name, self._sink)

@@ -1,0 +1,145 @@
+"""From a target's transactions to the entries of the audit log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.fix_servers import Kafka
+from tests.integration.apply_stream import World, delete, insert, move, oversize, read, running, update
+from tests.integration.audit_world import CHILDREN, DDL, PARENTS, Audited, audited, relaying
+from tests.waiting import until
+
+Row = dict[str, Any]
+
+
+@pytest.fixture
+def here(kafka_server: Kafka, database_factory: Callable[..., str], state_template: str) -> Audited:
+    routes: dict[str, dict[str, Any]] = {
+        PARENTS: {"masks": {"secret": "hash"}, "actor": "updated_by"},
+        CHILDREN: {},
+    }
+    world = World(kafka_server, database_factory("target"), DDL, routes, masking="0123456789abcdef")
+    return audited(world, database_factory("state", state_template))
+
+
+def parent(number: int, name: str = "n", **more: Any) -> Row:
+    return {"id": number, "name": name, "note": None, "secret": "s3cret", "updated_by": None, **more}
+
+
+def test_every_event_has_one_entry_with_what_it_changed(here: Audited) -> None:
+    stream = here.world.stream
+    with running(here.world), relaying(here):
+        stream.transaction(insert(PARENTS, parent(1, "ada")), insert(CHILDREN, {"id": 1, "parent": 1, "note": "x"}))
+        stream.transaction(update(PARENTS, parent(1, "grace", updated_by="hopper")))
+        stream.transaction(delete(CHILDREN, {"id": 1}))
+        here.world.applied_through()
+        here.relayed()
+    created, child, updated, deleted = here.entries()
+    assert [one["sequence"] for one in (created, child, updated, deleted)] == [1, 2, 3, 4]
+    assert (created["op"], created["entity"], created["key"]) == ("c", PARENTS, '{"id":1}')
+    assert (created["source"], created["target"]) == (here.world.source, here.world.target)
+    assert (created["outcome"], created["kind"]) == ("applied", "event")
+    assert created["fields"] == ["id", "name", "note", "updated_by"]
+    assert created["masked"] == ["secret"]
+    assert created["content"]["before"] == {}
+    assert created["content"]["after"]["name"] == "ada"
+    assert updated["fields"] == ["name", "updated_by"]
+    assert updated["content"]["before"] == {"name": "ada", "updated_by": None}
+    assert (updated["content"]["after"]["name"], updated["who"]) == ("grace", "hopper")
+    assert (deleted["op"], deleted["content"]) == ("d", {"before": {"id": 1, "parent": 1, "note": "x"}, "after": None})
+    assert [one["who"] for one in (created, child, deleted)] == ["unknown"] * 3
+    assert len({(one["topic"], one["partition"], one["offset"]) for one in here.entries()}) == 4
+    assert "s3cret" not in str(here.entries())
+
+
+def test_what_was_before_is_left_out_where_nobody_tells(here: Audited) -> None:
+    stream = here.world.stream
+    with running(here.world), relaying(here):
+        stream.transaction(update(PARENTS, {"id": 1, "name": "x"}, ["note"]))
+        here.world.applied_through()
+        stream.transaction(read(PARENTS, parent(1, "x", note="long")), kind="snapshot")
+        stream.transaction(update(PARENTS, {"id": 1, "name": "y"}, ["note"]))
+        stream.transaction(oversize(PARENTS, {"id": 1}, 99))
+        stream.transaction(update(PARENTS, parent(1, "z", note="long")))
+        here.world.applied_through()
+        here.relayed()
+    lacking, copied, changed, large, after = here.entries()
+    assert (lacking["outcome"], lacking["content"]["before"]) == ("parked", {})
+    assert (lacking["details"]["kind"], bool(lacking["reason"])) == ("needs_full_row", True)
+    assert (copied["outcome"], copied["content"]["before"]) == ("applied", {})
+    assert copied["fields"] == ["note", "updated_by"]
+    assert (changed["fields"], changed["content"]["before"]) == (["name"], {"name": "x"})
+    assert (large["content"], large["details"]["oversize"], large["outcome"]) == (None, 99, "parked")
+    assert (after["content"]["before"], "name" in after["fields"]) == ({}, True)
+
+
+def test_a_changed_key_is_followed(here: Audited) -> None:
+    stream = here.world.stream
+    with running(here.world), relaying(here):
+        stream.transaction(insert(PARENTS, parent(1, "ada")))
+        stream.transaction(move(PARENTS, {"id": 1}, parent(2, "ada", note="moved")))
+        stream.transaction(update(PARENTS, parent(2, "grace", note="moved")))
+        here.world.applied_through()
+        here.relayed()
+    _, gone, come, updated = here.entries()
+    assert (gone["op"], gone["key"], gone["content"]["before"]["name"]) == ("d", '{"id":1}', "ada")
+    assert (come["op"], come["key"], come["fields"]) == ("c", '{"id":2}', ["id", "note"])
+    assert come["content"]["before"] == {"id": 1, "note": None}
+    assert (updated["fields"], updated["content"]["before"]) == (["name"], {"name": "ada"})
+
+
+def test_a_parked_event_and_its_redrive_are_entries_of_their_own(here: Audited) -> None:
+    stream = here.world.stream
+    with running(here.world), relaying(here):
+        stream.transaction(insert(CHILDREN, {"id": 1, "parent": 7, "note": "x"}))
+        here.world.applied_through()
+        stream.transaction(update(CHILDREN, {"id": 1, "parent": 7, "note": "y"}))
+        here.world.applied_through()
+        stream.transaction(insert(PARENTS, parent(7)))
+        here.world.applied_through()
+        until(lambda: not here.world.parked(), 20, what="the child unparked")
+        here.relayed()
+    refused, queued, come, redriven = here.entries()
+    assert (refused["outcome"], refused["details"]["sqlstate"]) == ("parked", "23503")
+    assert (queued["outcome"], come["outcome"]) == ("queued", "applied")
+    assert (redriven["kind"], redriven["outcome"], redriven["key"]) == ("change", "redriven", '{"id":1}')
+    assert [place[2] for place in redriven["details"]["events"]] == [queued["offset"]]
+
+
+def test_records_that_came_again_are_told_as_dropped(here: Audited) -> None:
+    stream = here.world.stream
+    with running(here.world), relaying(here):
+        stream.transaction(insert(PARENTS, parent(1)))
+        stream.transaction(update(PARENTS, parent(1, "new")))
+        here.world.applied_through()
+        stream.resend()
+        stream.transaction(update(PARENTS, parent(1, "newest")))
+        here.world.applied_through()
+        here.relayed()
+    entries = here.entries()
+    assert [one["outcome"] for one in entries] == ["applied", "applied", "dropped", "dropped", "applied"]
+    assert [one["content"] for one in entries if one["outcome"] == "dropped"] == [None, None]
+    assert entries[-1]["content"]["before"] == {"name": "new"}
+
+
+def test_a_large_transaction_is_told_in_parts(here: Audited, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("connectors.postgres.outcomes.SPILL_EVENTS", 200)
+    monkeypatch.setattr("daemon.audit.relay.BATCH_EVENTS", 150)
+    rows = 3_000
+    with running(here.world):
+        here.world.stream.transaction(
+            [insert(CHILDREN, {"id": number, "parent": 1 if number % 100 == 0 else None, "note": "x"})
+             for number in range(rows)]
+        )  # fmt: skip
+        here.world.applied_through()
+    assert len(here.outbox()) > 3
+    with relaying(here):
+        here.relayed()
+    entries = here.entries()
+    assert len(entries) == len({(one["partition"], one["offset"]) for one in entries}) == rows
+    assert sum(one["outcome"] == "parked" for one in entries) == rows / 100
+    parked = {int(one["key"][6:-1]) for one in entries if one["outcome"] == "parked"}
+    assert parked == set(range(0, rows, 100))
