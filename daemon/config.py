@@ -30,6 +30,7 @@ from connectors.route.condition import Column, columns, parse
 from connectors.route.masks import SHORTEST_KEY_BYTES, Scalar
 from daemon.errors import OperatorError
 from daemon.window import Window
+from schemas.topics import AUDIT_TOPIC
 
 DEFAULT_PATH = Path("placemat.toml")
 FAULTS_NAMED = 5
@@ -285,6 +286,9 @@ class Audit(Section):
     )
     public_key: str | None = Field(
         None, description="Public half of that key, for verify where the private one is not at hand."
+    )
+    topic: str = Field(
+        AUDIT_TOPIC, pattern=r"^[A-Za-z0-9._-]{1,249}$", description="Kafka's copy of the heads; one for each daemon."
     )
     checkpoint_entries: int = Field(1_000, ge=1, description="Most entries from one checkpoint to the next.")
     checkpoint_seconds: float = Field(60, gt=0, description="Longest time before new entries get a checkpoint.")

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import orjson
 import psycopg
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 
 from daemon import broker
 from daemon.audit import chain, signing
@@ -20,7 +20,6 @@ from daemon.audit.entry import Head
 from daemon.audit.signing import Signer
 from daemon.broker import KafkaUnavailable
 from daemon.config import Audit, Kafka
-from schemas.topics import AUDIT_TOPIC
 
 PUBLISH_SECONDS = 1.0
 FLUSH_SECONDS = 10.0
@@ -94,7 +93,7 @@ class Heads:
         failed: list[object] = []
         try:
             self._producer.produce(
-                AUDIT_TOPIC, orjson.dumps(said), b"", 0, on_delivery=lambda error, _: failed.append(error)
+                self._audit.topic, orjson.dumps(said), b"", 0, on_delivery=lambda error, _: failed.append(error)
             )
             self._producer.flush(FLUSH_SECONDS)
         except (BufferError, KafkaException) as error:
@@ -109,33 +108,39 @@ class Heads:
         return now
 
 
-def published(kafka: Kafka) -> Iterator[Published]:
-    """Every head that the topic holds, in order; none where there is no such topic.
+class HeadsTopic:
+    """The heads that Kafka has by now. Raises OperatorError and KafkaUnavailable."""
 
-    Raises OperatorError when Kafka cannot be reached, and KafkaUnavailable when it stops answering.
-    """
-    admin = broker.reach(kafka)
-    if AUDIT_TOPIC not in broker.describe(admin, [AUDIT_TOPIC]):
-        return
-    place = AUDIT_TOPIC, 0
-    try:
-        at, end = broker.offsets(admin, [place], "earliest")[place], broker.offsets(admin, [place], "latest")[place]
-    except KafkaException as error:
-        raise KafkaUnavailable(f"kafka does not answer: {broker.reason(error)}") from error
-    options = {"group.id": "placemat.audit", "enable.auto.commit": False, "auto.offset.reset": "earliest"}
-    consumer = Consumer({**broker.options(kafka), **options}, logger=broker.SILENT)
-    try:
-        consumer.assign([TopicPartition(*place, at)])
-        heard = time.monotonic()
-        while at < end:
-            for message in consumer.consume(500, timeout=0.2):
-                if message.error() is not None or at >= end:
-                    continue
-                heard = time.monotonic()
-                at = (message.offset() or 0) + 1
-                said = orjson.loads(message.value() or b"{}")
-                yield Published(said["sequence"], bytes.fromhex(said["hash"]), at - 1)
-            if time.monotonic() - heard > READ_SECONDS:
-                raise KafkaUnavailable("kafka does not answer")
-    finally:
-        consumer.close()
+    def __init__(self, kafka: Kafka, topic: str) -> None:
+        self._kafka = kafka
+        self._place = topic, 0
+        admin = broker.reach(kafka)
+        self._at = self._end = 0
+        if topic in broker.describe(admin, [topic]):
+            try:
+                self._at = broker.offsets(admin, [self._place], "earliest")[self._place]
+                self._end = broker.offsets(admin, [self._place], "latest")[self._place]
+            except KafkaException as error:
+                raise KafkaUnavailable(f"kafka does not answer: {broker.reason(error)}") from error
+
+    def read(self) -> Iterator[list[Published]]:
+        """In the order of the topic, some at a time."""
+        options = {"group.id": "placemat.audit", "enable.auto.commit": False, "auto.offset.reset": "earliest"}
+        consumer = Consumer({**broker.options(self._kafka), **options}, logger=broker.SILENT)
+        at, heard = self._at, time.monotonic()
+        try:
+            consumer.assign([TopicPartition(*self._place, at)])
+            while at < self._end:
+                found = [one for one in consumer.consume(500, timeout=0.2) if one.error() is None]
+                if found:
+                    heard, at = time.monotonic(), (found[-1].offset() or 0) + 1
+                    yield [one for message in found if (one := _published(message)).offset < self._end]
+                elif time.monotonic() - heard > READ_SECONDS:
+                    raise KafkaUnavailable("kafka does not answer")
+        finally:
+            consumer.close()
+
+
+def _published(message: Message) -> Published:
+    said = orjson.loads(message.value() or b"{}")
+    return Published(said["sequence"], bytes.fromhex(said["hash"]), message.offset() or 0)

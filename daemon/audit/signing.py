@@ -96,23 +96,22 @@ def signer(settings: Audit) -> Signer | None:
     return Signer(_hex(key.public_key()), key)
 
 
-def verifier(settings: Audit, public: str | None = None) -> Verifier | None:
-    """By the given public key, else that of the settings, else that of the signing key; None where there is none."""
+def verifiers(settings: Audit, public: str | None = None) -> dict[str, Verifier]:
+    """By the id of their key: those of the given public keys (with commas between), else of the settings, and that of
+    the signing key."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-    text = public or settings.public_key
-    if text is None:
-        found = signer(settings)
-        if found is None:
-            return None
-        text = found.public
+    texts = [one.strip() for one in (public or settings.public_key or "").split(",") if one.strip()]
+    if public is None and (found := signer(settings)) is not None:
+        texts.append(found.public)
     try:
-        return Verifier(text, Ed25519PublicKey.from_public_bytes(bytes.fromhex(text)))
+        keys = {text: Ed25519PublicKey.from_public_bytes(bytes.fromhex(text)) for text in texts}
     except ValueError:
         raise OperatorError(
-            f"{text} is no public key.", f"It has {_KEY_CHARACTERS} characters, as placemat audit key prints it.",
-            exit_code=2,
+            "A public key cannot be read.",
+            f"It has {_KEY_CHARACTERS} characters, as placemat audit key prints it.", exit_code=2,
         ) from None  # fmt: skip
+    return {key_id(text): Verifier(text, key) for text, key in keys.items()}
 
 
 def key_id(public: str) -> str:

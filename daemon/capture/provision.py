@@ -25,14 +25,7 @@ from daemon.state import jobs, spans
 from daemon.state.engine import alone
 from schemas import tables
 from schemas.position import Lsn, format_lsn, parse_lsn
-from schemas.topics import (
-    AUDIT_TOPIC,
-    SCHEMA_CHANGES_TOPIC,
-    messages_topic,
-    requests_topic,
-    table_topic,
-    transactions_topic,
-)
+from schemas.topics import SCHEMA_CHANGES_TOPIC, messages_topic, requests_topic, table_topic, transactions_topic
 
 SLOT_SECONDS = 60
 LOCK = 0x706C616365696E69  # "placeini"
@@ -92,7 +85,7 @@ def provision(
             _check_slot(connection, name, known)
         wanted = wanted_topics(name, source, kafka.partitions)
         topics = broker.ensure(admin, kafka, wanted)
-        ensure_common(admin, kafka)
+        ensure_schema_changes(admin, kafka)
         _check_topics(engine, name, topics)
         places = depths(copied(connection, source.tables), foreign_keys(connection))
         if known is not None:
@@ -143,9 +136,9 @@ def wanted_topics(name: str, source: Source, partitions: int) -> dict[str, int]:
     return {**of_tables, transactions_topic(name): 1, messages_topic(name): 1, requests_topic(name): 1}
 
 
-def ensure_common(admin: AdminClient, kafka: Kafka) -> None:
-    """Topics of all sources together; their records are few, and are kept."""
-    broker.ensure(admin, kafka, {SCHEMA_CHANGES_TOPIC: 1, AUDIT_TOPIC: 1}, forever=True)
+def ensure_schema_changes(admin: AdminClient, kafka: Kafka) -> None:
+    """One topic for all sources; its records are few, and are kept."""
+    broker.ensure(admin, kafka, {SCHEMA_CHANGES_TOPIC: 1}, forever=True)
 
 
 def copied(connection: psycopg.Connection[Any], names: Sequence[str]) -> list[str]:

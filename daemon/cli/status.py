@@ -12,6 +12,7 @@ from daemon.cli.output import Json, local, write_json, write_table
 from schemas.position import format_lsn
 
 if TYPE_CHECKING:
+    from connectors.contract import OutboxLag
     from connectors.postgres.pauses import Pause
     from daemon.config import Settings
     from daemon.state.sources import SourceRow
@@ -57,27 +58,41 @@ def status(
             typer.echo(f"{name}: {line}")
 
 
-def _standing(settings: Settings, name: str) -> tuple[list[Pause], int] | None:
-    """Paused tables and the number of parked keys of a target; None when it does not answer."""
-    from daemon import wiring
-    from daemon.errors import OperatorError
+Standing = tuple["list[Pause]", int, "OutboxLag | None"]
+"""Paused tables, the number of parked keys, and what the audit log lacks, where that is on."""
 
+
+def _standing(settings: Settings, name: str) -> Standing | None:
+    """None when the target does not answer."""
+    from daemon import wiring
+    from daemon.errors import OperatorError, Unavailable
+
+    outbox = wiring.outbox(settings, name)
     try:
         with wiring.pauses(settings, name) as pauses, wiring.dead_letters(settings, name) as letters:
-            return pauses.read(), letters.count()
-    except OperatorError:
+            return pauses.read(), letters.count(), outbox.lag() if settings.audit.enabled else None
+    except (OperatorError, Unavailable):
         return None
+    finally:
+        outbox.close()
 
 
-def _standing_json(found: tuple[list[Pause], int] | None) -> dict[str, Json]:
-    paused, parked = found or (None, None)
-    return {"paused": None if paused is None else [_pause_json(one) for one in paused], "parked": parked}
+def _standing_json(found: Standing | None) -> dict[str, Json]:
+    paused, parked, lag = found or (None, None, None)
+    return {
+        "paused": None if paused is None else [_pause_json(one) for one in paused],
+        "parked": parked,
+        "audit": None if lag is None else {"rows": lag.rows, "seconds": round(lag.seconds, 3)},
+    }
 
 
-def _standing_lines(found: tuple[list[Pause], int]) -> list[str]:
-    paused, parked = found
+def _standing_lines(found: Standing) -> list[str]:
+    paused, parked, lag = found
     keys = "1 key is" if parked == 1 else f"{parked:,} keys are"
-    return [*map(_pause_line, paused), *([f"{keys} parked; placemat dlq list shows why"] if parked else [])]
+    lines = [*map(_pause_line, paused), *([f"{keys} parked; placemat dlq list shows why"] if parked else [])]
+    if lag is not None and lag.rows:
+        lines.append(f"{lag.rows:,} transactions wait for the audit log, the oldest for {lag.seconds:.0f} s")
+    return lines
 
 
 def _kept(settings: Settings, name: str) -> str | None:

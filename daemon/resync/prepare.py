@@ -48,7 +48,7 @@ def prepare(
             raise fault
         wanted = provision.wanted_topics(name, source, settings.kafka.partitions)
         topics = broker.ensure(admin, settings.kafka, wanted)
-        provision.ensure_common(admin, settings.kafka)
+        provision.ensure_schema_changes(admin, settings.kafka)
         provision.check_single(name, topics)
         _drop_slot(connection, row, source.slot)
         start = provision.create_slot(connection, name, source)

@@ -18,7 +18,7 @@ from daemon.audit.worker import AuditWorker
 from daemon.config import Settings
 from daemon.wiring import outbox
 from schemas.outbox import Outbox, decode
-from schemas.topics import AUDIT_TOPIC, messages_topic
+from schemas.topics import messages_topic
 from tests.asking import ask
 from tests.integration.apply_stream import World
 from tests.waiting import until
@@ -108,9 +108,9 @@ def audited(world: World, state: str, **audit: Any) -> Audited:
     """The world with a state database of its own."""
     values = {
         "state": world.settings.state.model_validate({"url": state}),
-        "audit": world.settings.audit.model_validate(audit),
+        "audit": world.settings.audit.model_validate({"topic": f"audit-{world.source}", **audit}),
     }
     world.settings = world.settings.model_copy(update=values)
     kafka = world.settings.kafka
-    broker.ensure(broker.reach(kafka), kafka, {AUDIT_TOPIC: 1, messages_topic(world.source): 1})
+    broker.ensure(broker.reach(kafka), kafka, {world.settings.audit.topic: 1, messages_topic(world.source): 1})
     return Audited(world, world.settings, state)
