@@ -78,6 +78,12 @@ def months(connection: psycopg.Connection[Any], before: date) -> list[date]:
     return [month for (month,) in found]
 
 
+def months_before(today: date, count: int) -> date:
+    """First day of the month so many months before."""
+    months_ = today.year * 12 + today.month - 1 - count
+    return date(months_ // 12, months_ % 12 + 1, 1)
+
+
 def seal(
     connection: psycopg.Connection[Any], month: date, directory: Path, signer: Signer | None, by: str,
     reason: str | None,

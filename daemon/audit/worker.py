@@ -5,15 +5,19 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
+import structlog
 
 from connectors.contract import Outbox
-from daemon.audit import chain, signing
+from daemon.audit import chain, segments, signing
 from daemon.audit.heads import Heads
 from daemon.audit.ledger import Ledger, turn
 from daemon.audit.relay import ROWS, Relay
+from daemon.audit.segments import months_before
+from daemon.audit.signing import Signer
 from daemon.config import Settings
 from daemon.errors import OperatorError, Unavailable
 from daemon.observe import metrics
@@ -23,6 +27,8 @@ IDLE_SECONDS = 0.2
 STANDBY_SECONDS = 1.0
 REPORT_SECONDS = 15.0
 MEASURE_SECONDS = 2.0
+SEAL_SECONDS = 3_600.0
+log = structlog.get_logger(__name__)
 
 
 class AuditWorker:
@@ -55,17 +61,25 @@ class AuditWorker:
                 heads = Heads(connection, self._settings.audit, self._settings.kafka, signer)
                 relay = Relay(self._settings, self._target, outbox, ledger)
                 try:
-                    self._work(relay, heads, outbox, stop, report)
+                    self._work(relay, heads, outbox, lambda: self._seal(connection, signer), stop, report)
                 finally:
                     relay.close()
                     heads.close()
         finally:
             outbox.close()
 
-    def _work(self, relay: Relay, heads: Heads, outbox: Outbox, stop: threading.Event, report: Report) -> None:
+    def _work(
+        self,
+        relay: Relay,
+        heads: Heads,
+        outbox: Outbox,
+        seal: Callable[[], None],
+        stop: threading.Event,
+        report: Report,
+    ) -> None:
         report("running", None)
         reported = time.monotonic()
-        measured = float("-inf")
+        measured = sealed = float("-inf")
         while not stop.is_set():
             rows = relay.run()
             heads.tick()
@@ -75,11 +89,28 @@ class AuditWorker:
                 lag = outbox.lag()
                 metrics.AUDIT_LAG_ROWS.labels(self._target).set(lag.rows)
                 metrics.AUDIT_LAG_SECONDS.labels(self._target).set(lag.seconds)
+            if now - sealed > SEAL_SECONDS:
+                sealed = now
+                seal()
             if now - reported > REPORT_SECONDS:
                 reported = now
                 report("running", None)
             if rows < ROWS:
                 stop.wait(IDLE_SECONDS)
+
+    def _seal(self, connection: psycopg.Connection[Any], signer: Signer | None) -> None:
+        """Old months go into files, if that is asked for; one of the workers does it for all."""
+        audit = self._settings.audit
+        if audit.retention_months is None or audit.segments is None or self._target != min(self._settings.targets):
+            return
+        try:
+            for month in segments.months(connection, months_before(datetime.now(UTC).date(), audit.retention_months)):
+                found = segments.seal(connection, month, audit.segments, signer, "placemat", "retention")
+                log.info("month of the audit log was sealed", month=f"{month:%Y-%m}", file=found.file)
+        except OperatorError as error:
+            connection.rollback()
+            log.error("month of the audit log cannot be sealed", error=str(error), advice=error.try_)  # noqa: TRY400 it is a sentence for the operator
+        connection.commit()
 
     def _connected(self) -> psycopg.Connection[Any]:
         try:
