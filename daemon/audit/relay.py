@@ -13,7 +13,7 @@ from daemon.audit.ledger import Ledger
 from daemon.audit.records import Records
 from daemon.audit.telling import Fate, Key, Known, Telling
 from daemon.config import Settings
-from daemon.seams import AFTER_AUDIT_COMMIT, BEFORE_AUDIT_COMMIT, seam
+from daemon.seams import AFTER_AUDIT_COMMIT, AFTER_OUTBOX_DELETED, BEFORE_AUDIT_COMMIT, seam
 from schemas import outbox as shape
 
 ROWS = 200
@@ -89,3 +89,4 @@ class Relay:
         self._ledger.append(drafts, done)
         seam(AFTER_AUDIT_COMMIT)
         self._outbox.delete(done)
+        seam(AFTER_OUTBOX_DELETED)
