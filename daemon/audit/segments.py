@@ -24,7 +24,10 @@ _READ = """
 SELECT month, first_sequence, last_sequence, previous, hash, file, file_hash, key_id, signature
 FROM placemat.audit_segments ORDER BY first_sequence
 """
-_MONTHS = "SELECT month FROM placemat.audit_entries WHERE month < %s GROUP BY month ORDER BY month"
+_MONTHS = """
+SELECT month FROM placemat.audit_entries
+WHERE month < least(%s, date_trunc('month', now() AT TIME ZONE 'UTC')::date) GROUP BY month ORDER BY month
+"""
 _ENTRIES = f"""
 {chain.ENTRIES.replace("FROM", ", kept.salt, kept.content FROM")}
 LEFT JOIN placemat.audit_values AS kept USING (sequence, month) WHERE entry.month = %s ORDER BY sequence
@@ -73,7 +76,7 @@ def told(details: Mapping[str, Any]) -> Segment:
 
 
 def months(connection: psycopg.Connection[Any], before: date) -> list[date]:
-    """Months that lie wholly before a day and are not sealed, oldest first."""
+    """Months that lie wholly before a day, are over, and are not sealed, oldest first."""
     found = connection.execute(_MONTHS.encode(), [before.replace(day=1)]).fetchall()
     return [month for (month,) in found]
 
