@@ -10,7 +10,7 @@ LISTED = 100
 
 Kind = Literal[
     "altered", "values_altered", "values_gone", "removed", "removed_at_end", "inserted", "moved", "segment_gone",
-    "segment_altered", "month_dropped", "recomputed", "signature", "head", "guard",
+    "segment_altered", "recomputed", "signature", "head", "guard",
 ]  # fmt: skip
 
 

@@ -86,6 +86,9 @@ class Ledger:
         next_offsets, since = dict(self.next_offsets), dict(self._since)
         with self._connection.transaction():
             head = chain.lock_head(self._connection)
+            ids = orjson.dumps(sorted(relayed)).decode()
+            if self._connection.execute(_RELAYED, [ids, self._target, self._epoch]).rowcount != 1:
+                raise Fenced(f"another relay of target {self._target} has taken over")
             self._check_erasures(head)
             kept: list[Draft] = []
             for draft in drafts:
@@ -103,9 +106,6 @@ class Ledger:
             rows = [(*key, next_offsets[key], since[key]) for key in moved]
             if rows:
                 self._connection.execute(_MOVE, [self._target, *(list(column) for column in zip(*rows, strict=True))])
-            ids = orjson.dumps(sorted(relayed)).decode()
-            if self._connection.execute(_RELAYED, [ids, self._target, self._epoch]).rowcount != 1:
-                raise Fenced(f"another relay of target {self._target} has taken over")
         self.next_offsets, self._since = next_offsets, since
         self.relayed = sorted(relayed)
         return head

@@ -41,6 +41,8 @@ class Records:
         )
         self._next: dict[Partition, int] = {}
         """Offset of the next record to hand out."""
+        self._begin: dict[Partition, int] = {}
+        """Where the partition began when it was sought: what lies before is lost."""
         self._until: dict[Partition, int] = {}
         """Where the partition ended when it was looked at: what is wanted from there on, of a topic that was made anew,
         is lost."""
@@ -59,6 +61,7 @@ class Records:
             if stale:
                 self._until |= broker.offsets(self._admin, stale, "latest")
             if moved:
+                self._begin |= broker.offsets(self._admin, moved, "earliest")
                 self._next |= {key: wanted[key][0] for key in moved}
                 self._assign(moved)
         except KafkaException as error:
@@ -69,7 +72,7 @@ class Records:
         """The next record of a partition that was sought; None: Kafka does not hold it any more."""
         offset = self._next[key]
         self._next[key] = offset + 1
-        if offset >= self._until[key]:
+        if not self._begin[key] <= offset < self._until[key]:
             return None
         ahead = self._ahead[key]
         heard = time.monotonic()
@@ -93,7 +96,10 @@ class Records:
         for key in moved:
             self._ahead.pop(key, None)
             self._bytes.pop(key, None)
-        places = {key: _offset(self._ahead[key][-1]) + 1 if self._ahead[key] else at for key, at in self._next.items()}
+        places = {
+            key: _offset(self._ahead[key][-1]) + 1 if self._ahead[key] else max(at, self._begin[key])
+            for key, at in self._next.items()
+        }
         broker.meet_topics(self._consumer)
         self._consumer.assign([TopicPartition(*key, at) for key, at in places.items()])
         self._consumer.resume([TopicPartition(*key) for key in places])
