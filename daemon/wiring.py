@@ -16,7 +16,7 @@ from daemon.errors import OperatorError
 from daemon.routes import routings, source_masks
 
 if TYPE_CHECKING:
-    from connectors.contract import ReplayTarget
+    from connectors.contract import Outbox, ReplayTarget
     from connectors.postgres.answers import Answers
     from connectors.postgres.dead_letters import DeadLetters
     from connectors.postgres.pauses import Pauses
@@ -27,7 +27,16 @@ if TYPE_CHECKING:
 
 def worker_names(settings: Settings) -> list[str]:
     """Every worker that the configuration calls for."""
-    return [*(f"capture:{name}" for name in settings.sources), *(f"apply:{name}" for name in settings.targets)]
+    return [
+        *(f"capture:{name}" for name in settings.sources),
+        *(f"apply:{name}" for name in settings.targets),
+        *(f"audit:{name}" for name in settings.targets if audited(settings, name)),
+    ]
+
+
+def audited(settings: Settings, target: str) -> bool:
+    """Whether what becomes of events at a target is entered into the audit log; an observer changes nothing."""
+    return settings.audit.enabled and not settings.observes(target)
 
 
 def choose(settings: Settings, wanted: Sequence[str]) -> list[str]:
@@ -37,7 +46,7 @@ def choose(settings: Settings, wanted: Sequence[str]) -> list[str]:
     """
     known = worker_names(settings)
     for name in wanted:
-        if name not in known and name not in ("capture", "apply"):
+        if name not in known and name not in ("capture", "apply", "audit"):
             raise OperatorError(f"There is no worker {name}.", f"Choose one of: {', '.join(known)}.", exit_code=2)
     return [name for name in known if not wanted or name in wanted or name.partition(":")[0] in wanted]
 
@@ -52,6 +61,10 @@ def _worker(settings: Settings, kind: str, name: str) -> Worker:
         from daemon.capture.worker import CaptureWorker
 
         return CaptureWorker(settings, name)
+    if kind == "audit":
+        from daemon.audit.worker import AuditWorker
+
+        return AuditWorker(settings, name, lambda: outbox(settings, name))
     from connectors.postgres.sink import PostgresSink
     from daemon.apply.worker import ApplyWorker
 
@@ -79,7 +92,7 @@ def prepare_target(settings: Settings, name: str) -> list[OperatorError]:
         with ours.transaction():
             bookkeeping.install(ours)
             conditions.remember(theirs, ours, target.source, routes)
-        if role is not None and role.kind == "observer":
+        if role is not None and settings.observes(name):
             return list(two_way.check_hub(ours, name, role.hub, routes))
         both = {table: routes[table] for table, route in target.tables.items() if route.both_ways}
         return [
@@ -94,6 +107,14 @@ def progress_reader(settings: Settings, name: str) -> ReadProgress:
 
     target = settings.targets[name]
     return ProgressReader(target.url.get_secret_value(), target.source)
+
+
+def outbox(settings: Settings, name: str) -> Outbox:
+    """What a target tells of the events that it has taken. Nothing is connected before it is asked."""
+    from connectors.postgres.outbox import PostgresOutbox
+
+    target = settings.targets[name]
+    return PostgresOutbox(target.url.get_secret_value(), name, target.source)
 
 
 def restart_target(settings: Settings, name: str, era: int, ends: Mapping[str, list[int]]) -> None:

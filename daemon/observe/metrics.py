@@ -59,6 +59,9 @@ LAG_BYTES = Gauge("placemat_lag_bytes", "WAL between what is applied and the new
 
 PAUSED_RECORDS = Gauge("placemat_paused_records", "Records that wait for a paused table.", ["target", "table"])
 
+AUDIT_LAG_ROWS = Gauge("placemat_audit_lag_rows", "Transactions of a target without audit entries.", ["target"])
+AUDIT_LAG_SECONDS = Gauge("placemat_audit_lag_seconds", "Age of the oldest of those transactions.", ["target"])
+
 GAP = Gauge("placemat_gap", "1 while the worker is stopped because changes are missing.", ["worker", "reason"])
 WORKER_STATE = Gauge("placemat_worker_state", "1 for the state that the worker is in.", ["worker", "state"])
 WORKER_RESTARTS = Counter("placemat_worker_restarts_total", "Starts after a failure.", ["worker"])

@@ -12,6 +12,7 @@ from connectors.contract import Outward, Planned
 from connectors.postgres.rows import Columns, Event, Net
 from connectors.postgres.two_way.canonical import Canonical
 from connectors.postgres.two_way.changes import Changes, Key
+from connectors.postgres.two_way.judgement import Judgement
 from connectors.postgres.two_way.notes import ANSWER
 from schemas.resolution import MARKS_PREFIX, Fields, RowChange
 
@@ -95,7 +96,7 @@ class SpokeRows:
                 work.nets.setdefault(key[0], {})[table.record_key(key[1])] = net
         return work
 
-    def settle(self, work: Work, left_out: Collection[tuple[str, bytes]] = ()) -> None:
+    def settle(self, work: Work, left_out: Collection[tuple[str, bytes]] = ()) -> dict[tuple[str, bytes], Judgement]:
         """Store what is known of the rows now, and tell it; `left_out` were not written, by table and record key."""
         planned = {
             key: one
@@ -117,6 +118,10 @@ class SpokeRows:
         if sides:
             self._connection.execute(_STORE, [self._source, *map(list, zip(*sides, strict=True))])
         tell(self._connection, MARKS_PREFIX, marks)
+        return {
+            (name, self._tables[name].record_key(text)): Judgement(one.outcome, one.action != "none")
+            for (name, text), one in planned.items()
+        }
 
     def alive(self, table: str, after: str, most: int) -> list[str]:
         """Keys of rows that the hub has given or agreed to, a page of them."""
