@@ -72,6 +72,7 @@ def status(
 def _standing(settings: Settings, name: str) -> _Standing | None:
     """None when the target does not answer."""
     from daemon import wiring
+    from daemon.errors import OperatorError, Unavailable
 
     outbox = wiring.outbox(settings, name)
     try:
