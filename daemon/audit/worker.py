@@ -81,7 +81,7 @@ class AuditWorker:
         reported = time.monotonic()
         measured = sealed = float("-inf")
         while not stop.is_set():
-            rows = relay.run()
+            rows = relay.run(stop)
             heads.tick()
             now = time.monotonic()
             if now - measured > MEASURE_SECONDS:
