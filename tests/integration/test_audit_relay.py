@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 from confluent_kafka import TopicPartition
+from prometheus_client import REGISTRY
 
 from connectors.postgres import conditions
 from daemon import broker
@@ -17,7 +18,9 @@ from daemon.audit.entry import Draft
 from daemon.audit.erase import erase
 from daemon.audit.ledger import Ledger
 from daemon.errors import Fenced, Unavailable
+from daemon.observe.meter import Meters
 from daemon.routes import routings
+from daemon.wiring import outbox, progress_reader
 from schemas.topics import table_topic
 from tests.fix_servers import Kafka
 from tests.integration.apply_stream import World, delete, insert, move, oversize, read, running, update
@@ -288,3 +291,18 @@ def test_events_that_kafka_has_lost_have_an_entry_that_says_so(here: Audited) ->
         ("?", PARENTS, "applied", None)
     ] * 2
     assert {one["reason"] for one in entries} == {"Kafka does not hold the event any more"}
+
+
+def test_what_the_log_lacks_is_measured(here: Audited) -> None:
+    def gauge(name: str) -> float | None:
+        return REGISTRY.get_sample_value(name, {"target": here.world.target})
+
+    with running(here.world):
+        here.world.stream.transaction(insert(PARENTS, parent(1)))
+        here.world.applied_through()
+    with Meters(here.settings, [f"apply:{here.world.target}", f"audit:{here.world.target}"], progress_reader, outbox):
+        until(lambda: gauge("placemat_audit_lag_rows") == 1, what="a transaction without entries")
+        assert (gauge("placemat_audit_lag_seconds") or 0) > 0
+        with relaying(here):
+            until(lambda: gauge("placemat_audit_lag_rows") == 0, what="no audit lag")
+    assert gauge("placemat_audit_lag_rows") is None
