@@ -6,8 +6,8 @@ cd "$(dirname "$0")/.."
 
 export COMPOSE_PROJECT_NAME=placemat-test-$$
 servers="primary empathy-ledger state kafka"
-workers="capture apply-empathy-ledger apply-primary"
-running=5
+workers="capture apply-empathy-ledger apply-primary audit"
+running=7
 scratch=$(mktemp -d)
 workspace=00000000-0000-4000-8000-000000000001
 storyteller=00000000-0000-4000-8000-000000000002
@@ -135,3 +135,5 @@ say "all back, all $total stories applied"
 
 placemat verify
 say "verify finds no difference"
+placemat audit verify
+say "the audit log is whole"

@@ -22,7 +22,7 @@ from daemon.broker import KafkaUnavailable
 from daemon.config import Audit, Kafka
 
 PUBLISH_SECONDS = 1.0
-FLUSH_SECONDS = 10.0
+FLUSH_SECONDS = 5.0
 READ_SECONDS = 30.0
 
 _LAST = "SELECT sequence, signed_at FROM placemat.audit_checkpoints ORDER BY sequence DESC LIMIT 1"

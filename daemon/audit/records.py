@@ -16,7 +16,7 @@ from daemon.config import Kafka
 
 AHEAD_BYTES = 262_144
 """Of one partition; what is ahead of it is left in Kafka."""
-SILENCE_SECONDS = 30.0
+SILENCE_SECONDS = 8.0
 AT_ONCE = 500
 
 

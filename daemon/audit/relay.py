@@ -6,6 +6,8 @@ are deleted after it. A row that is met again was either deleted in vain, and is
 
 from __future__ import annotations
 
+from threading import Event
+
 from connectors.contract import Outbox, OutboxRow, Partition
 from daemon.actors import Actors
 from daemon.audit.entry import Draft
@@ -41,16 +43,16 @@ class Relay:
         self._records.close()
         self._actors.close()
 
-    def run(self) -> int:
-        """Enter what waits, at most 200 rows of it; how many rows that were."""
+    def run(self, stop: Event) -> int:
+        """Enter what waits, at most 200 rows of it, or until asked to end; how many rows were there."""
         rows = self._outbox.read(ROWS)
         for row in rows:
-            if row.id not in self._ledger.relayed:
-                self._take(row)
+            if row.id not in self._ledger.relayed and not stop.is_set():
+                self._take(row, stop)
         self._enter()
         return len(rows)
 
-    def _take(self, row: OutboxRow) -> None:
+    def _take(self, row: OutboxRow, stop: Event) -> None:
         content = shape.decode(row.events)
         for fate in self._telling.fates(content, self._ledger.next_offsets):
             self._fates.append(fate)
@@ -58,6 +60,8 @@ class Relay:
             if self._full():
                 self._tell(row)
                 self._enter()
+                if stop.is_set():
+                    return  # what is entered of it is known by its offsets
         self._tell(row)
         self._drafts += [self._telling.change(change, row) for change in content.changes]
         self._done.append(row.id)

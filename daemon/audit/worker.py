@@ -20,13 +20,11 @@ from daemon.audit.segments import months_before
 from daemon.audit.signing import Signer
 from daemon.config import Settings
 from daemon.errors import OperatorError, Unavailable
-from daemon.observe import metrics
 from daemon.supervisor import Report
 
 IDLE_SECONDS = 0.2
 STANDBY_SECONDS = 1.0
 REPORT_SECONDS = 15.0
-MEASURE_SECONDS = 2.0
 SEAL_SECONDS = 3_600.0
 log = structlog.get_logger(__name__)
 
@@ -61,7 +59,7 @@ class AuditWorker:
                 heads = Heads(connection, self._settings.audit, self._settings.kafka, signer)
                 relay = Relay(self._settings, self._target, outbox, ledger)
                 try:
-                    self._work(relay, heads, outbox, lambda: self._seal(connection, signer), stop, report)
+                    self._work(relay, heads, lambda: self._seal(connection, signer), stop, report)
                 finally:
                     relay.close()
                     heads.close()
@@ -72,23 +70,17 @@ class AuditWorker:
         self,
         relay: Relay,
         heads: Heads,
-        outbox: Outbox,
         seal: Callable[[], None],
         stop: threading.Event,
         report: Report,
     ) -> None:
         report("running", None)
         reported = time.monotonic()
-        measured = sealed = float("-inf")
+        sealed = float("-inf")
         while not stop.is_set():
-            rows = relay.run()
+            rows = relay.run(stop)
             heads.tick()
             now = time.monotonic()
-            if now - measured > MEASURE_SECONDS:
-                measured = now
-                lag = outbox.lag()
-                metrics.AUDIT_LAG_ROWS.labels(self._target).set(lag.rows)
-                metrics.AUDIT_LAG_SECONDS.labels(self._target).set(lag.seconds)
             if now - sealed > SEAL_SECONDS:
                 sealed = now
                 seal()

@@ -79,7 +79,9 @@ def _supervise(settings: Settings, names: Sequence[str]) -> None:
         log.info("metrics and health are served", host=settings.http.host, port=server.port)
         supervisor = Supervisor(wiring.workers(settings, names), board)
         stack.enter_context(Recorder(engine, board, names))
-        stack.enter_context(Meters(settings, names, wiring.progress_reader))
+        stack.enter_context(
+            Meters(settings, names, wiring.progress_reader, wiring.outbox if settings.audit.enabled else None)
+        )
         end_on_signals(supervisor)
         supervisor.run()
 

@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 from confluent_kafka import TopicPartition
+from prometheus_client import REGISTRY
 
 from connectors.postgres import conditions
 from daemon import broker
@@ -17,7 +18,9 @@ from daemon.audit.entry import Draft
 from daemon.audit.erase import erase
 from daemon.audit.ledger import Ledger
 from daemon.errors import Fenced, Unavailable
+from daemon.observe.meter import Meters
 from daemon.routes import routings
+from daemon.wiring import outbox, progress_reader
 from schemas.topics import table_topic
 from tests.fix_servers import Kafka
 from tests.integration.apply_stream import World, delete, insert, move, oversize, read, running, update
@@ -221,7 +224,7 @@ def test_a_relay_that_was_replaced_enters_nothing(here: Audited) -> None:
         frozen = Ledger(one, here.world.target)
         Ledger(other, here.world.target).append([draft], [1])
         with pytest.raises(Fenced):
-            frozen.append([draft], [1])
+            frozen.append([replace(draft, offset=1)], [2])
     assert [one["offset"] for one in here.entries()] == [0]
 
 
@@ -231,6 +234,10 @@ def test_an_event_has_no_second_entry_and_what_is_missing_ends_what_is_known(her
         return Draft("event", "c", "applied", "ada", target="t", entity="e", key="k", topic="x", partition=0,
                      offset=offset, content=content)  # fmt: skip
 
+    unique = "audit_entries_topic_partition_offset_target_month_key"
+    here.sql(
+        f"ALTER TABLE placemat.audit_entries DROP CONSTRAINT {unique}"
+    )  # it does not hold over the turn of a month
     with chain.opened(here.state) as connection:
         ledger = Ledger(connection, "t")
         ledger.append([draft(0), draft(1)], [])
@@ -284,3 +291,18 @@ def test_events_that_kafka_has_lost_have_an_entry_that_says_so(here: Audited) ->
         ("?", PARENTS, "applied", None)
     ] * 2
     assert {one["reason"] for one in entries} == {"Kafka does not hold the event any more"}
+
+
+def test_what_the_log_lacks_is_measured(here: Audited) -> None:
+    def gauge(name: str) -> float | None:
+        return REGISTRY.get_sample_value(name, {"target": here.world.target})
+
+    with running(here.world):
+        here.world.stream.transaction(insert(PARENTS, parent(1)))
+        here.world.applied_through()
+    with Meters(here.settings, [f"apply:{here.world.target}", f"audit:{here.world.target}"], progress_reader, outbox):
+        until(lambda: gauge("placemat_audit_lag_rows") == 1, what="a transaction without entries")
+        assert (gauge("placemat_audit_lag_seconds") or 0) > 0
+        with relaying(here):
+            until(lambda: gauge("placemat_audit_lag_rows") == 0, what="no audit lag")
+    assert gauge("placemat_audit_lag_rows") is None
