@@ -18,6 +18,9 @@ from daemon.errors import OperatorError
 from daemon.observe.board import Board
 from daemon.supervisor import Supervisor, Worker
 from schemas import domain
+from schemas.topics import table_topic
+from tests.asking import ask
+from tests.fix_capture import read_topics
 from tests.fix_servers import Kafka, Postgres, databases
 from tests.fix_site import PASSWORD, Site, made_site
 from tests.waiting import until
@@ -149,6 +152,18 @@ class Linked:
             [f"public.{table}", f'{{"id":"{key}"}}'],
         )
         until(lambda: self.hub.execute("SELECT FROM placemat.parked WHERE request IS NOT NULL").fetchone() is None)
+
+    def check_audited_once(self, seconds: float = 30.0) -> None:
+        """Each record of a row has one entry in the audit log, at each target that it comes to."""
+        for connection in (self.hub, self.spoke):
+            until(lambda c=connection: c.execute("SELECT FROM placemat.outbox").fetchone() is None, seconds)  # type: ignore[misc]
+        query = 'SELECT topic, partition, "offset" FROM placemat.audit_entries WHERE target = %s AND topic = ANY (%s)'
+        for target, source in ((self.spoke_name, self.site.source), (self.hub_target, self.spoke_name)):
+            topics = [table_topic(source, "public", table) for table in domain.ROUTED_TABLES]
+            entered = ask(self.site.state, query, [target, topics])
+            assert len(entered) == len(set(entered)), "none twice"
+            published = read_topics(self.site.settings.kafka.bootstrap_servers, topics)
+            assert set(entered) == {(one.topic, one.partition, one.offset) for one in published}, "and none left out"
 
     def until_equal(self, table: str, columns: str, seconds: float = 20.0) -> None:
         try:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psycopg
 
+from daemon import seams
 from daemon.seams import VARIABLE
 from schemas import domain
 from tests import forked
@@ -27,6 +28,8 @@ from tests.waiting import until
 
 TELLERS = 40
 DEATH_SECONDS = 60.0
+AUDIT_SEAMS = (seams.BEFORE_AUDIT_COMMIT, seams.AFTER_AUDIT_COMMIT, seams.AFTER_OUTBOX_DELETED)
+SEAMS = {"capture": STREAM_SEAMS, "apply": APPLY_SEAMS, "audit": AUDIT_SEAMS}
 LOG = """
 CREATE SCHEMA noted;
 CREATE TABLE noted.log (seq bigserial, field text, value text, by text);
@@ -62,6 +65,7 @@ class Pair:
         source, spoke, back = self.linked.site.source, self.linked.spoke_name, self.linked.hub_target
         return [
             f"capture:{source}", f"capture:{spoke}", f"apply:{spoke}", f"apply:{back}", f"apply:{source}_observer",
+            f"audit:{spoke}", f"audit:{back}",
         ]  # fmt: skip
 
     def start(self, worker: str, seam: str | None = None) -> forked.Forked:
@@ -107,8 +111,7 @@ class Pair:
             self.kill(worker)
             return f"{worker} {AT_RANDOM}"
         self.kill(worker)
-        seams = STREAM_SEAMS if worker.startswith("capture") else APPLY_SEAMS
-        seam = rng.choice(seams)
+        seam = rng.choice(SEAMS[worker.partition(":")[0]])
         process = self.start(worker, f"{seam}:{rng.randrange(1, 12)}")
         until(lambda: self._dead(process), DEATH_SECONDS, what=f"{worker} dead at {seam}")
         self.kill(worker)

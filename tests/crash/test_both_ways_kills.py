@@ -50,6 +50,7 @@ def check(pair: Pair, kills: list[str]) -> None:
     assert list(unseen(pair)) == []
     for url in (pair.linked.site.primary, pair.linked.site.ledger):
         assert done_twice(url) == []
+    pair.linked.check_audited_once()
     for connection in (pair.linked.hub, pair.linked.spoke):
         assert pair.linked.rows(connection, "placemat.parked", "table_name, key, reason") == []
 

@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.asking import ask
 from tests.fix_linked import Linked, made_linked
 from tests.fix_servers import Kafka, Postgres
 from tests.waiting import until
@@ -280,3 +281,21 @@ def test_a_changed_key_is_changed_on_the_other_side(both: Linked, workspace: uui
     for connection in (both.hub, both.spoke):
         assert not seen(connection, "storytellers", key)
         assert value(connection, "storytellers", "name", other) == "moves"
+
+
+def test_each_event_has_one_entry_in_the_audit_log_at_each_target(both: Linked, workspace: uuid.UUID) -> None:
+    teller = a_teller(both, both.spoke, workspace)
+    with both.held():
+        put(both.hub, "storytellers", teller, name="ours")
+        put(both.spoke, "storytellers", teller, name="theirs")
+    both.rest()
+    both.check_audited_once()
+    outcomes = {
+        outcome
+        for (outcome,) in ask(
+            both.site.state,
+            "SELECT outcome FROM placemat.audit_entries WHERE kind = 'event' AND key = %s",
+            [f'{{"id":"{teller}"}}'],
+        )
+    }
+    assert {"applied", "agreed", "echo", "conflict"} <= outcomes
