@@ -108,9 +108,9 @@ class Linked:
     def rest(self, seconds: float = 20.0) -> None:
         """Wait until nothing is on its way: what each side has committed was taken by the other, and what that has led
         to, until nobody has anything to say any more."""
-        until(self._rests, seconds, what="rest")
+        until(lambda: self._rests(seconds), seconds, what="rest")
 
-    def _rests(self) -> bool:
+    def _rests(self, seconds: float) -> bool:
         """What each side's stream shows now was taken by all who follow it, and nothing came of that meanwhile."""
         before = self._written()
         spokes = {self.spoke_name: self.spoke, **self.others}
@@ -119,7 +119,7 @@ class Linked:
         for source, (connection, followers) in followed.items():
             (place,) = connection.execute(_TICK).fetchone() or (0,)
             for follower in followers:
-                until(lambda f=follower, s=source, p=place: self._applied(f, s) >= p, what=f"{source} taken")  # type: ignore[misc]
+                until(lambda f=follower, s=source, p=place: self._applied(f, s) >= p, seconds, what=f"{source} taken")  # type: ignore[misc]
         return self._written() == before
 
     def _written(self) -> list[Any]:

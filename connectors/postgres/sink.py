@@ -35,6 +35,7 @@ SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()
   AND application_name = current_setting('application_name')
 """
+GIVE_WAY = "300ms"
 
 
 class PostgresSink:
@@ -62,8 +63,11 @@ class PostgresSink:
     def claim(self) -> Progress:
         self.close()
         with self._translated():
+            # People write here too: we are the first to give way, before PostgreSQL looks for a deadlock (after 1 s).
+            both = self._destination.both_ways
+            patience = {"lock_timeout": GIVE_WAY} if both is not None and both.observing is None else {}
             connection = self._connection = open_session(
-                self._destination.url, f"placemat apply {self._destination.name}"
+                self._destination.url, f"placemat apply {self._destination.name}", **patience
             )
             # A frozen predecessor holds locks until its session ends; it could not commit any more.
             connection.execute(_END_PREDECESSORS)

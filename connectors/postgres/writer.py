@@ -233,6 +233,8 @@ class Writer:
     # What has to be done one by one
 
     def _pass(self, events: Sequence[Event]) -> None:
+        if self._two_way is not None:
+            self._two_way.lock(events)
         if self._router is None:
             self._process(self._leaving.spared(events))
             return

@@ -105,6 +105,31 @@ def test_every_edit_of_a_spoke_is_taken_or_listed_however_close_it_comes(racing:
     assert taken & {f"spoke {number}" for number in range(EDITS)}, "some have won"
 
 
+def test_people_are_never_the_victims_of_a_deadlock_with_us(racing: Linked, workspace: uuid.UUID) -> None:
+    """Their transactions lock a story first and its teller then; a batch of ours the other way round."""
+    teller, stories = uuid.uuid4(), [uuid.uuid4() for _ in range(4)]
+    insert = "INSERT INTO stories (id, workspace_id, storyteller_id, title) VALUES (%s, %s, %s, 'made')"
+    racing.hub.execute("INSERT INTO storytellers (id, workspace_id, name) VALUES (%s, %s, 'made')", [teller, workspace])
+    for story in stories:
+        racing.hub.execute(insert, [story, workspace, teller])
+    racing.rest()
+    victims: list[Exception] = []
+
+    def edit(connection: Connection, rng: random.Random, number: int) -> None:
+        try:
+            with connection.transaction():
+                connection.execute("UPDATE stories SET title = %s WHERE id = %s", [f"t{number}", rng.choice(stories)])
+                connection.execute("UPDATE storytellers SET name = %s WHERE id = %s", [f"n{number}", teller])
+        except psycopg.errors.DeadlockDetected as error:
+            victims.append(error)
+
+    threads = [people(racing.site.primary, 1, edit, 150), people(racing.site.ledger, 2, edit, 150)]
+    for thread in threads:
+        thread.join()
+    racing.rest(120)
+    assert victims == []
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_whatever_people_do_on_both_sides_the_sides_end_equal(racing: Linked, workspace: uuid.UUID, seed: int) -> None:
     keys = [uuid.uuid4() for _ in range(8)]

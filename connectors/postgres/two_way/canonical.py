@@ -107,6 +107,11 @@ class Canonical:
             f" JOIN {self.table.only} AS t ON {same}" + (f" ORDER BY {order} FOR UPDATE OF t" if locked else "")
         )
 
+    def lock(self, key: Sequence[str]) -> str:
+        """Lock rows in the order of their keys. Parameters: a `text[]` per key column."""
+        order = ", ".join(f"t.{self._quoted(name)}" for name in key)
+        return self._by_key("SELECT FROM {table} AS t, {rows} WHERE {same}", key) + f" ORDER BY {order} FOR UPDATE OF t"
+
     def add(self, key: Sequence[str], names: Sequence[str]) -> str:
         """Insert rows that are not there. Parameter: documents."""
         fixed = dict(self.table.constants)

@@ -76,23 +76,33 @@ class Changes:
     def name(self, event: Event) -> Key:
         return event.table, self._tables[event.table].key_text(event.key)
 
+    def lock(self, events: Sequence[Event]) -> None:
+        """Lock the rows of all these events, parents first and in the order of their keys: what is written later waits
+        for nobody then."""
+        keys = sorted({self.name(event) for event in events}, key=lambda key: (self._tables[key[0]].table.rank, key))
+        for name, texts in _by_table(keys).items():
+            columns, values = self._keys(name, texts)
+            self._connection.execute(self._tables[name].lock(columns).encode(), values)
+
     def present(self, keys: Sequence[Key], *, locked: bool) -> dict[Key, Fields]:
         """The rows that are there, by key; locked in the order of their keys."""
-        by_table: defaultdict[str, list[str]] = defaultdict(list)
-        for name, key in keys:
-            by_table[name].append(key)
         found: dict[Key, Fields] = {}
-        for name, texts in by_table.items():
+        for name, texts in _by_table(keys).items():
             table = self._tables[name]
-            records = [decode_key(table.record_key(text)) for text in texts]
-            columns = tuple(records[0])
-            values = [
-                ArrayLiteral(literals.column(table.table.columns[column].element, [one[column] for one in records]))
-                for column in columns
-            ]
+            columns, values = self._keys(name, texts)
             for number, *row in self._connection.execute(table.read(columns, locked=locked).encode(), values):
                 found[name, texts[number - 1]] = table.row(row)
         return found
+
+    def _keys(self, name: str, texts: Sequence[str]) -> tuple[tuple[str, ...], list[ArrayLiteral]]:
+        """Key columns, and a parameter for each."""
+        table = self._tables[name]
+        records = [decode_key(table.record_key(text)) for text in texts]
+        columns = tuple(records[0])
+        return columns, [
+            ArrayLiteral(literals.column(table.table.columns[column].element, [one[column] for one in records]))
+            for column in columns
+        ]
 
     def _rows(self, events: Sequence[Event]) -> dict[int, Fields]:
         """By the event's place among them."""
@@ -139,3 +149,10 @@ class Changes:
             documents = ArrayLiteral(literals.array(table.document(row) for _, row in rows))
             for number, *texts in self._connection.execute(table.documents(columns).encode(), [documents]):
                 yield rows[number - 1][0], table.row(texts, columns)
+
+
+def _by_table(keys: Sequence[Key]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, key in keys:
+        found.setdefault(name, []).append(key)
+    return found

@@ -77,6 +77,10 @@ class HubRows:
         if self._ticks is not None:
             self._ticks.close()
 
+    def lock(self, events: Sequence[Event]) -> None:
+        """Lock all rows of a batch, before any of them is written."""
+        self._changes.lock(events)
+
     def plan(self, events: Sequence[Event], *, rejected: bool = False) -> Work:
         """Lock the rows and decide; each event has a key of its own. `rejected`: what the hub has stands. Raises
         Behind."""

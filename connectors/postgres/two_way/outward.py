@@ -57,6 +57,10 @@ class SpokeRows:
         self._outward = outward
         self._changes = Changes(connection, tables)
 
+    def lock(self, events: Sequence[Event]) -> None:
+        """Lock all rows of a batch, before any of them is written."""
+        self._changes.lock(events)
+
     def plan(self, events: Sequence[Event]) -> Work:
         """Lock the rows and decide. Several events of a key come to one effect."""
         changes = self._changes.read(events)

@@ -114,6 +114,13 @@ class TwoWay:
 
     # From events to rows
 
+    def lock(self, events: Sequence[Event]) -> None:
+        """Lock all rows of a batch, before any of them is written."""
+        writes = self._spoke or self._hub
+        judged = [event for event in events if event.change.notice is not None and event.key]
+        if writes is not None and judged:
+            writes.lock(judged)
+
     def plan(self, events: Sequence[Event]) -> Work:
         """Lock rows and decide. Raises Behind."""
         if not events:
