@@ -181,7 +181,7 @@ class Writer:
         """Try parked keys again, all at once; those that are not welcome yet stay as they are."""
         if not keys:
             return
-        if len(keys) > 1 and self._two_way is not None and self._two_way.one_by_one:
+        if self._two_way is not None and self._two_way.one_by_one:
             for key in keys:
                 self.redrive(key, asked=False)
             return

@@ -84,7 +84,7 @@ class HubRows:
     def plan(self, events: Sequence[Event], *, rejected: bool = False) -> Work:
         """Lock the rows and decide; each event has a key of its own. `rejected`: what the hub has stands. Raises
         Behind."""
-        changes = {key: some[0] for key, some in self._changes.read(events).items()}
+        changes = {key: one for key, (one,) in self._changes.read(events).items()}
         current = self._changes.present(sorted(changes), locked=True)
         work = Work()
         for (name, text), (hub, planned) in self._judged(changes, current, rejected=rejected).items():
