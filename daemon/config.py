@@ -171,6 +171,9 @@ class Source(Section):
     """A PostgreSQL database whose changes are captured."""
 
     url: SecretStr = Field(description="PostgreSQL URL of the direct host; poolers cannot replicate.")
+    restore_url: SecretStr | None = Field(
+        None, description="PostgreSQL URL of a role that may write rows back; else that of the target of the same name."
+    )
     slot: str = Field("placemat", pattern=r"^[a-z0-9_]{1,63}$", description="Replication slot.")
     publication: str = Field("placemat", min_length=1, max_length=63)
     tables: tuple[TableName, ...] = Field(min_length=1, description="Tables to capture, as schema.table.")
