@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from daemon.config import Settings
@@ -13,6 +13,7 @@ from daemon.routes import routings, source_masks
 
 if TYPE_CHECKING:
     from connectors.contract import ReplayTarget
+    from connectors.event_outcomes import OutcomesOf
     from connectors.postgres.dead_letters import DeadLetters
     from connectors.postgres.pauses import Pauses
     from daemon.observe.measure import ReadProgress
@@ -126,3 +127,21 @@ def pauses(settings: Settings, name: str) -> Iterator[Pauses]:
     with connect(target.url.get_secret_value(), f"Target {name}", f"targets.{name}.url") as connection:
         named = {table: {one.table for one in route.referred().values()} for table, route in target.tables.items()}
         yield Pauses(connection, name, target.source, named)
+
+
+@contextmanager
+def outcomes(settings: Settings, source: str, table: str) -> Iterator[dict[str, OutcomesOf | str]]:
+    """Every target that has a route for this table of a source: what tells its outcomes, or why it cannot be asked."""
+    from connectors.postgres.bookkept import BookkeptOutcomes
+
+    found: dict[str, OutcomesOf | str] = {}
+    with ExitStack() as stack:
+        for name, target in settings.targets.items():
+            if target.source != source or table not in target.tables:
+                continue
+            try:
+                connection = connect(target.url.get_secret_value(), f"Target {name}", f"targets.{name}.url")
+                found[name] = BookkeptOutcomes(stack.enter_context(connection), name, source)
+            except OperatorError as error:
+                found[name] = str(error)
+        yield found

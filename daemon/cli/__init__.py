@@ -12,7 +12,23 @@ import typer
 from typer.exceptions import Abort, Exit, TyperException
 
 from daemon import VERSION
-from daemon.cli import config, demo, dev, dlq, init, lag, pause, replay, resync, run, snapshot, status, tail, verify
+from daemon.cli import (
+    config,
+    demo,
+    dev,
+    dlq,
+    history,
+    init,
+    lag,
+    pause,
+    replay,
+    resync,
+    run,
+    snapshot,
+    status,
+    tail,
+    verify,
+)
 from daemon.cli.context import Context
 from daemon.cli.output import complain
 from daemon.errors import OperatorError
@@ -37,6 +53,7 @@ app.command("snapshot")(snapshot.snapshot)
 app.command("resync")(resync.resync)
 app.command("verify")(verify.verify)
 app.command("replay")(replay.replay)
+app.command("history")(history.history)
 app.command("pause")(pause.pause)
 app.command("resume")(pause.resume)
 app.add_typer(dlq.app, name="dlq")
