@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from connectors.event_outcomes import OutcomesOf
     from connectors.postgres.dead_letters import DeadLetters
     from connectors.postgres.pauses import Pauses
+    from daemon.history.rebuild import Rebuilt
     from daemon.observe.measure import ReadProgress
     from daemon.supervisor import Worker
 
@@ -145,3 +146,20 @@ def outcomes(settings: Settings, source: str, table: str) -> Iterator[dict[str, 
             except OperatorError as error:
                 found[name] = str(error)
         yield found
+
+
+def write_rebuilt(settings: Settings, rebuilt: Rebuilt, into: str) -> list[str]:
+    """Write rows of the past as a table of the source's database; the columns that it has not got any more.
+
+    Raises OperatorError when no role may write there, or it does not take them.
+    """
+    from connectors.contract import Expected
+    from connectors.postgres.rebuilt import write_table
+    from daemon.history.shape import content
+    from daemon.restore_url import restore_url
+
+    found = restore_url(settings, rebuilt.source)
+    masked = source_masks(settings, rebuilt.source).get(rebuilt.table, {})
+    rows = ([Expected(row.key, content(row)) for row in chunk] for chunk in rebuilt.known())
+    what = f"The source {rebuilt.source}"
+    return write_table(found.url, what, rebuilt.table, into, rebuilt.columns, masked, rows)

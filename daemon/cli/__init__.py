@@ -21,6 +21,7 @@ from daemon.cli import (
     init,
     lag,
     pause,
+    rebuild,
     replay,
     resync,
     run,
@@ -54,6 +55,7 @@ app.command("resync")(resync.resync)
 app.command("verify")(verify.verify)
 app.command("replay")(replay.replay)
 app.command("history")(history.history)
+app.command("rebuild")(rebuild.rebuild)
 app.command("pause")(pause.pause)
 app.command("resume")(pause.resume)
 app.add_typer(dlq.app, name="dlq")

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import msgspec
-import orjson
 
 from daemon.errors import OperatorError
 from daemon.history.events import JSON_NULL, Envelope, Seen, Values, decode
@@ -23,7 +22,7 @@ _KEYS = """
 CREATE TABLE keys (
     id INTEGER PRIMARY KEY, key BLOB UNIQUE, partition INTEGER,
     told INTEGER NOT NULL,  -- whether an event of before the moment's end tells of it
-    content BLOB, base BLOB, ts_ms INTEGER,
+    content BLOB, base BLOB, ts_ms INTEGER, lsn INTEGER,
     next_op TEXT, next BLOB, next_ts INTEGER,  -- the first event that is later
     moved BLOB,  -- the key that the row of the moment was given later
     inside INTEGER NOT NULL DEFAULT 0, beyond INTEGER NOT NULL DEFAULT 0
@@ -31,21 +30,23 @@ CREATE TABLE keys (
 """
 _MOVES = "CREATE TABLE moves (place BLOB PRIMARY KEY, content BLOB, base BLOB)"
 _TOLD = """
-INSERT INTO keys (key, partition, told, content, base, ts_ms) VALUES (?, ?, 1, ?, ?, ?)
-ON CONFLICT (key) DO UPDATE SET content = excluded.content, base = excluded.base, ts_ms = excluded.ts_ms
+INSERT INTO keys (key, partition, told, content, base, ts_ms, lsn) VALUES (?, ?, 1, ?, ?, ?, ?)
+ON CONFLICT (key) DO UPDATE SET content = excluded.content, base = excluded.base, ts_ms = excluded.ts_ms,
+    lsn = excluded.lsn
 """
 _LATER = """
 INSERT INTO keys (key, partition, told, next_op, next, next_ts, inside, beyond) VALUES (?, ?, 0, ?, ?, ?, ?, ?)
 ON CONFLICT (key) DO UPDATE SET inside = max(inside, excluded.inside), beyond = max(beyond, excluded.beyond),
     next_op = coalesce(next_op, excluded.next_op), next_ts = coalesce(next_ts, excluded.next_ts)
 """
-_COLUMNS = "SELECT id, key, told, content, ts_ms, next_op, next, next_ts, moved, inside, beyond FROM keys"
+_COLUMNS = "SELECT id, key, told, content, ts_ms, lsn, next_op, next, next_ts, moved, inside, beyond FROM keys"
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A row of the moment: what is told of its values. `unknown` are columns whose value is not; `content` is that in
-    an envelope. `large` is the size of one that was too large to publish.
+    """A row of the moment: what is told of its values. `unknown` are columns whose value is not; `large` is the size of
+    one that was too large to publish; of those in `json_text` the value is JSON within a string. `lsn` is the commit of
+    its last change, 0 where that is not told.
 
     With `since_ms` nothing is told of the row before that time (milliseconds since 1970), when it was there: what is
     known of it is what its next event tells of the old row, in which a NULL of a column of JSON may be JSON's null, and
@@ -53,10 +54,11 @@ class Known:
     """
 
     key: bytes
-    content: bytes
     values: Values
-    unknown: tuple[str, ...]
-    ts_ms: int | None
+    unknown: tuple[str, ...] = ()
+    ts_ms: int | None = None
+    lsn: int = 0
+    json_text: tuple[str, ...] = ()
     large: int | None = None
     since_ms: int | None = None
 
@@ -145,8 +147,12 @@ class Past:
                 self._execute("UPDATE keys SET moved = ? WHERE key = ? AND moved IS NULL", [moved, event.key])
         self._execute("COMMIT")
 
-    def settle(self) -> None:
-        """When all is taken in: lay parts of rows over what the rows were under the keys that they had before."""
+    def settle(self, made_lsn: int = 0) -> None:
+        """When all is taken in: lay parts of rows over what the rows were under the keys that they had before.
+
+        Rows whose last change is before `made_lsn` were those of another table of the name.
+        """
+        self._execute("UPDATE keys SET content = NULL, base = NULL WHERE lsn < ?", [made_lsn])
         last = 0
         while rows := self._execute(
             "SELECT id, content, base FROM keys WHERE base IS NOT NULL AND id > ? ORDER BY id LIMIT 500", [last]
@@ -210,7 +216,7 @@ class Past:
         return content
 
     def _stored(self, key: bytes) -> _Pending | None:
-        row = self._execute("SELECT partition, content, base, ts_ms FROM keys WHERE key = ?", [key]).fetchone()
+        row = self._execute("SELECT partition, content, base, ts_ms, lsn FROM keys WHERE key = ?", [key]).fetchone()
         return _Pending(*row) if row else None
 
     def _store(self, pending: Mapping[bytes, _Pending]) -> None:
@@ -234,6 +240,7 @@ class _Pending(NamedTuple):
     content: bytes | None
     base: bytes | None
     ts_ms: int
+    lsn: int
 
 
 def _folded(known: _Pending | None, event: Seen, envelope: Envelope) -> _Pending:
@@ -247,7 +254,7 @@ def _folded(known: _Pending | None, event: Seen, envelope: Envelope) -> _Pending
     elif envelope.unchanged and known is not None:
         content = overlay(known.content, event.value)
         base = known.base if known.content is not None and partial(content) else None
-    return _Pending(event.partition, content, base, envelope.source.ts_ms)
+    return _Pending(event.partition, content, base, envelope.source.ts_ms, event.position.commit_lsn)
 
 
 def _old_row(key: bytes, envelope: Envelope) -> bytes:
@@ -257,17 +264,15 @@ def _old_row(key: bytes, envelope: Envelope) -> bytes:
     return msgspec.json.encode({"op": "u", "after": before, "unchanged": sorted(names)})
 
 
-def _entry(
-    row: tuple[int, bytes, int, bytes | None, int | None, str | None, bytes | None, int, bytes, int, int],
-) -> Entry:
-    id_, key, told, content, ts_ms, next_op, next_, next_ts, moved, inside, beyond = row
+def _entry(row: Sequence[Any]) -> Entry:
+    id_, key, told, content, ts_ms, lsn, next_op, next_, next_ts, moved, inside, beyond = row
     state: State
     if told:
-        state = Absent(key) if content is None else known(key, content, ts_ms)
+        state = Absent(key) if content is None else _known(key, content, ts_ms, lsn)
     elif next_op == "new":
         state = Absent(key)
     elif next_ is not None:
-        state = known(key, next_, None, since_ms=next_ts)
+        state = replace(_known(key, next_, None, 0), since_ms=next_ts)
     else:
         state = Untold(key, next_ts)
     return Entry(id_, state, moved, bool(inside), bool(beyond))
@@ -285,14 +290,11 @@ _decode_key = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_content = msgspec.json.Decoder(_Content).decode
 
 
-def known(key: bytes, content: bytes, ts_ms: int | None, *, since_ms: int | None = None) -> Known:
-    """A row from an envelope."""
+def _known(key: bytes, content: bytes, ts_ms: int | None, lsn: int) -> Known:
     read = _decode_content(content)
-    if read.oversize is not None:
-        return Known(key, content, read.after, (), ts_ms, read.oversize)
-    texts = {name: msgspec.Raw(orjson.loads(read.after[name]).encode()) for name in read.json_text or ()}
-    values = {**read.after, **dict.fromkeys(read.json_null or (), JSON_NULL), **texts}
-    return Known(key, content, values, tuple(read.unchanged or ()), ts_ms, None, since_ms)
+    values = {**read.after, **dict.fromkeys(read.json_null or (), JSON_NULL)}
+    unknown, texts = tuple(read.unchanged or ()), tuple(read.json_text or ())
+    return Known(key, values, unknown, ts_ms, lsn, texts, read.oversize)
 
 
 def _at(position: Position) -> bytes:

@@ -13,6 +13,7 @@ from confluent_kafka import Message
 from daemon.config import Settings
 from daemon.history.events import Seen, seen
 from daemon.history.past import Past
+from daemon.history.shape import Shape, shape_as_met
 from daemon.history.span import At, Bounds, Oldest, PastLocator, Span
 from daemon.history.versions import others
 from daemon.progress import Tracker
@@ -40,9 +41,10 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The rows of each table, and by table the partitions that retention has cut; `records` count."""
+    """The rows of each table, its columns then, and the partitions that retention has cut; `records` count."""
 
     tables: Mapping[str, Past]
+    shapes: Mapping[str, Shape]
     lost: Mapping[str, Mapping[int, Oldest]]
     records: int
 
@@ -59,18 +61,21 @@ def read_past(settings: Settings, era: int, question: Question, tracker: Tracker
             bounds = locator.bounds(question.at)
             window = locator.bounds(question.until) if question.until is not None else None
             span = locator.span(list(topics), bounds.era, question.keys)
+            announced = locator.shapes(question.source, question.tables, bounds)
         fold = _Fold(topics, bounds, window, span, tracker)
         for past in fold.tables.values():
             stack.callback(past.close)
         with closing(ReplayReader(settings.kafka, span.starts)) as reader:
             tracker.begin("reading", reader.behind(span.ends))
             reader.read(span.ends, fold.take)
-        for past in fold.tables.values():
-            past.settle()
+        shapes = {}
+        for table, past in fold.tables.items():
+            past.settle(announced[table].made_lsn if table in announced else 0)
+            shapes[table] = announced.get(table) or shape_as_met(past.columns())
         lost: dict[str, dict[int, Oldest]] = {table: {} for table in question.tables}
         for (topic, partition), oldest in span.lost.items():
             lost[topics[topic]][partition] = oldest
-        yield Answer(fold.tables, lost, fold.records)
+        yield Answer(fold.tables, shapes, lost, fold.records)
 
 
 def read_events(settings: Settings, source: str, table: str, text: str, tracker: Tracker) -> tuple[bytes, list[Seen]]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from connectors.contract import Partition
 from daemon.errors import OperatorError
 from daemon.history.events import decode
+from daemon.history.shape import Shape, shape_of
 from daemon.recover.locate import Locator, Place
 from daemon.recover.reader import position_of
 from daemon.recover.window import Commit, Moment
+from schemas.envelope import SchemaChange
 from schemas.position import era_of
-from schemas.topics import partition_of
+from schemas.topics import SCHEMA_CHANGES_TOPIC, partition_of
 
 At = Moment | Commit
 
@@ -91,6 +94,23 @@ class PastLocator(Locator):
         partitions = self._partitions([topic])
         partitions = sorted({partitions[partition_of(key, len(partitions))] for key in keys})
         return Span(self._offsets(partitions, "earliest"), self._offsets(partitions, "latest"), {}, frozenset(keys))
+
+    def shapes(self, source: str, tables: Collection[str], bounds: Bounds) -> dict[str, Shape]:
+        """The columns of these tables then, as far as versions were announced."""
+        changes = (SchemaChange.model_validate_json(value) for value in self._announced())
+        found: defaultdict[str, list[SchemaChange]] = defaultdict(list)
+        for change in changes:
+            if change.source == source and change.name in tables:
+                found[change.name].append(change)
+        lsn = bounds.before[1] if bounds.before is not None and bounds.before[0] == bounds.era else None
+        shapes = {table: shape_of(versions, lsn) for table, versions in found.items()}
+        return {table: shape for table, shape in shapes.items() if shape is not None}
+
+    def _announced(self) -> Iterator[bytes]:
+        place = (SCHEMA_CHANGES_TOPIC, 0)
+        for partition in self._partitions([SCHEMA_CHANGES_TOPIC]):
+            begin, end = (self._offsets([partition], where)[place] for where in ("earliest", "latest"))
+            yield from (message.value() or b"" for message in self._read(partition, begin, end))
 
     def _lost(
         self, begins: Mapping[Partition, int], ends: Mapping[Partition, int], era: int | None
