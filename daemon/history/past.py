@@ -6,7 +6,7 @@ A temporary database that SQLite deletes as it opens it, as a replay's.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ import msgspec
 from daemon.errors import OperatorError
 from daemon.history.events import JSON_NULL, Envelope, Seen, Values, decode
 from daemon.recover.contents import overlay, partial
-from schemas.position import Position
+from schemas.position import Position, era_of
 
 CACHE_KIB = 8_192
 _KEYS = """
@@ -25,7 +25,8 @@ CREATE TABLE keys (
     content BLOB, base BLOB, ts_ms INTEGER, lsn INTEGER,
     next_op TEXT, next BLOB, next_ts INTEGER,  -- the first event that is later
     moved BLOB,  -- the key that the row of the moment was given later
-    inside INTEGER NOT NULL DEFAULT 0, beyond INTEGER NOT NULL DEFAULT 0
+    inside INTEGER NOT NULL DEFAULT 0, beyond INTEGER NOT NULL DEFAULT 0,
+    came INTEGER NOT NULL DEFAULT 0  -- whether the key was given to a row later
 )
 """
 _MOVES = "CREATE TABLE moves (place BLOB PRIMARY KEY, content BLOB, base BLOB)"
@@ -35,11 +36,15 @@ ON CONFLICT (key) DO UPDATE SET content = excluded.content, base = excluded.base
     lsn = excluded.lsn
 """
 _LATER = """
-INSERT INTO keys (key, partition, told, next_op, next, next_ts, inside, beyond) VALUES (?, ?, 0, ?, ?, ?, ?, ?)
+INSERT INTO keys (key, partition, told, next_op, next, next_ts, inside, beyond, came)
+VALUES (?, ?, 0, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (key) DO UPDATE SET inside = max(inside, excluded.inside), beyond = max(beyond, excluded.beyond),
+    came = max(came, excluded.came),
     next_op = coalesce(next_op, excluded.next_op), next_ts = coalesce(next_ts, excluded.next_ts)
 """
-_COLUMNS = "SELECT id, key, told, content, ts_ms, lsn, next_op, next, next_ts, moved, inside, beyond FROM keys"
+_COLUMNS = """
+SELECT id, key, partition, told, content, ts_ms, lsn, next_op, next, next_ts, moved, came, inside, beyond FROM keys
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,20 +85,27 @@ State = Known | Absent | Untold
 
 
 class Entry(NamedTuple):
-    """A key. `inside`: it has events after the moment and within the window that was asked for; `beyond`: later than
-    that. `moved` is the key that its row was given after the moment."""
+    """A key. `inside`: it was changed after the moment and within the window that was asked for; `beyond`: later than
+    that. `moved` is the key that its row was given after the moment; `came`: the key was given to a row then."""
 
     id: int
     state: State
     moved: bytes | None
+    came: bool
     inside: bool
     beyond: bool
 
 
 class Past:
-    """The keys of one table. Every method raises OperatorError when the disk is full."""
+    """The keys of one table. Every method raises OperatorError when the disk is full.
 
-    def __init__(self, table: str) -> None:
+    `covered` are partitions that hold every change since the moment: what a copy read there later, in the same `era`,
+    and nothing had changed, is what there was.
+    """
+
+    def __init__(self, table: str, era: int, covered: Collection[int] = ()) -> None:
+        self._era = era
+        self._covered = frozenset(covered)
         self.newest_ms: int | None = None
         """When the newest event that counts was committed."""
         self._table = table
@@ -138,9 +150,14 @@ class Past:
                 column = "beyond" if beyond else "inside"
                 self._execute(f"UPDATE keys SET {column} = 1 WHERE partition = ?", [event.partition])
                 continue
-            op = "new" if envelope.op == "c" else "none" if envelope.op == "r" and envelope.after is None else "row"
-            old = _old_row(event.key, envelope) if op == "row" and envelope.op != "r" else None
-            values = [event.key, event.partition, op, old, envelope.source.ts_ms, not beyond, beyond]
+            copied = envelope.op == "r"
+            old = event.value if copied and envelope.after is not None else None
+            if envelope.op in ("u", "d"):
+                old = _old_row(event.key, envelope)
+            changed = (not beyond, beyond) if not copied else (False, False)
+            came = bool(envelope.moved_from)
+            op = "gap" if copied and era_of(event.position.timeline) != self._era else envelope.op
+            values = [event.key, event.partition, op, old, envelope.source.ts_ms, *changed, came]
             self._execute(_LATER, values)
             if envelope.moved_to:
                 moved = bytes(envelope.moved_to)
@@ -177,8 +194,8 @@ class Past:
             chunk: list[Entry] = []
             bytes_ = 0
             for row in self._execute(f"{_COLUMNS} WHERE id > ? ORDER BY id LIMIT ?", [after, rows]):
-                chunk.append(_entry(row))
-                bytes_ += len(row[3] or b"")
+                chunk.append(_entry(row, self._covered))
+                bytes_ += len(row[4] or row[8] or b"")
                 if bytes_ >= size:
                     break
             if not chunk:
@@ -192,7 +209,7 @@ class Past:
         for first in range(0, len(keys), 500):
             part = keys[first : first + 500]
             query = f"{_COLUMNS} WHERE key IN ({','.join('?' * len(part))}) ORDER BY id"
-            found += [_entry(row) for row in self._execute(query, part)]
+            found += [_entry(row, self._covered) for row in self._execute(query, part)]
         return found
 
     def count(self) -> int:
@@ -264,18 +281,20 @@ def _old_row(key: bytes, envelope: Envelope) -> bytes:
     return msgspec.json.encode({"op": "u", "after": before, "unchanged": sorted(names)})
 
 
-def _entry(row: Sequence[Any]) -> Entry:
-    id_, key, told, content, ts_ms, lsn, next_op, next_, next_ts, moved, inside, beyond = row
+def _entry(row: Sequence[Any], covered: Collection[int]) -> Entry:
+    id_, key, partition, told, content, ts_ms, lsn, next_op, next_, next_ts, moved, came, inside, beyond = row
     state: State
     if told:
         state = Absent(key) if content is None else _known(key, content, ts_ms, lsn)
-    elif next_op == "new":
+    elif next_op == "c":
         state = Absent(key)
-    elif next_ is not None:
-        state = replace(_known(key, next_, None, 0), since_ms=next_ts)
-    else:
+    elif next_op == "gap" or (next_op == "r" and partition not in covered):
         state = Untold(key, next_ts)
-    return Entry(id_, state, moved, bool(inside), bool(beyond))
+    elif next_op == "r":
+        state = Absent(key) if next_ is None else _known(key, next_, None, 0)
+    else:
+        state = replace(_known(key, next_, None, 0), since_ms=next_ts)
+    return Entry(id_, state, moved, bool(came), bool(inside), bool(beyond))
 
 
 class _Content(msgspec.Struct):

@@ -123,7 +123,7 @@ class _Fold:
     ) -> None:
         self._topics, self._bounds, self._window, self._keys = topics, bounds, window, span.keys
         self._tracker = tracker
-        self.tables = {table: Past(table) for table in topics.values()}
+        self.tables = {table: Past(table, bounds.era, span.covers(topic, bounds)) for topic, table in topics.items()}
         self.records = 0
 
     def take(self, messages: Sequence[tuple[Message, Position]]) -> None:

@@ -10,7 +10,7 @@ from connectors.contract import Partition
 from daemon.errors import OperatorError
 from daemon.history.events import decode
 from daemon.history.shape import Shape, shape_of
-from daemon.recover.locate import Locator, Place
+from daemon.recover.locate import Locator, Place, place_of
 from daemon.recover.reader import position_of
 from daemon.recover.window import Commit, Moment
 from schemas.envelope import SchemaChange
@@ -22,10 +22,12 @@ At = Moment | Commit
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Commits of an era of the source, before a place (None: all)."""
+    """Commits of an era of the source, before a place (None: all). `started`: the topics know one of them, so that what
+    was changed since stands there."""
 
     era: int
     before: Place | None
+    started: bool
 
     def holds(self, place: Place) -> bool:
         """Whether a commit is one of them. Those of an era before tell nothing: every row was copied since."""
@@ -38,13 +40,14 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Oldest:
-    """The oldest record that a partition still holds: offset, and commit time in milliseconds since 1970.
+    """The oldest record that a partition still holds: offset, commit time in milliseconds since 1970, and place.
 
-    `ts_ms` is None where it holds none.
+    Time and place are None where it holds none.
     """
 
     offset: int
     ts_ms: int | None
+    place: Place | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,22 +60,37 @@ class Span:
     lost: Mapping[Partition, Oldest]
     keys: frozenset[bytes] | None
 
+    def covers(self, topic: str, bounds: Bounds) -> frozenset[int]:
+        """The partitions of a topic that hold every change since that moment."""
+        return frozenset(
+            number for name, number in self.starts if name == topic and self._covers((name, number), bounds)
+        )
+
+    def _covers(self, partition: Partition, bounds: Bounds) -> bool:
+        oldest = self.lost.get(partition)
+        if not bounds.started or (oldest is not None and oldest.place is None):
+            return False
+        place = None if oldest is None else oldest.place
+        return place is None or bounds.before is None or place < bounds.before
+
 
 class PastLocator(Locator):
     """Every method raises Unavailable when Kafka does not answer."""
 
     def bounds(self, at: At) -> Bounds:
         """Commits up to a moment; those of a time end before the first one that is later."""
-        if isinstance(at, Commit):
-            return Bounds(self._era, (self._era, at.lsn + 1))
         spine = (self._spine, 0)
         begin = self._offsets([spine], "earliest")[spine]
+        if isinstance(at, Commit):
+            before = self._era, at.lsn + 1
+            first = next((end.place for end in self._ends(begin) if end.place >= (self._era, 0)), before)
+            return Bounds(self._era, before, first < before)
         era: int | None = None
         for end in self._ends(max(begin, self._offset_at(at.ts_us) - 1)):
             if end.ts_us > at.ts_us:
-                return Bounds(end.place[0] if era is None else era, end.place)
+                return Bounds(end.place[0] if era is None else era, end.place, era is not None)
             era = end.place[0]
-        return Bounds(self._era if era is None else era, None)
+        return Bounds(self._era if era is None else era, None, era is not None)
 
     def span(self, topics: Collection[str], era: int | None, texts: Sequence[str] = ()) -> Span:
         """All that the topics hold, of these keys as a person writes them; `era` None: of every era.
@@ -119,10 +137,11 @@ class PastLocator(Locator):
             if not begin:
                 continue
             if begin >= ends[partition]:
-                yield partition, Oldest(begin, None)
+                yield partition, Oldest(begin, None, None)
                 continue
             for message in self._read(partition, begin, begin + 1):
                 position = position_of(message)
                 if era is None or era_of(position.timeline) >= era:
-                    yield partition, Oldest(begin, decode(message.value() or b"").source.ts_ms)
+                    place = place_of(position.timeline, position.commit_lsn)
+                    yield partition, Oldest(begin, decode(message.value() or b"").source.ts_ms, place)
                 break
