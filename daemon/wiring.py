@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from connectors.event_outcomes import OutcomesOf
     from connectors.postgres.dead_letters import DeadLetters
     from connectors.postgres.pauses import Pauses
+    from connectors.restoring import RestoreTarget
     from daemon.history.rebuild import Rebuilt
+    from daemon.history.restore import Task as RestoreTask
     from daemon.observe.measure import ReadProgress
     from daemon.supervisor import Worker
 
@@ -163,3 +165,23 @@ def write_rebuilt(settings: Settings, rebuilt: Rebuilt, into: str) -> list[str]:
     rows = ([Expected(row.key, content(row)) for row in chunk] for chunk in rebuilt.known())
     what = f"The source {rebuilt.source}"
     return write_table(found.url, what, rebuilt.table, into, rebuilt.columns, masked, rows)
+
+
+def restore_target(settings: Settings, task: RestoreTask) -> RestoreTarget:
+    """A source's database as `placemat restore` writes it. Nothing is connected before `open`.
+
+    Raises OperatorError (exit code 2) when no role may write there; a dry run needs none.
+    """
+    from connectors.postgres.restoring import PostgresRestore
+    from daemon.history.restore import scopes
+    from daemon.restore_url import restore_url
+
+    source = task.question.source
+    try:
+        url = restore_url(settings, source).url
+    except OperatorError:
+        if not task.dry_run:
+            raise
+        url = settings.sources[source].url.get_secret_value()
+    deletes = task.delete_newer and not task.dry_run
+    return PostgresRestore(url, source, scopes(settings, task), deletes=deletes, reading=task.dry_run)

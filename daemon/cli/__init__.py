@@ -23,6 +23,7 @@ from daemon.cli import (
     pause,
     rebuild,
     replay,
+    restore,
     resync,
     run,
     snapshot,
@@ -56,6 +57,7 @@ app.command("verify")(verify.verify)
 app.command("replay")(replay.replay)
 app.command("history")(history.history)
 app.command("rebuild")(rebuild.rebuild)
+app.command("restore")(restore.restore)
 app.command("pause")(pause.pause)
 app.command("resume")(pause.resume)
 app.add_typer(dlq.app, name="dlq")

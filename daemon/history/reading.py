@@ -41,11 +41,15 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The rows of each table, its columns then, and the partitions that retention has cut; `records` count."""
+    """The rows of each table, its columns then, and the partitions that retention has cut; `records` count.
+
+    `uncovered` are partitions that do not hold every change since the moment.
+    """
 
     tables: Mapping[str, Past]
     shapes: Mapping[str, Shape]
     lost: Mapping[str, Mapping[int, Oldest]]
+    uncovered: Mapping[str, Sequence[int]]
     records: int
 
 
@@ -75,7 +79,8 @@ def read_past(settings: Settings, era: int, question: Question, tracker: Tracker
         lost: dict[str, dict[int, Oldest]] = {table: {} for table in question.tables}
         for (topic, partition), oldest in span.lost.items():
             lost[topics[topic]][partition] = oldest
-        yield Answer(fold.tables, shapes, lost, fold.records)
+        uncovered = {table: span.uncovered(topic, bounds) for topic, table in topics.items()}
+        yield Answer(fold.tables, shapes, lost, uncovered, fold.records)
 
 
 def read_events(settings: Settings, source: str, table: str, text: str, tracker: Tracker) -> tuple[bytes, list[Seen]]:

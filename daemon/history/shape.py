@@ -16,12 +16,13 @@ from schemas.envelope import SchemaChange, SchemaColumn
 @dataclass(frozen=True, slots=True)
 class Shape:
     """`added` are columns that came later than the table: the commit LSN from which on events have them, and the value
-    of rows that were there before, None where it is not told."""
+    of rows that were there before, None where it is not told. `json` are columns of JSON."""
 
     columns: tuple[str, ...]
     added: Mapping[str, tuple[int, msgspec.Raw | None]] = field(default_factory=dict)
     made_lsn: int = 0
     """Rows whose last change is before this commit were those of another table of the name."""
+    json: frozenset[str] = frozenset()
 
     def complete(self, row: Known) -> Known:
         """The row with these columns and no others; those whose value is not told are all named."""
@@ -33,7 +34,8 @@ class Shape:
                 value = before if row.since_ms is None and row.large is None else None
             else:
                 value = row.values.get(name)
-            if value is None:
+            doubtful = row.since_ms is not None and name in self.json and same(value, NULL)
+            if value is None or doubtful:
                 unknown.append(name)
             else:
                 values[name] = value
@@ -55,7 +57,9 @@ def shape_of(changes: Iterable[SchemaChange], before_lsn: int | None) -> Shape |
         for column in change.columns
         if column.name in change.added and column.name in names
     }
-    return Shape(names, added, max((change.commit_lsn for change in known if change.made_anew), default=0))
+    made_lsn = max((change.commit_lsn for change in known if change.made_anew), default=0)
+    json = frozenset(column.name for column in known[-1].columns if column.type_oid in JSON_TYPES)
+    return Shape(names, added, made_lsn, json)
 
 
 def shape_as_met(columns: Sequence[str]) -> Shape:

@@ -66,6 +66,10 @@ class Span:
             number for name, number in self.starts if name == topic and self._covers((name, number), bounds)
         )
 
+    def uncovered(self, topic: str, bounds: Bounds) -> list[int]:
+        """Those of its partitions that are read and do not."""
+        return sorted({number for name, number in self.starts if name == topic} - self.covers(topic, bounds))
+
     def _covers(self, partition: Partition, bounds: Bounds) -> bool:
         oldest = self.lost.get(partition)
         if not bounds.started or (oldest is not None and oldest.place is None):
