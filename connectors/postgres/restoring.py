@@ -13,6 +13,7 @@ from connectors.contract import Expected, Refusal, Routing
 from connectors.errors import OperatorError, Unavailable
 from connectors.postgres import comparing, literals
 from connectors.postgres.failures import Refused
+from connectors.postgres.rights import check_rights
 from connectors.postgres.rows import CannotFold, Change, Net, decode_change, decode_key
 from connectors.postgres.session import open_session, translated
 from connectors.postgres.statements import Catalogue, TargetTable, read_catalogue
@@ -22,12 +23,6 @@ from connectors.restoring import Scope, Texts, Written, Wrong, against
 
 ACTOR_PREFIX = "placemat.actor"
 _ACTOR = "SELECT pg_logical_emit_message(true, %s, %s)"
-_RIGHTS = """
-SELECT current_user::text, (SELECT array_agg(one) FROM unnest(%s::text[]) one
-       WHERE NOT has_table_privilege(c.oid, one)), row_security_active(c.oid)
-FROM pg_class c WHERE c.oid = to_regclass(%s)
-"""
-
 Row = tuple[bytes, Change]
 
 
@@ -53,7 +48,7 @@ class PostgresRestore:
                     "Make it there first, with its columns.",
                 )
             for name, table in catalogue.tables.items():
-                self._check_rights(connection, name, table)
+                check_rights(connection, self._name, name, self._rights)
                 self._check_columns(name, table)
             self._valued = {name: comparing.valued(connection, table) for name, table in catalogue.tables.items()}
             connection.commit()
@@ -210,22 +205,6 @@ class PostgresRestore:
             for name, column in table.columns.items()
             if not column.generated and not column.always and name not in told
         )
-
-    def _check_rights(self, connection: psycopg.Connection[Any], name: str, table: TargetTable) -> None:
-        row = connection.execute(_RIGHTS, [self._rights, table.quoted]).fetchone()
-        assert row is not None, "the catalogue has just shown it"
-        role, lacking, guarded = row
-        if lacking:
-            raise OperatorError(
-                f"Role {role} may not {' and '.join(lacking)} in {name} of the source {self._name}.",
-                f"As its owner run: GRANT {', '.join(lacking)} ON {table.quoted} TO {role};"
-                f" or set sources.{self._name}.restore_url to another role's URL.",
-            )
-        if guarded:
-            raise OperatorError(
-                f"Row-level security of {name} may hide rows from role {role}.",
-                f"Run: ALTER ROLE {role} BYPASSRLS; or set sources.{self._name}.restore_url to another role's URL.",
-            )
 
     def _check_columns(self, name: str, table: TargetTable) -> None:
         scope = self._scopes[name]

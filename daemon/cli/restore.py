@@ -69,7 +69,7 @@ def restore(
     task = Task(
         Question(name, wanted, moment, end, key or []),
         at,
-        by or getpass.getuser(),
+        by or _person(),
         reason,
         frozenset(column) if column else None,
         _where(where or [], wanted),
@@ -90,6 +90,16 @@ def restore(
                 f"The restore has stopped: {error}.", "Run it again: what is written stays, and is not written twice."
             ) from error
     _tell(report, task, as_json=as_json)
+
+
+def _person() -> str:
+    """Who sits at the terminal; a container may have no name for its user."""
+    from daemon.actors import UNKNOWN
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return UNKNOWN
 
 
 def _where(given: Sequence[str], tables: Sequence[str]) -> dict[str, list[tuple[str, str]]]:

@@ -8,8 +8,8 @@ from typing import Literal
 import msgspec
 
 from daemon.history.events import JSON_NULL
-from daemon.history.past import Known
 from daemon.history.rebuild import Rebuilt, row_json
+from daemon.history.states import Known
 
 Format = Literal["json", "csv", "table"]
 WIDEST = 40

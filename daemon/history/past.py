@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
-
-import msgspec
+from typing import NamedTuple
 
 from daemon.errors import OperatorError
-from daemon.history.events import JSON_NULL, Envelope, Seen, Values, decode
+from daemon.history.events import Envelope, Seen, decode
+from daemon.history.states import Entry, Known, entry_of, row_before
 from daemon.recover.contents import overlay, partial
 from schemas.position import Position, era_of
 
@@ -47,55 +45,6 @@ SELECT id, key, partition, told, content, ts_ms, lsn, next_op, next, next_ts, mo
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
-    """A row of the moment: what is told of its values. `unknown` are columns whose value is not; `large` is the size of
-    one that was too large to publish; of those in `json_text` the value is JSON within a string. `lsn` is the commit of
-    its last change, 0 where that is not told.
-
-    With `since_ms` nothing is told of the row before that time (milliseconds since 1970), when it was there: what is
-    known of it is what its next event tells of the old row, in which a NULL of a column of JSON may be JSON's null, and
-    columns may be missing that are not named.
-    """
-
-    key: bytes
-    values: Values
-    unknown: tuple[str, ...] = ()
-    ts_ms: int | None = None
-    lsn: int = 0
-    json_text: tuple[str, ...] = ()
-    large: int | None = None
-    since_ms: int | None = None
-
-
-class Absent(NamedTuple):
-    """The key had no row then."""
-
-    key: bytes
-
-
-class Untold(NamedTuple):
-    """Nothing is told of the key before this time (milliseconds since 1970)."""
-
-    key: bytes
-    since_ms: int
-
-
-State = Known | Absent | Untold
-
-
-class Entry(NamedTuple):
-    """A key. `inside`: it was changed after the moment and within the window that was asked for; `beyond`: later than
-    that. `moved` is the key that its row was given after the moment; `came`: the key was given to a row then."""
-
-    id: int
-    state: State
-    moved: bytes | None
-    came: bool
-    inside: bool
-    beyond: bool
-
-
 class Past:
     """The keys of one table. Every method raises OperatorError when the disk is full.
 
@@ -106,6 +55,8 @@ class Past:
     def __init__(self, table: str, era: int, covered: Collection[int] = ()) -> None:
         self._era = era
         self._covered = frozenset(covered)
+        self._emptied: set[int] = set()
+        """Partitions that were emptied after the moment: what a copy read there later was made since."""
         self.newest_ms: int | None = None
         """When the newest event that counts was committed."""
         self._table = table
@@ -143,26 +94,21 @@ class Past:
 
     def take_later(self, events: Iterable[Seen], *, beyond: bool = False) -> None:
         """Take in events of after the moment; `beyond`, of after the window that was asked for."""
-        self._execute("BEGIN")
+        rows: list[Sequence[object]] = []
+        moves: list[tuple[bytes, bytes]] = []
         for event in events:
             envelope = self._decode(event)
             if envelope.op == "t":
+                self._store_later(rows, moves)
+                rows, moves = [], []
                 column = "beyond" if beyond else "inside"
                 self._execute(f"UPDATE keys SET {column} = 1 WHERE partition = ?", [event.partition])
+                self._emptied.add(event.partition)
                 continue
-            copied = envelope.op == "r"
-            old = event.value if copied and envelope.after is not None else None
-            if envelope.op in ("u", "d"):
-                old = _old_row(event.key, envelope)
-            changed = (not beyond, beyond) if not copied else (False, False)
-            came = bool(envelope.moved_from)
-            op = "gap" if copied and era_of(event.position.timeline) != self._era else envelope.op
-            values = [event.key, event.partition, op, old, envelope.source.ts_ms, *changed, came]
-            self._execute(_LATER, values)
+            rows.append(self._later(event, envelope, beyond=beyond))
             if envelope.moved_to:
-                moved = bytes(envelope.moved_to)
-                self._execute("UPDATE keys SET moved = ? WHERE key = ? AND moved IS NULL", [moved, event.key])
-        self._execute("COMMIT")
+                moves.append((bytes(envelope.moved_to), event.key))
+        self._store_later(rows, moves)
 
     def settle(self, made_lsn: int = 0) -> None:
         """When all is taken in: lay parts of rows over what the rows were under the keys that they had before.
@@ -194,7 +140,7 @@ class Past:
             chunk: list[Entry] = []
             bytes_ = 0
             for row in self._execute(f"{_COLUMNS} WHERE id > ? ORDER BY id LIMIT ?", [after, rows]):
-                chunk.append(_entry(row, self._covered))
+                chunk.append(entry_of(row, self._covered))
                 bytes_ += len(row[4] or row[8] or b"")
                 if bytes_ >= size:
                     break
@@ -209,11 +155,29 @@ class Past:
         for first in range(0, len(keys), 500):
             part = keys[first : first + 500]
             query = f"{_COLUMNS} WHERE key IN ({','.join('?' * len(part))}) ORDER BY id"
-            found += [_entry(row, self._covered) for row in self._execute(query, part)]
+            found += [entry_of(row, self._covered) for row in self._execute(query, part)]
         return found
 
     def count(self) -> int:
         return int(self._execute("SELECT count(*) FROM keys").fetchone()[0])
+
+    def _later(self, event: Seen, envelope: Envelope, *, beyond: bool) -> Sequence[object]:
+        """A row for `_LATER`."""
+        op, old, changed = envelope.op, None, True
+        if op == "r":
+            in_gap = era_of(event.position.timeline) != self._era
+            op = "gap" if in_gap or event.partition in self._emptied else "r"
+            old, changed = event.value if envelope.after is not None else None, in_gap
+        elif op != "c":
+            old = row_before(event.key, envelope)
+        inside, came = changed and not beyond, bool(envelope.moved_from)
+        return (event.key, event.partition, op, old, envelope.source.ts_ms, inside, changed and beyond, came)
+
+    def _store_later(self, rows: Sequence[Sequence[object]], moves: Sequence[Sequence[object]]) -> None:
+        self._execute("BEGIN")
+        self._execute_many(_LATER, rows)
+        self._execute_many("UPDATE keys SET moved = ? WHERE key = ? AND moved IS NULL", moves)
+        self._execute("COMMIT")
 
     def _decode(self, event: Seen) -> Envelope:
         envelope = decode(event.value)
@@ -238,18 +202,20 @@ class Past:
 
     def _store(self, pending: Mapping[bytes, _Pending]) -> None:
         self._execute("BEGIN")
-        for key, one in pending.items():
-            self._execute(_TOLD, [key, *one])
+        self._execute_many(_TOLD, ((key, *one) for key, one in pending.items()))
         self._execute("COMMIT")
 
     def _execute(self, query: str, values: Sequence[object] = ()) -> sqlite3.Cursor:
         try:
             return self._database.execute(query, values)
         except sqlite3.OperationalError as error:
-            raise OperatorError(
-                f"The temporary file of folded events cannot be written: {error}.",
-                "It needs about the size of the events: name a directory with room in the variable SQLITE_TMPDIR.",
-            ) from error
+            raise _full(error) from error
+
+    def _execute_many(self, query: str, rows: Iterable[Sequence[object]]) -> None:
+        try:
+            self._database.executemany(query, rows)
+        except sqlite3.OperationalError as error:
+            raise _full(error) from error
 
 
 class _Pending(NamedTuple):
@@ -274,46 +240,11 @@ def _folded(known: _Pending | None, event: Seen, envelope: Envelope) -> _Pending
     return _Pending(event.partition, content, base, envelope.source.ts_ms, event.position.commit_lsn)
 
 
-def _old_row(key: bytes, envelope: Envelope) -> bytes:
-    """What a later event tells of the row before it: all of it under REPLICA IDENTITY FULL, else its key."""
-    before = {**_decode_key(key), **(envelope.before or {})}
-    names = {*(envelope.after or {}), *(envelope.unchanged or ())} - before.keys()
-    return msgspec.json.encode({"op": "u", "after": before, "unchanged": sorted(names)})
-
-
-def _entry(row: Sequence[Any], covered: Collection[int]) -> Entry:
-    id_, key, partition, told, content, ts_ms, lsn, next_op, next_, next_ts, moved, came, inside, beyond = row
-    state: State
-    if told:
-        state = Absent(key) if content is None else _known(key, content, ts_ms, lsn)
-    elif next_op == "c":
-        state = Absent(key)
-    elif next_op == "gap" or (next_op == "r" and partition not in covered):
-        state = Untold(key, next_ts)
-    elif next_op == "r":
-        state = Absent(key) if next_ is None else _known(key, next_, None, 0)
-    else:
-        state = replace(_known(key, next_, None, 0), since_ms=next_ts)
-    return Entry(id_, state, moved, bool(came), bool(inside), bool(beyond))
-
-
-class _Content(msgspec.Struct):
-    after: dict[str, msgspec.Raw]
-    unchanged: list[str] | None = None
-    json_null: list[str] | None = None
-    json_text: list[str] | None = None
-    oversize: int | None = None
-
-
-_decode_key = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_decode_content = msgspec.json.Decoder(_Content).decode
-
-
-def _known(key: bytes, content: bytes, ts_ms: int | None, lsn: int) -> Known:
-    read = _decode_content(content)
-    values = {**read.after, **dict.fromkeys(read.json_null or (), JSON_NULL)}
-    unknown, texts = tuple(read.unchanged or ()), tuple(read.json_text or ())
-    return Known(key, values, unknown, ts_ms, lsn, texts, read.oversize)
+def _full(error: sqlite3.OperationalError) -> OperatorError:
+    return OperatorError(
+        f"The temporary file of folded events cannot be written: {error}.",
+        "It needs about the size of the events: name a directory with room in the variable SQLITE_TMPDIR.",
+    )
 
 
 def _at(position: Position) -> bytes:

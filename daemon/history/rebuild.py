@@ -11,10 +11,11 @@ from typing import Any
 import msgspec
 
 from daemon.config import Settings
-from daemon.history.past import Absent, Known, Past, Untold
+from daemon.history.past import Past
 from daemon.history.reading import Question, read_past
 from daemon.history.shape import Shape
 from daemon.history.span import Oldest
+from daemon.history.states import Absent, Known, Untold
 from daemon.progress import OnProgress, Tracker
 
 LISTED = 100

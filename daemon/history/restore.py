@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from connectors.contract import Expected, Refusal, TryAgain
 from connectors.restoring import RestoreTarget, Scope, Wrong, against
 from daemon.config import Settings
-from daemon.history.past import Absent, Entry, Known, Past, Untold
+from daemon.history.past import Past
 from daemon.history.reading import Answer, Question, read_past
 from daemon.history.restore_report import OnRow, RestoreReport, RowRestored, TableRestored, key_text
 from daemon.history.shape import Shape, content
+from daemon.history.states import Absent, Entry, Known, Untold
 from daemon.progress import OnProgress, Tracker
 from daemon.routes import source_masks
 

@@ -9,7 +9,7 @@ import msgspec
 
 from daemon.capture.values import JSON_TYPES, encoder
 from daemon.history.events import JSON_NULL, NULL, same
-from daemon.history.past import Known
+from daemon.history.states import Known
 from schemas.envelope import SchemaChange, SchemaColumn
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import orjson
 import psycopg
 import pytest
 from pydantic import SecretStr
@@ -283,3 +284,19 @@ def test_a_role_that_may_only_read_is_refused_and_may_look(world: World, role_fa
     finally:
         world.run_sql(f"REVOKE ALL ON parents FROM {role}")
     assert bodies(world) == {1: "wrong"}
+
+
+def test_keys_of_several_columns_and_names_that_need_quotes(
+    kafka_server: Kafka, database_factory: Callable[[str], str]
+) -> None:
+    table, key = "public.100% odd", ("B é", "a")
+    ddl = 'CREATE TABLE "100% odd" (a int, "B é" text, "n%s" int, PRIMARY KEY ("B é", a))'
+    world = past_world(kafka_server, database_factory("odd"), ddl, table)
+    source = world.settings.sources[world.source]
+    world.settings.sources[world.source] = source.model_copy(update={"restore_url": SecretStr(world.url)})
+    at = send(world, *[insert(table, {"a": n, "B é": "x", "n%s": n}, key) for n in (1, 2, 3)])
+    world.run_sql("INSERT INTO \"100% odd\" VALUES (1, 'x', 9), (2, 'x', 9)")
+    _, [change] = restore(world, at, table, keys=('{"a": 1, "B é": "x"}',), where={table: [("n%s", "1")]})
+    assert change.wrong.key == orjson.dumps({"B é": "x", "a": 1})
+    assert restore(world, at, table)[0].changes == 2
+    assert world.rows('SELECT a, "n%s" FROM "100% odd" ORDER BY a') == [(1, 1), (2, 2), (3, 3)]
