@@ -51,6 +51,13 @@ def against(wrong: Wrong, scope: Scope) -> str | None:
     return None
 
 
+class Passing(NamedTuple):
+    """Keys of the rows that a condition is true of, and of those where what it asks for is not told."""
+
+    keys: set[bytes]
+    untold: set[bytes]
+
+
 @dataclass(slots=True)
 class Written:
     """What came of writing rows. `kept` are fields that the database has made other values of, by key."""
@@ -69,8 +76,8 @@ class RestoreTarget(Protocol):
     def open(self) -> list[str]:
         """Connect, and see that rows may be written; the tables, parents first."""
 
-    def passing(self, table: str, rows: Sequence[Expected]) -> set[bytes]:
-        """Keys of the rows that the scope's `where` is true of: as they were, or as they are where there was none."""
+    def passing(self, table: str, rows: Sequence[Expected]) -> Passing:
+        """Which rows the scope's `where` is true of: as they were, or as they are where there was none."""
 
     def compare(self, table: str, rows: Sequence[Expected]) -> list[Wrong]:
         """Those of the rows that are not as they were, within the scope; an envelope of None: there was none."""

@@ -19,7 +19,7 @@ from connectors.postgres.session import open_session, translated
 from connectors.postgres.statements import Catalogue, TargetTable, read_catalogue
 from connectors.postgres.steps import ArrayLiteral, key_step, step_of
 from connectors.postgres.table_writes import TableWrites
-from connectors.restoring import Scope, Texts, Written, Wrong, against
+from connectors.restoring import Passing, Scope, Texts, Written, Wrong, against
 
 ACTOR_PREFIX = "placemat.actor"
 _ACTOR = "SELECT pg_logical_emit_message(true, %s, %s)"
@@ -55,16 +55,21 @@ class PostgresRestore:
         self._writes = TableWrites(connection, self._name, catalogue)
         return sorted(catalogue.tables, key=lambda name: catalogue.tables[name].rank)
 
-    def passing(self, table: str, rows: Sequence[Expected]) -> set[bytes]:
+    def passing(self, table: str, rows: Sequence[Expected]) -> Passing:
         where = self._scopes[table].where
         if not where:
-            return {row.key for row in rows}
+            return Passing({row.key for row in rows}, set())
         asked, wanted = [name for name, _ in where], [value for _, value in where]
-        found: set[bytes] = set()
+        found = Passing(set(), set())
         with self._translated():
             try:
                 for key, columns, some in self._by_columns(self._catalogue.tables[table], rows):
-                    found |= set(self._passing(self._catalogue.tables[table], key, columns, some, asked, wanted))
+                    if columns and not set(asked) <= set(columns):
+                        found.untold.update(name for name, _ in some)
+                    else:
+                        found.keys.update(
+                            self._passing(self._catalogue.tables[table], key, columns, some, asked, wanted)
+                        )
                 self._session().commit()
             except (psycopg.DataError, psycopg.errors.UndefinedFunction) as error:
                 raise OperatorError(
@@ -188,14 +193,12 @@ class PostgresRestore:
         if rows[0][1].after is None:
             query = comparing.passing_now(table, key, asked)
             values = [*key_step("present", table, [(name, _GONE) for name, _ in rows]).values, *wanted]
-        elif set(asked) <= set(columns):
+        else:
             query = comparing.passing(table, columns, asked)
             cells = [[(change.after or {})[name] for _, change in rows] for name in columns]
             elements = [table.columns[name].element for name in columns]
             arrays = [ArrayLiteral(literals.column(*one)) for one in zip(elements, cells, strict=True)]
             values = [*arrays, *wanted]
-        else:
-            return  # what is asked for is not told
         for number, *_ in self._session().execute(query.encode(), values):
             yield rows[number - 1][0]
 
@@ -213,6 +216,12 @@ class PostgresRestore:
                 raise OperatorError(
                     f"Table {name} of the source {self._name} has no column {column}.",
                     f"It has: {', '.join(table.columns)}.",
+                    exit_code=2,
+                )
+            if column in scope.masked:
+                raise OperatorError(
+                    f"Column {column} of {name} is masked at the source: its values are not told.",
+                    "Leave it out.",
                     exit_code=2,
                 )
 

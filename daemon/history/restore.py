@@ -124,7 +124,7 @@ class _Restore:
         for entry in by_key.values():
             if isinstance(entry.state, Untold) and entry.inside:
                 report.left.add(Refusal(entry.state.key, "nothing is told of it before a later time"))
-        rows = self._passing(table, [one for entry in by_key.values() for one in _expected(entry, shape)])
+        rows = self._passing(table, [one for entry in by_key.values() for one in _expected(entry, shape)], by_key)
         report.compared += len(rows)
         found = self._target.compare(table, rows)
         act = []
@@ -157,7 +157,7 @@ class _Restore:
         by_key = {
             one.state.key: one for one in entries if isinstance(one.state, Absent) and one.inside and self._asked(one)
         }
-        rows = self._passing(table, [Expected(key, None) for key in by_key])
+        rows = self._passing(table, [Expected(key, None) for key in by_key], by_key)
         act = []
         for one in self._target.compare(table, rows) if rows else ():
             entry = by_key[one.key]
@@ -229,9 +229,14 @@ class _Restore:
         """With an end of the window only what was changed within it."""
         return self._task.question.until is None or entry.inside
 
-    def _passing(self, table: str, rows: Sequence[Expected]) -> list[Expected]:
-        passing = self._target.passing(table, rows) if rows else set()
-        return [row for row in rows if row.key in passing]
+    def _passing(self, table: str, rows: Sequence[Expected], by_key: Mapping[bytes, Entry]) -> list[Expected]:
+        if not rows:
+            return []
+        passing = self._target.passing(table, rows)
+        for row in rows:
+            if row.key in passing.untold and by_key[row.key].inside:
+                self.reports[table].left.add(Refusal(row.key, "what --where asks for is not told of it"))
+        return [row for row in rows if row.key in passing.keys]
 
     def _past(self, table: str) -> Past:
         return self._answer.tables[table]

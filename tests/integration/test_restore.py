@@ -176,6 +176,29 @@ def test_only_rows_that_had_a_value_or_a_key_and_only_some_columns(world: World)
         restore(world, at, columns=frozenset({"nobody"}))
 
 
+def test_a_condition_on_what_is_not_told_is_named(world: World) -> None:
+    fill(world, row(1, body="stored"))
+    cut(world, PARENTS)
+    partial = {name: value for name, value in row(1).items() if name != "body"}
+    at = send(world, update(PARENTS, partial, ["body"]))
+    send(world, update(PARENTS, row(1, 9)))
+    report, changed = restore(world, at, where={PARENTS: [("body", "stored")]})
+    assert (changed, report.tables[0].left.listed[0].reason) == ([], "what --where asks for is not told of it")
+
+
+def test_what_a_source_masks_is_neither_asked_for_nor_put_back(world: World) -> None:
+    source = world.settings.sources[world.source]
+    world.settings.sources[world.source] = source.model_copy(update={"masks": {PARENTS: {"body": "drop"}}})
+    at = fill(world, row(1), row(2))
+    world.run_sql("UPDATE parents SET body = 'secret', n = 9 WHERE id = 1; DELETE FROM parents WHERE id = 2")
+    report, _ = restore(world, at)
+    assert world.rows("SELECT id, n::int, body FROM parents") == [(1, 1, "secret")]
+    assert [one.key for one in report.tables[0].left.listed] == [b'{"id":2}'], "it cannot be made again whole"
+    for options in ({"columns": frozenset({"body"})}, {"where": {PARENTS: [("body", "b")]}}):
+        with pytest.raises(OperatorError, match="masked at the source"):
+            restore(world, at, **options)
+
+
 def test_columns_that_a_trigger_keeps_are_put_back_only_where_they_are_named(world: World) -> None:
     at = fill(world, row(1))
     world.run_sql("UPDATE parents SET body = 'wrong'")
