@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, NoReturn, Protocol
+from typing import Any, Literal, NamedTuple, NoReturn, Protocol
 
 from connectors.route.condition import Condition
 from connectors.route.masks import Drop, Mask, Scalar
 from schemas.envelope import SchemaColumn
 from schemas.position import START, Position
+from schemas.resolution import AtHub, Fields, Kept, RowChange
 
 Partition = tuple[str, int]
 """Topic and number."""
@@ -68,6 +69,72 @@ class Routing:
         return "" if column in self.constants or (old == column and old in self.columns) else old
 
 
+class Planned(Protocol):
+    """What becomes of a row: nothing is written for `none`. `outcome` is a word for the audit."""
+
+    @property
+    def action(self) -> Literal["none", "create", "update", "delete"]: ...
+    @property
+    def values(self) -> Fields: ...
+    @property
+    def outcome(self) -> str: ...
+
+
+class Outward(Protocol):
+    """Decides at a spoke. Tables are named as at the hub; texts are kept as they are given."""
+
+    def plan(self, table: str, changes: Sequence[RowChange], side: str | None, current: Fields | None) -> Planned:
+        """What is done for these changes of one key, given what is kept of its row, and the row, if there is one."""
+
+    def settle(self, table: str, key: str, planned: Any, stored: Fields | None) -> tuple[str | None, str | None]:
+        """Once it is written and read again: what to keep of the row, and the mark to be told; None: as it was."""
+
+
+class Inward(Protocol):
+    """Decides at the hub, of what a spoke says. Tables are named as at the hub."""
+
+    def judge(self, table: str, change: RowChange, hub: AtHub, *, rejected: bool = False) -> Planned | None:
+        """None: the hub's own stream has to be observed further first. `rejected`: the hub's row stands as it is."""
+
+    def settle(self, table: str, key: str, planned: Any, stored: Fields | None, mark: str) -> Kept:
+        """Once it is written and read again. `mark` is the transaction's."""
+
+
+class Observing(Protocol):
+    """Follows the hub's own stream. Tables are named as at the hub."""
+
+    def observe(
+        self, changes: Sequence[RowChange], state: str | None, links: Mapping[str, str]
+    ) -> tuple[str, Mapping[str, str]]:
+        """What is kept of a row and of its links by spoke, after these changes of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class BothWays:
+    """How the tables that go both ways are treated here, by their names in the source that is followed.
+
+    `hub` is the hub's name among the sources; `times` are the columns that say when a row was changed, by table.
+    Exactly one of the three is there: at a spoke, at the hub for a spoke, at the hub for itself.
+    """
+
+    tables: frozenset[str]
+    hub: str
+    times: Mapping[str, str] = field(default_factory=dict)
+    outward: Outward | None = None
+    inward: Inward | None = None
+    observing: Observing | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteLimit:
+    """What a target may lose without being asked: up to this share of a table's rows within so many hours, and any
+    number below `least`."""
+
+    share: float
+    least: int
+    hours: float
+
+
 @dataclass(frozen=True, slots=True)
 class Destination:
     """A target: its name, its URL, the source it follows, and its routes by table (`schema.table`)."""
@@ -78,6 +145,9 @@ class Destination:
     routes: Mapping[str, Routing]
     additive: bool = False
     """Columns that are added at the source may be added here too."""
+    both_ways: BothWays | None = None
+    delete_limit: DeleteLimit | None = None
+    """None: whatever is deleted at the source is deleted here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +226,31 @@ class NewShape:
     key_back: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Deletes that wait for an operator's answer: those of a lane's commits from `first` through `through`.
+
+    `sentence` and `advice` are for that operator; `rows` are those that would go.
+    """
+
+    first: Place
+    through: Place
+    rows: int
+    sentence: str
+    advice: str
+    answered: bool
+
+    def admits(self, place: Place) -> bool:
+        """Whether a commit may be applied now; an answer is for these commits alone, and no transaction of the target
+        holds others too."""
+        return place <= self.through if self.answered else place < self.first
+
+
+class Held(Exception):
+    """The transaction would have deleted more than the target's limit lets through. It was rolled back, and the hold
+    is stored: the caller begins anew from `claim`."""
+
+
 class TryAgain(Exception):
     """The target was in the way of itself (a deadlock, a lock time-out): the same work may go through now."""
 
@@ -201,17 +296,21 @@ class Sink(Protocol):
         Raises TableUnfit for the next table that has to wait: those whose conditions ask for it, then itself.
         """
 
-    def write(self, records: Sequence[Record]) -> None:
+    def write(self, records: Sequence[Record], table: str | None = None) -> None:
         """Write records, in commit order, into the open transaction, which begins with the first of them.
 
-        A record that the target refuses is parked under its key; it is no error.
+        They are of the main lane, or of that of `table`. A record that the target refuses is parked under its key; it
+        is no error.
         """
 
     def commit(self, progress: Progress, table: str | None = None) -> None:
         """End the transaction: `progress` names the partitions that have moved, and where the lane stands now.
 
-        The lane is the main one, or that of `table`.
+        The lane is the main one, or that of `table`. Raises Held when an operator has to answer first.
         """
+
+    def hold(self, table: str | None = None) -> Hold | None:
+        """What of a lane waits for an operator, or was answered and is not through yet; as it was at the claim."""
 
     def pause(self, table: str, reason: str, advice: str) -> None:
         """Give a table a lane of its own, where the main lane stands in the target, or let its lane wait again.
@@ -220,10 +319,14 @@ class Sink(Protocol):
         """
 
     def rejoin(self, table: str) -> None:
-        """End a table's lane, which stands where the main lane does. Committed at once; then as after `pause`."""
+        """End a table's lane, which stands where the main lane does. Committed at once; then as after `pause`.
+
+        Raises Held as `commit` does.
+        """
 
     def regrouped(self) -> bool:
-        """Do what operators have asked for about whole tables. True: lanes have changed, then as after `pause`."""
+        """Do what operators have asked for about whole tables. True: lanes have changed, or a hold was answered; then
+        as after `pause`."""
 
     def rollback(self) -> None:
         """Forget the open transaction."""

@@ -13,6 +13,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PrivateAttr,
     SecretStr,
     ValidationError,
     field_validator,
@@ -26,8 +27,10 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from connectors.contract import DeleteLimit
 from connectors.route.condition import Column, columns, parse
 from connectors.route.masks import SHORTEST_KEY_BYTES, Scalar
+from daemon import both_ways
 from daemon.errors import OperatorError
 from daemon.window import Window
 
@@ -199,8 +202,20 @@ class ParentTable(Section):
     column: str = Field(min_length=1)
 
 
+Rule = Literal["latest", "hub", "target", "manual", "merge"]
+"""Whose value stands where a field was changed on both sides; see design section 7."""
+
+
 class Route(Section):
     """How one table reaches one target."""
+
+    both_ways: bool = Field(False, description="What people change at the target comes back to the source, the hub.")
+    rule: Rule = Field("latest", description="Whose value stands where both sides have changed a field.")
+    rules: dict[str, Rule] = Field(default_factory=dict, description="The same by column, where it is another.")
+    outward: tuple[str, ...] = Field((), description="Columns whose edits at the target are put back.")
+    updated_at: str | None = Field(
+        None, description="Column that says when a row was changed, for rows that are copied."
+    )
 
     local: tuple[str, ...] = Field((), description="Columns that each side keeps for itself.")
     truncate: Literal["apply", "stop"] = Field("apply", description="What a TRUNCATE in the source does here.")
@@ -248,6 +263,20 @@ class Route(Section):
         return self
 
     @model_validator(mode="after")
+    def _goes_both_ways_as_it_is(self) -> Route:
+        if self.both_ways:
+            for setting in ("where", "masks"):
+                if getattr(self, setting):
+                    raise ValueError(f"a table that goes both ways cannot have {setting}: every row is on both sides")
+        elif self.rules or self.outward or self.rule != "latest":
+            raise ValueError("rule, rules and outward are for tables that go both ways: set both_ways")
+        for name in sorted(self.rules.keys() & set(self.outward)):
+            raise ValueError(f"column {name} stands under rules and under outward")
+        for name in sorted({*self.rules, *self.outward} & {*self.local, *self.exclude}):
+            raise ValueError(f"column {name} is left out, and has a rule")
+        return self
+
+    @model_validator(mode="after")
     def _declares_the_parents_it_names(self) -> Route:
         paths = [column.path for column in columns(parse(self.where))] if self.where else []
         wanted = {".".join(path[:length]) for path in paths for length in range(1, len(path) + 1)}
@@ -258,17 +287,35 @@ class Route(Section):
         return self
 
 
+class DeleteGuard(Section):
+    """How much of a table may be deleted at a target before an operator is asked."""
+
+    enabled: bool = Field(True, description="false: whatever is deleted at the source is deleted here.")
+    share: float = Field(0.1, gt=0, le=1, description="Most of a table's rows that go unasked; 1 is all of them.")
+    least: int = Field(100, ge=1, description="Fewer rows than this are never asked about.")
+    hours: float = Field(1, gt=0, le=168, description="Deletes of so many hours count together.")
+
+    @property
+    def limit(self) -> DeleteLimit | None:
+        return DeleteLimit(self.share, self.least, self.hours) if self.enabled else None
+
+
 class Target(Section):
     """A PostgreSQL database that changes are applied to."""
 
     url: SecretStr = Field(description="PostgreSQL URL of the target.")
     source: InstanceName = Field("primary", description="The source whose changes come here.")
-    tables: dict[TableName, Route] = Field(min_length=1, description="Routed tables; the order does not matter.")
+    tables: dict[TableName, Route] = Field(
+        default_factory=dict,
+        description="Routed tables; the order does not matter. Those that come back both ways need not be named.",
+    )
+    skew_seconds: float = Field(2, ge=0, description="Edits nearer in time than this are a tie, which the hub wins.")
     session_timeout_seconds: float = Field(6, ge=1, description="After this silence another worker takes over.")
     check_interval_seconds: float = Field(10, gt=0, description="Between two looks for gaps while it applies.")
     auto_ddl: Literal["off", "additive"] = Field(
         "off", description="additive: columns that are added at the source are added here too; off: the table pauses."
     )
+    delete_guard: DeleteGuard = DeleteGuard()
     batch_rows: int = Field(500, ge=1, description="Most rows of one write; transactions are never split by it.")
     buffer_bytes: int = Field(4 * 1024 * 1024, ge=1_048_576, description="Most bytes read ahead of the merge.")
 
@@ -309,6 +356,16 @@ class Settings(BaseSettings):
     masking: Masking = Masking()
     http: Http = Http()
     log: Log = Log()
+    _roles: dict[str, both_ways.Role] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _what_goes_both_ways_comes_back(self) -> Settings:
+        """Targets that bring it back get their tables, and each hub that is a target gets an observer of its own."""
+        self._roles.update(both_ways.complete(self.targets))
+        for name, target in self.targets.items():
+            if not target.tables:
+                raise ValueError(f"targets.{name}.tables: name the tables that come here")
+        return self
 
     @model_validator(mode="after")
     def _targets_name_what_their_source_captures(self) -> Settings:
@@ -335,6 +392,23 @@ class Settings(BaseSettings):
                 if table not in source.tables:
                     raise ValueError(f"sources.{name}.masks: {table} is not captured")
         return self
+
+    def role(self, target: str) -> both_ways.Role | None:
+        """Which part a target takes where tables go both ways; None: none."""
+        return self._roles.get(target)
+
+    @property
+    def outward(self) -> dict[str, Target]:
+        """Targets that are given what their source has: all but those that bring it back, and observers."""
+        return {
+            name: target
+            for name, target in self.targets.items()
+            if (role := self.role(name)) is None or role.kind == "spoke"
+        }
+
+    def tells_of_itself(self, source: str) -> bool:
+        """Whether what our own transactions say of themselves is passed on from this source."""
+        return any(source in (role.hub, role.spoke) for role in self._roles.values())
 
     @classmethod
     def settings_customise_sources(

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import psycopg
+
 from daemon.config import Settings
-from daemon.database import connect
+from daemon.database import connect, unreachable
 from daemon.errors import OperatorError
 from daemon.routes import routings, source_masks
 
 if TYPE_CHECKING:
     from connectors.contract import ReplayTarget
     from connectors.event_outcomes import OutcomesOf
+    from connectors.postgres.answers import Answers
     from connectors.postgres.dead_letters import DeadLetters
     from connectors.postgres.pauses import Pauses
+    from connectors.postgres.put_back import PutBack
     from connectors.restoring import RestoreTarget
     from daemon.history.rebuild import Rebuilt
     from daemon.history.restore import Task as RestoreTask
@@ -62,8 +67,9 @@ def prepare_target(settings: Settings, name: str) -> list[OperatorError]:
     Raises OperatorError when one of the two databases cannot be reached, or the sink's tables cannot be made.
     """
     from connectors.postgres import bookkeeping, conditions, preflight
+    from connectors.postgres.two_way import preflight as two_way
 
-    target = settings.targets[name]
+    target, role = settings.targets[name], settings.role(name)
     routes, masks = routings(settings, name), source_masks(settings, target.source)
     with (
         connect(target.url.get_secret_value(), f"Target {name}", f"targets.{name}.url") as ours,
@@ -76,7 +82,13 @@ def prepare_target(settings: Settings, name: str) -> list[OperatorError]:
         with ours.transaction():
             bookkeeping.install(ours)
             conditions.remember(theirs, ours, target.source, routes)
-        return list(preflight.check(theirs, ours, name, routes, masks))
+        if role is not None and role.kind == "observer":
+            return list(two_way.check_hub(ours, name, role.hub, routes))
+        both = {table: routes[table] for table, route in target.tables.items() if route.both_ways}
+        return [
+            *preflight.check(theirs, ours, name, routes, masks),
+            *two_way.check(theirs, ours, name, target.source, both, masks),
+        ]
 
 
 def progress_reader(settings: Settings, name: str) -> ReadProgress:
@@ -91,11 +103,13 @@ def restart_target(settings: Settings, name: str, era: int, ends: Mapping[str, l
     """Let a target go on from these ends of its source's topics, in a new era. Raises OperatorError when it is away."""
     from connectors.postgres.restart import restart
     from schemas.position import in_era
-    from schemas.topics import table_topic, transactions_topic
+    from schemas.topics import messages_topic, table_topic, transactions_topic
 
     target = settings.targets[name]
     spine = transactions_topic(target.source)
     wanted = {spine, *(table_topic(target.source, *table.split(".", 1)) for table in target.needed)}
+    if settings.role(name) is not None:
+        wanted.add(messages_topic(target.source))
     ends = {topic: each for topic, each in ends.items() if topic in wanted}
     with connect(target.url.get_secret_value(), f"Target {name}", f"targets.{name}.url") as connection:
         restart(connection, target.source, in_era(era, 0), spine, ends)
@@ -185,3 +199,45 @@ def restore_target(settings: Settings, task: RestoreTask) -> RestoreTarget:
         url = settings.sources[source].url.get_secret_value()
     deletes = task.delete_newer and not task.dry_run
     return PostgresRestore(url, source, scopes(settings, task), deletes=deletes, reading=task.dry_run)
+
+
+@contextmanager
+def answers(settings: Settings, name: str) -> Iterator[Answers]:
+    """The deletes of a target that wait for an operator. Raises OperatorError when it cannot be reached."""
+    from connectors.postgres.answers import Answers
+
+    target = settings.targets[name]
+    with connect(target.url.get_secret_value(), f"Target {name}", f"targets.{name}.url") as connection:
+        yield Answers(connection, name, target.source)
+
+
+@contextmanager
+def put_back(settings: Settings, name: str, by: str) -> Iterator[PutBack]:
+    """What puts rows of a target back into its source, in the name of `by`.
+
+    Raises OperatorError when one of the two cannot be reached, or no role is known that may write to the source.
+    """
+    from connectors.postgres.put_back import PutBack
+    from connectors.postgres.session import open_session, translated
+    from daemon.restore_url import restore_url
+
+    target = settings.targets[name]
+    source, (url, setting) = target.source, restore_url(settings, target.source)
+    application = f"placemat put back {name}"
+    with ExitStack() as stack:
+        opened = []
+        for place, where, what in (
+            (target.url.get_secret_value(), f"targets.{name}.url", f"Target {name}"),
+            (url, setting, f"Source {source}"),
+        ):
+            try:
+                opened.append(stack.enter_context(closing(open_session(place, application))))
+            except psycopg.Error as error:
+                raise unreachable(error, what, where) from None
+        stack.enter_context(translated(name, "refuses what placemat keeps there", "Run: placemat init", lambda: None))
+        masked = source_masks(settings, source)
+        routes = {
+            table: replace(routing, masks={**routing.masks, **masked.get(table, {})})
+            for table, routing in routings(settings, name).items()
+        }
+        yield PutBack(opened[0], opened[1], name, source, routes, by)

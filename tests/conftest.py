@@ -19,6 +19,7 @@ pytest_plugins = [
     "tests.fix_servers",
     "tests.fix_proxy",
     "tests.fix_site",
+    "tests.fix_linked",
     "tests.fix_capture",
     "tests.fix_standby_server",
 ]

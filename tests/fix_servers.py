@@ -88,19 +88,26 @@ def _connections_are_closed() -> Iterator[None]:
 
 @pytest.fixture
 def database_factory(postgres_server: Postgres) -> Iterator[Callable[[str], str]]:
+    """See `databases`."""
+    with databases(postgres_server) as make:
+        yield make
+
+
+@contextmanager
+def databases(server: Postgres) -> Iterator[Callable[[str], str]]:
     """A function: name prefix → DSN (superuser) of a fresh database, which is dropped with its slots at the end."""
     made: list[str] = []
 
     def make(name_prefix: str, template: str = "template1") -> str:
         name = f"{name_prefix}_{uuid.uuid4().hex[:10]}"
         names = sql.Identifier(name), sql.Identifier(template)
-        _execute(postgres_server, sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*names))
+        _execute(server, sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*names))
         made.append(name)
-        return postgres_server.dsn(name)
+        return server.dsn(name)
 
     yield make
     for name in reversed(made):
-        drop_database(postgres_server, name)
+        drop_database(server, name)
 
 
 def drop_database(server: Postgres, name: str) -> None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -112,6 +112,15 @@ def site(
     database_factory: Callable[[str], str],
     tmp_path: Path,
 ) -> Iterator[Site]:
+    with made_site(postgres_server, kafka_server, database_factory, tmp_path / "placemat.toml") as found:
+        yield found
+
+
+@contextmanager
+def made_site(
+    postgres_server: Postgres, kafka_server: Kafka, database_factory: Callable[[str], str], config: Path
+) -> Iterator[Site]:
+    """The domain's databases, and a configuration of what goes one way; nothing is prepared."""
     uid = uuid.uuid4().hex[:8]
     primary, ledger, state = database_factory("primary"), database_factory("ledger"), database_factory("state")
     passwords = {domain.CAPTURE: PASSWORD, domain.APPLY: PASSWORD}
@@ -138,7 +147,7 @@ def site(
         },
         "http": {"port": 0},
     }
-    found = Site(uid, primary, ledger, state, tmp_path / "placemat.toml", values)
+    found = Site(uid, primary, ledger, state, config, values)
     found.write()
     with found._stack:
         yield found

@@ -13,7 +13,7 @@ import psycopg
 from psycopg.rows import class_row
 
 from connectors.errors import OperatorError
-from connectors.postgres import related
+from connectors.postgres import related, two_way
 from schemas.position import Position
 
 MAIN_LANE = "main"
@@ -89,6 +89,7 @@ def install(connection: psycopg.Connection[Any]) -> None:
         sql = resources.files(__package__).joinpath("bookkeeping.sql").read_text()
         connection.execute(sql.encode())
         related.install(connection)
+        connection.execute(resources.files(two_way).joinpath("two_way.sql").read_bytes())
     except psycopg.errors.InsufficientPrivilege:
         role = connection.info.user
         raise OperatorError(

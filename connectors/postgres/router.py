@@ -139,7 +139,7 @@ class Router:
 
     def _route(self, event: Event, then: Event | None) -> list[Event]:
         plan = self._plans.get(event.table)
-        if plan is None:
+        if plan is None or event.change.op == "n":
             return [event]
         if plan.remembered:
             return self._remember(event, plan, then)

@@ -18,6 +18,19 @@ WITHHELD = b"\0"
 """Stands before a value that is masked already."""
 
 
+class Notice(msgspec.Struct):
+    """What is known of an event of a table that goes both ways beside its content; it waits with that, if it has to.
+
+    `at` is its position, `ts_us` the time of the change; `origin` is the first message of a transaction of ours, and
+    `note` what was said of the row in it.
+    """
+
+    at: tuple[int, int, int]
+    ts_us: int | None = None
+    origin: msgspec.Raw = msgspec.Raw()
+    note: msgspec.Raw = msgspec.Raw()
+
+
 class Change(msgspec.Struct):
     """The part of an envelope that the sink needs; the rest is passed over."""
 
@@ -33,6 +46,8 @@ class Change(msgspec.Struct):
     """Columns of an event that waits in the target: masked already where `after` has them, else left out of it."""
     untold: bool = False
     """Whether its row passes the route's condition is not told by what it holds; no envelope says so."""
+    notice: Notice | None = None
+    """Of a table that goes both ways; no envelope says so."""
 
     @property
     def complete(self) -> bool:
@@ -54,9 +69,12 @@ class Event(NamedTuple):
 
 @dataclass(slots=True)
 class Net:
-    """What is to be done to one key: write a whole row, set the columns that are known, or delete."""
+    """What is to be done to one key: write a whole row, set the columns that are known, or delete.
 
-    kind: Literal["upsert", "update", "delete"]
+    On a table that goes both ways: insert a row that is not there, set columns, delete what nothing would go with.
+    """
+
+    kind: Literal["upsert", "update", "delete", "add", "change", "remove"]
     columns: Columns
 
 

@@ -6,27 +6,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
-from typing import Any
+from typing import Any, Protocol
 
 import psycopg
 from psycopg import sql
 
+from connectors.base_type import base_type
 from connectors.contract import Routing
 from connectors.errors import OperatorError, TableUnfit
 from connectors.postgres import literals
 from connectors.postgres.literals import Element
 from connectors.postgres.parents import ForeignKey, read_foreign_keys
-from connectors.postgres.rows import WITHHELD
+from connectors.postgres.rows import WITHHELD, Columns
 from connectors.route.masks import Drop, Masking, constant_text, masking
 
-_COLUMNS = """
+_COLUMNS = f"""
 SELECT attname::text, format_type(atttypid, -1), CASE base.oid WHEN 17 THEN 17 ELSE atttypid END::bigint,
        CASE typcategory WHEN 'A' THEN typelem ELSE 0 END::bigint, attgenerated <> '', attidentity = 'a'
-FROM pg_attribute, LATERAL (
-    WITH RECURSIVE under (oid) AS (
-        SELECT atttypid UNION ALL SELECT typbasetype FROM under JOIN pg_type USING (oid) WHERE typtype = 'd'
-    ) SELECT oid, typcategory, typelem FROM under JOIN pg_type USING (oid) WHERE typtype <> 'd'
-) AS base
+FROM pg_attribute, LATERAL {base_type("atttypid")} AS base
 WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped ORDER BY attnum
 """
 _FIND = """
@@ -60,6 +57,16 @@ class Statement:
     elements: tuple[Element, ...]
 
 
+class TwoWayStatements(Protocol):
+    """Statements about a table that goes both ways; see `connectors.postgres.two_way.canonical`."""
+
+    def add(self, key: Sequence[str], names: Sequence[str]) -> str: ...
+    def change(self, key: Sequence[str], names: Sequence[str]) -> str: ...
+    def remove(self, key: Sequence[str]) -> str: ...
+    def referred(self, key: Sequence[str]) -> str: ...
+    def document(self, columns: Columns) -> bytes: ...
+
+
 @dataclass
 class TargetTable:
     """One routed table. `name` and the names of `columns` are the source's; `rank` puts parents before children."""
@@ -73,6 +80,7 @@ class TargetTable:
     """What else is written into a row: the target's column and its value, quoted both."""
     partitioned: bool = False
     foreign_keys: Sequence[ForeignKey] = ()
+    two_way: TwoWayStatements | None = None
     _statements: dict[tuple[str, tuple[str, ...], tuple[str, ...]], Statement] = field(default_factory=dict)
 
     @cached_property

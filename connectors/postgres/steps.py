@@ -70,7 +70,7 @@ def groups(catalogue: Catalogue, tables: Mapping[str, Mapping[bytes, Net]]) -> l
         for key, net in tables[name].items():
             groups[net.kind, tuple(net.columns)].append((key, net))
         for (kind, sent), rows in groups.items():
-            (deletes if kind == "delete" else steps).append((table, kind, sent, rows))
+            (deletes if kind in ("delete", "remove") else steps).append((table, kind, sent, rows))
     return steps + deletes[::-1]
 
 
@@ -98,16 +98,35 @@ def step_of(table: TargetTable, kind: str, sent: tuple[str, ...], rows: Sequence
             for name, element in zip(statement.columns[len(key) :], statement.elements[len(key) :], strict=True)
         ]
         return Step(kind, table, made.keys, statement, made.values)
+    if kind in ("add", "change"):
+        return _document_step(table, kind, key, sent, rows)
     return key_step(kind, table, rows)
+
+
+def _document_step(
+    table: TargetTable, kind: str, key: tuple[str, ...], sent: tuple[str, ...], rows: Sequence[tuple[bytes, Net]]
+) -> Step:
+    assert table.two_way is not None, "rows in canonical form are those of tables that go both ways"
+    text = (table.two_way.add if kind == "add" else table.two_way.change)(key, sent)
+    documents = [table.two_way.document({**net.columns, **decode_key(record_key)}) for record_key, net in rows]
+    values = [ArrayLiteral(literals.array(documents))]
+    return Step(kind, table, [record_key for record_key, _ in rows], Statement(text, (), ()), values)
 
 
 def key_step(kind: str, table: TargetTable, rows: Sequence[tuple[bytes, Net]]) -> Step:
     """A statement whose parameters are the keys alone."""
     keys = [decode_key(key) for key, _ in rows]
     names = tuple(keys[0])
-    statement = table.delete(names) if kind == "delete" else table.present(names)
+    statement = _by_key(table, kind, names)
     values = [
         ArrayLiteral(literals.column(element, [key[name] for key in keys]))
         for name, element in zip(statement.columns, statement.elements, strict=True)
     ]
     return Step(kind, table, [key for key, _ in rows], statement, values)
+
+
+def _by_key(table: TargetTable, kind: str, names: tuple[str, ...]) -> Statement:
+    if table.two_way is not None and kind in ("remove", "referred"):
+        text = table.two_way.remove(names) if kind == "remove" else table.two_way.referred(names)
+        return Statement(text, names, tuple(table.columns[name].element for name in names))
+    return table.delete(names) if kind == "delete" else table.present(names)

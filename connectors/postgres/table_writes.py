@@ -8,10 +8,11 @@ from typing import Any
 
 import psycopg
 
+from connectors.contract import TryAgain
 from connectors.postgres import comparing, literals
 from connectors.postgres.failures import SUPPRESSED, Refused, translate
 from connectors.postgres.parked import FOREIGN_KEY, Key
-from connectors.postgres.rows import Event, Net, decode_key, fold
+from connectors.postgres.rows import Event, Net, decode_key
 from connectors.postgres.statements import Catalogue, TargetTable
 from connectors.postgres.steps import (
     GONE,
@@ -26,6 +27,7 @@ from connectors.postgres.steps import (
 
 SAVEPOINT = "placemat"
 _SUPPRESSED = Refused(SUPPRESSED, "a trigger or rule of the target suppressed the write")
+_REFERRED = Refused(FOREIGN_KEY, f"rows refer to it still, and would go with it (SQLSTATE {FOREIGN_KEY})")
 
 
 class TableWrites:
@@ -39,6 +41,8 @@ class TableWrites:
         self._catalogue = catalogue
         self.arrived: set[str] = set(catalogue.tables)
         """Tables of which rows were written since this was last emptied; at first, all may have."""
+        self.deleted: dict[str, int] = {}
+        """Rows that were deleted by what was written last."""
         self._sent: list[tuple[TargetTable, psycopg.Cursor[Any]]] = []
         """The statements since the savepoint, each with its table."""
 
@@ -57,13 +61,13 @@ class TableWrites:
                 missing += self._missing(step, cursor)
         return missing
 
-    def write_screened(self, events: Sequence[Event]) -> tuple[list[Key], dict[Key, str]]:
+    def write_screened(self, tables: Mapping[str, Mapping[bytes, Net]]) -> tuple[list[Key], dict[Key, str]]:
         """As `write_nets`, but for rows whose parent is missing when their turn comes: those are returned, with why."""
         missing: list[Key] = []
         orphans: dict[Key, str] = {}
         with self._savepoint():
-            for table, kind, sent, rows in groups(self._catalogue, fold(events)):
-                alone = self._orphans(table, sent, rows) if kind != "delete" else {}
+            for table, kind, sent, rows in groups(self._catalogue, tables):
+                alone = self._orphans(table, sent, rows) if kind not in ("delete", "remove") else {}
                 orphans |= {(table.name, key): reason for key, reason in alone.items()}
                 if left := [row for row in rows if row[0] not in alone]:
                     step = step_of(table, kind, sent, left)
@@ -123,6 +127,13 @@ class TableWrites:
         except psycopg.Error as error:
             raise translate(error, self._target) from error
 
+    def count(self, name: str) -> int:
+        """How many rows a table has."""
+        table = self._catalogue.tables[name]
+        with self._savepoint():
+            row = self._execute(table, f"SELECT count(*) FROM {table.only}", []).fetchone()
+        return int(row[0]) if row else 0
+
     def _orphans(
         self, table: TargetTable, sent: tuple[str, ...], rows: Sequence[tuple[bytes, Net]]
     ) -> dict[bytes, str]:
@@ -146,15 +157,30 @@ class TableWrites:
     def _missing(self, step: Step, cursor: psycopg.Cursor[Any]) -> list[Key]:
         """Check what a statement did; the keys of which a part came and no row was there."""
         self.arrived.add(step.table.name)
-        if step.kind == "update":
+        if step.kind in ("update", "change"):
             found = {row[0] for row in cursor.fetchall()}
             return [(step.table.name, key) for at, key in enumerate(step.keys, 1) if at not in found]
-        if cursor.rowcount < len(step.keys) and (step.kind == "upsert" or self._present(step.table, step.keys)):
-            raise _SUPPRESSED
+        if step.kind in ("delete", "remove"):
+            self.deleted[step.table.name] = self.deleted.get(step.table.name, 0) + cursor.rowcount
+        if cursor.rowcount < len(step.keys):
+            self._explain(step)
         return []
 
+    def _explain(self, step: Step) -> None:
+        """Why rows were not written, or not deleted; a row that was not there to be deleted is gone as it should be."""
+        present = step.kind != "upsert" and self._present(step.table, step.keys)
+        if step.kind == "add" and present:
+            raise TryAgain(f"a row was made in target {self._target} at this moment")
+        if step.kind == "remove" and present and self._count("referred", step.table, step.keys):
+            raise _REFERRED
+        if step.kind in ("upsert", "add") or present:
+            raise _SUPPRESSED
+
     def _present(self, table: TargetTable, keys: Sequence[bytes]) -> bool:
-        step = key_step("present", table, [(key, GONE) for key in keys])
+        return self._count("present", table, keys)
+
+    def _count(self, kind: str, table: TargetTable, keys: Sequence[bytes]) -> bool:
+        step = key_step(kind, table, [(key, GONE) for key in keys])
         row = self._execute(table, step.statement.text, step.values).fetchone()
         return bool(row and row[0])
 
@@ -173,8 +199,18 @@ class TableWrites:
         return next((table for table, cursor in self._sent if cursor.pgresult is None), None)
 
     @contextmanager
-    def _savepoint(self) -> Iterator[None]:
+    def refusing(self) -> Iterator[None]:
+        """What goes wrong within is that of a row: Refused is raised, and the transaction goes on."""
         self._sent = []
+        try:
+            with self._connection.transaction(SAVEPOINT):
+                yield
+        except psycopg.Error as error:
+            raise translate(error, self._target, self._at_fault()) from error
+
+    @contextmanager
+    def _savepoint(self) -> Iterator[None]:
+        self._sent, self.deleted = [], {}
         try:
             with self._connection.transaction(SAVEPOINT):
                 if self._catalogue.deferrable:

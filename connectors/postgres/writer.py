@@ -7,8 +7,8 @@ refuses a set, the run is halved until the event that is refused stands alone; t
 from __future__ import annotations
 
 import time
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -16,12 +16,16 @@ import psycopg
 from connectors.contract import Record
 from connectors.errors import OperatorError, TableUnfit
 from connectors.postgres.failures import Refused
+from connectors.postgres.holds import Holds
 from connectors.postgres.keyless import keyed, rekeyed
+from connectors.postgres.leaving import Leaving
 from connectors.postgres.parked import FOREIGN_KEY, OVERSIZE, Entry, Key, Parked
 from connectors.postgres.router import Router
-from connectors.postgres.rows import CannotFold, Event, decode_change, decode_key, fold
+from connectors.postgres.rows import CannotFold, Event, Net, decode_change, decode_key, fold
 from connectors.postgres.statements import Catalogue
 from connectors.postgres.table_writes import TableWrites
+from connectors.postgres.two_way.outward import Work
+from connectors.postgres.two_way.session import TwoWay
 
 RETRY_SECONDS = 1.0
 """How often parked children are tried again while rows of their parents come in."""
@@ -34,7 +38,8 @@ class Writer:
 
     def __init__(
         self, connection: psycopg.Connection[Any], target: str, topics: Mapping[str, str], catalogue: Catalogue,
-        parked: Parked, router: Router | None = None, paused: frozenset[str] = frozenset(),
+        parked: Parked, router: Router | None = None, paused: frozenset[str] = frozenset(), holds: Holds | None = None,
+        two_way: TwoWay | None = None,
     ) -> None:  # fmt: skip
         self._target = target
         self._topics = topics
@@ -46,9 +51,11 @@ class Writer:
         """Of tables that had another one for a while: the key by which conditions find their rows."""
         self._parked = parked
         self._router = router
+        self._leaving = Leaving(holds)
         self._resting = paused | catalogue.missing
         self._held: list[Event] = []
         self._refused: list[Key] = []
+        self._two_way = two_way
         self._writes = TableWrites(connection, target, catalogue)
         self._tried_at = 0.0
 
@@ -63,7 +70,9 @@ class Writer:
 
     def write(self, records: Sequence[Record]) -> None:
         """Write records in order; what needs its successor to be understood is held until the next call."""
-        events = self._held + [Event(self._topics[one.topic], one, decode_change(one.value)) for one in records]
+        events = self._held + (
+            self._read(records) if self._two_way is None else list(self._noted(records, self._two_way))
+        )
         if self.keys or any(self.rekeyed.values()):
             events = [one for event in events for one in self._keyed(event)]
         at = len(events)
@@ -75,7 +84,7 @@ class Writer:
     def finish(self) -> None:
         """Write what is held, and try once more what may be welcome now that the transaction is complete."""
         held, self._held = self._held, []
-        self._pass(held)
+        self._pass(held if self._two_way is None else [*held, *self._two_way.end()])
         fresh, self._refused = self._refused, []
         entries = self._parked.entries
         self._retry([key for key in dict.fromkeys(fresh) if key in entries and entries[key].kind == "refused"])
@@ -91,7 +100,7 @@ class Writer:
         """Write what parents of a table's rows have asked for while it was paused."""
         if self._router is not None:
             for part in self._router.rejoin(table):
-                self._process(part)
+                self._process(self._leaving.spared(part))
             self.finish()
 
     @property
@@ -104,14 +113,16 @@ class Writer:
     def forget(self) -> None:
         """The transaction was rolled back, and with it what was tried: all may be tried again."""
         self._held, self._refused = [], []
+        if self._two_way is not None:
+            self._two_way.forget()
+        self._leaving.forget()
         self._writes.arrived = set(self.catalogue.tables)
         self._tried_at = 0.0
 
     def redrive(self, key: Key) -> bool:
         """Write the queue of a refused key; False when it was refused again."""
-        events = self._parked.events(key)
         try:
-            missing = self._writes.write_nets(fold(events))
+            missing = self._write_queue(self._parked.events(key))
         except Refused as error:
             self._parked.failed(key, error.sqlstate, error.reason)
             return False
@@ -123,6 +134,18 @@ class Writer:
         else:
             self._parked.unpark(key)
         return True
+
+    def discard(self, key: Key) -> None:
+        """A key waits no more, and what waited is not written; the other side of one that goes both ways is told so."""
+        if self._two_way is not None and key[0] in self._two_way.tables:
+            self._two_way.reject(self._parked.events(key))
+        self._parked.unpark(key)
+
+    def _refuse(self, event: Event, sqlstate: str, reason: str) -> None:
+        self._parked.refuse(event, sqlstate, reason)
+        self._leaving.refused(event)
+        if self._two_way is not None:
+            self._two_way.refused(event, sqlstate, reason)
 
     def _children(self, tables: set[str]) -> list[Key]:
         """Parked keys that a foreign key has refused and that rows of these tables may set free: those of children
@@ -140,8 +163,12 @@ class Writer:
         """Try parked keys again, all at once; those that are not welcome yet stay as they are."""
         if not keys:
             return
+        if len(keys) > 1 and self._two_way is not None and self._two_way.one_by_one:
+            for key in keys:
+                self.redrive(key)
+            return
         try:
-            missing, orphans = self._writes.write_screened(self._parked.events(*keys))
+            missing, orphans = self._write_screened(self._parked.events(*keys))
         except (Refused, CannotFold):
             if len(keys) == 1:
                 self.redrive(keys[0])
@@ -153,6 +180,19 @@ class Writer:
             self._parked.need(key, _PARTIAL)
         if welcome := [key for key in keys if key not in missing and key not in orphans]:
             self._parked.unpark(*welcome)
+
+    def _read(self, records: Sequence[Record]) -> list[Event]:
+        return [Event(self._topics[one.topic], one, decode_change(one.value)) for one in records]
+
+    def _noted(self, records: Sequence[Record], two_way: TwoWay) -> Iterator[Event]:
+        """Events with what transactions of ours say of them."""
+        for one in records:
+            table = self._topics.get(one.topic)
+            if table is None or table in two_way.tables:
+                yield from two_way.read(table, one)
+            else:
+                yield from two_way.arrive(one)
+                yield Event(table, one, decode_change(one.value))
 
     def _keyed(self, event: Event) -> list[Event]:
         if event.change.op == "t":
@@ -168,10 +208,10 @@ class Writer:
 
     def _pass(self, events: Sequence[Event]) -> None:
         if self._router is None:
-            self._process(events)
+            self._process(self._leaving.spared(events))
             return
         for part in self._router.route(events):
-            self._process(part)
+            self._process(self._leaving.spared(part))
 
     def _process(self, events: Sequence[Event]) -> None:
         """Split events into runs that can be folded, and what stands between them."""
@@ -184,11 +224,16 @@ class Writer:
             at += 1
             single: Callable[[], None] | None = None
             if change.op == "t":
-                tables = [event.table]
+                emptied = [event]
                 while at < len(events) and events[at].change.op == "t":
-                    tables.append(events[at].table)
+                    emptied.append(events[at])
                     at += 1
-                single = self._truncation(list(dict.fromkeys(tables)))
+                single = self._truncation(emptied)
+            elif change.notice is not None:
+                if change.oversize is None and not (entries and (event.table, event.key) in entries):
+                    run.append(event)
+                    continue
+                single = self._alone(event)
             elif change.moved_to and at < len(events) and bytes(events[at].change.moved_from) == event.key:
                 continue  # its other half tells both keys
             elif (
@@ -215,7 +260,7 @@ class Writer:
             elif event.change.untold:
                 for name in [event.key, *([bytes(event.change.moved_from)] if event.change.moved_from else [])]:
                     self._parked.need((event.table, name), _UNTOLD)
-            elif event.change.moved_from:
+            elif event.change.moved_from and event.change.notice is None:
                 self._move(event)
             elif entry := self._parked.entries.get(key):
                 self._write_parked(event, key, entry)
@@ -226,21 +271,24 @@ class Writer:
 
     def _write_parked(self, event: Event, key: Key, entry: Entry) -> None:
         change = event.change
-        if entry.kind == "refused" and change.op != "r":
+        if entry.kind == "refused" and (change.op != "r" or change.notice is not None):
             # What is queued is tried again as a whole: this event may be the correction, or the row's end.
-            if change.after is None or change.complete:
+            if change.notice is None and (change.after is None or change.complete):
                 self._parked.replace(entry, event.record)
             else:
                 self._parked.queue(entry, event.record)
             self._refused.append(key)
+            self._leaving.refused(event)
         elif change.after is None or change.complete:
             try:
-                self._writes.write_nets(fold([event]))
+                missing = self._write([event])
             except Refused as error:
-                self._parked.refuse(event, error.sqlstate, error.reason)
+                self._refuse(event, error.sqlstate, error.reason)
                 self._refused.append(key)
             else:
-                self._parked.unpark(key)
+                self._leaving.count(self._writes.deleted, [event])
+                if key not in missing:
+                    self._parked.unpark(key)
                 self._answered([event])
 
     def _answered(self, events: Sequence[Event]) -> None:
@@ -276,37 +324,57 @@ class Writer:
         self._parked.need(old, reason)
         self._parked.need(new, reason)
 
-    def _truncation(self, tables: Sequence[str]) -> Callable[[], None]:
+    def _truncation(self, events: Sequence[Event]) -> Callable[[], None]:
         def truncate() -> None:
-            for name in tables:
-                if self.catalogue.tables[name].routing.truncate == "stop":
-                    raise OperatorError(
-                        f"{name} was truncated in the source, and its route to target {self._target} stops at that.",
-                        f"To follow it set targets.{self._target}.tables.{name}.truncate to apply.",
-                    )
-            self._parked.clear(tables)
-            try:
-                self._writes.truncate(tables)
-            except Refused as error:
-                raise TableUnfit(
-                    tables[0],
-                    f"Target {self._target} cannot empty {', '.join(tables)}: {error.reason}.",
-                    f"Remove the rows there that refer to it, or resume their table first;"
-                    f" then: placemat resume {self._target} {tables[0]}",
-                ) from None
+            for event in events:
+                if event.change.notice is not None and self._two_way is not None:
+                    self._stop_at_truncate(event.table)
+                    for page in self._two_way.emptied(event):
+                        self._process(page)
+            if one_way := [event for event in events if event.change.notice is None]:
+                self._empty(list(dict.fromkeys(one.table for one in one_way)), one_way[0])
 
         return truncate
+
+    def _empty(self, tables: Sequence[str], event: Event) -> None:
+        for name in tables:
+            self._stop_at_truncate(name)
+        self._parked.clear(tables)
+        try:
+            self._leaving.emptied(tables, event, self._writes.count)
+            self._writes.truncate(tables)
+        except Refused as error:
+            raise TableUnfit(
+                tables[0],
+                f"Target {self._target} cannot empty {', '.join(tables)}: {error.reason}.",
+                f"Remove the rows there that refer to it, or resume their table first;"
+                f" then: placemat resume {self._target} {tables[0]}",
+            ) from None
+
+    def _stop_at_truncate(self, table: str) -> None:
+        if self.catalogue.tables[table].routing.truncate == "stop":
+            raise OperatorError(
+                f"{table} was truncated in the source, and its route to target {self._target} stops at that.",
+                f"To follow it set targets.{self._target}.tables.{table}.truncate to apply.",
+            )
 
     # What can be done many at once
 
     def _run(self, events: Sequence[Event]) -> None:
         if not events:
             return
+        if self._two_way is not None and self._two_way.observes:
+            self._two_way.observe(events)
+            return
+        if self._two_way is not None and self._two_way.one_by_one and len(rounds := _rounds(events)) > 1:
+            for part in rounds:
+                self._process(part)
+            return
         try:
-            missing = self._writes.write_nets(fold(events))
+            missing = self._write(events)
         except Refused as error:
             if len(events) == 1:
-                self._parked.refuse(events[0], error.sqlstate, error.reason)
+                self._refuse(events[0], error.sqlstate, error.reason)
                 self._refused.append((events[0].table, events[0].key))
             elif error.sqlstate == FOREIGN_KEY:
                 self._screen(events)
@@ -316,6 +384,7 @@ class Writer:
         except CannotFold:
             self._halve(events)
             return
+        self._leaving.count(self._writes.deleted, events)
         for key in missing:
             self._parked.need(key, _PARTIAL)
         self._answered(events)
@@ -323,10 +392,11 @@ class Writer:
     def _screen(self, events: Sequence[Event]) -> None:
         """Write a set but for the rows whose parent is missing, which are parked; halve it if it is refused still."""
         try:
-            missing, orphans = self._writes.write_screened(events)
+            missing, orphans = self._write_screened(events)
         except (Refused, CannotFold):
             self._halve(events)
             return
+        self._leaving.count(self._writes.deleted, events)
         for key in missing:
             self._parked.need(key, _PARTIAL)
         self._answered([event for event in events if (event.table, event.key) not in orphans])
@@ -337,9 +407,69 @@ class Writer:
             if entry := self._parked.entries.get(key):
                 self._parked.queue(entry, event.record)
             else:
-                self._parked.refuse(event, FOREIGN_KEY, orphans[key])
+                self._refuse(event, FOREIGN_KEY, orphans[key])
                 self._refused.append(key)
+
+    # What is written
+
+    def _write(self, events: Sequence[Event]) -> list[Key]:
+        """Write what events come to; returns keys of which a part is known and no row was there.
+
+        Nothing is written, and Refused or CannotFold raised, where one of the rows is not welcome.
+        """
+        if self._two_way is None:
+            return self._writes.write_nets(fold(events))
+        nets, work, judged = self._planned(events, self._two_way)
+        missing = self._writes.write_nets(nets)
+        with self._writes.refusing():
+            self._two_way.settle(work, judged)
+        return missing + self._partial(work)
+
+    def _write_screened(self, events: Sequence[Event]) -> tuple[list[Key], dict[Key, str]]:
+        """As `_write`, but for rows whose parent is missing when their turn comes: those are returned, with why."""
+        if self._two_way is None:
+            return self._writes.write_screened(fold(events))
+        nets, work, judged = self._planned(events, self._two_way)
+        missing, orphans = self._writes.write_screened(nets)
+        with self._writes.refusing():
+            self._two_way.settle(work, judged, orphans)
+        return missing + self._partial(work), orphans
+
+    def _write_queue(self, events: Sequence[Event]) -> list[Key]:
+        """What waits behind one key: all of it or nothing."""
+        if self._two_way is None or not self._two_way.one_by_one:
+            return self._write(events)
+        missing: list[Key] = []
+        with self._writes.refusing():
+            for event in events:
+                missing += self._write([event])
+        return missing
+
+    def _planned(
+        self, events: Sequence[Event], two_way: TwoWay
+    ) -> tuple[dict[str, dict[bytes, Net]], Work, list[Event]]:
+        judged = [event for event in events if event.change.notice is not None]
+        with self._writes.refusing():
+            work = two_way.plan(judged)
+        return fold(one for one in events if one.change.notice is None) | work.nets, work, judged
+
+    def _partial(self, work: Work) -> list[Key]:
+        assert self._two_way is not None, "some of its keys were planned"
+        return [(table, self._two_way.record_key(table, key)) for table, key in work.partial]
 
     def _halve(self, events: Sequence[Event]) -> None:
         self._process(events[: len(events) // 2])
         self._process(events[len(events) // 2 :])
+
+
+def _rounds(events: Sequence[Event]) -> list[list[Event]]:
+    """The first event of each key, then the second of each, and so on."""
+    met: Counter[Key] = Counter()
+    rounds: list[list[Event]] = []
+    for event in events:
+        key = event.table, event.key
+        if met[key] == len(rounds):
+            rounds.append([])
+        rounds[met[key]].append(event)
+        met[key] += 1
+    return rounds

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from threading import Event
 
 import msgspec
@@ -45,8 +46,10 @@ class Lane:
 
     def __init__(
         self, sink: Sink, name: str, target: Target, reader: PartitionReader, spine: Partition,
-        topics: Collection[str], stored: Progress, tell: Tell, table: str | None = None,
+        topics: Collection[str], stored: Progress, tell: Tell, table: str | None = None, notes: str | None = None,
     ) -> None:  # fmt: skip
+        """`notes` is the topic of messages, where tables go both ways. The main lane stores how far that is taken; the
+        other one reads it anew, from its own place."""
         self.table = table
         self.applied: Place = stored.place
         """The commit through which the target has committed this lane."""
@@ -58,12 +61,15 @@ class Lane:
         self._reader = reader
         self._spine = spine
         self._tell = tell
-        partitions = reader.partitions(topics)
+        partitions = reader.partitions(topics if notes is None else [*topics, notes])
+        self._own_notes = (notes, 0) if notes is not None and table is not None else None
         share = max(65_536, target.buffer_bytes // max(1, len(partitions)))
         new = [key for key in partitions if key not in stored.partitions] if stored.place > (0, 0) else []
         bounds = reader.bounds(new)
         begins = {key: begin for key, (begin, _) in bounds.items()}
-        self.joining = {topic for (topic, _), (_, end) in bounds.items() if end} - {key[0] for key in stored.partitions}
+        self.joining = (
+            {topic for (topic, _), (_, end) in bounds.items() if end} - {key[0] for key in stored.partitions} - {notes}
+        )
         """Topics with records that this lane has never followed: their tables have to be copied."""
         self._merge = Merge(stored, partitions, spine, Limits(max(1_000, target.batch_rows), share), begins)
         known = {key: taken.next_offset for key, taken in stored.partitions.items()}
@@ -141,11 +147,11 @@ class Lane:
         if len(self._pending) >= self._target.batch_rows or self._pending_bytes >= self._target.buffer_bytes // 2:
             self.streaming = True
             self._count()
-            self._sink.write(self._pending)
+            self._sink.write(self._pending, self.table)
             self._pending, self._pending_bytes = [], 0
 
     def _commit(self) -> None:
-        progress = self._merge.progress()
+        progress = self._progress()
         assert progress is not None, "a transaction was completed"
         if self.streaming:
             self._write(progress)
@@ -154,9 +160,15 @@ class Lane:
         self._count()
         self._settle(progress)
 
+    def _progress(self) -> Progress | None:
+        progress = self._merge.progress()
+        if progress is None or self._own_notes not in progress.partitions:
+            return progress
+        return replace(progress, partitions={k: at for k, at in progress.partitions.items() if k != self._own_notes})
+
     def _write(self, progress: Progress) -> None:
         if self._pending:
-            self._sink.write(self._pending)
+            self._sink.write(self._pending, self.table)
         seam(BEFORE_TARGET_COMMIT)
         self._sink.commit(progress, self.table)
         seam(AFTER_TARGET_COMMIT)
@@ -190,7 +202,7 @@ class Lane:
         """Nothing can be merged: store offsets that moved over what was dropped."""
         self._merge.drop_stale()
         if time.monotonic() - self._committed_at >= IDLE_COMMIT_SECONDS:
-            progress = self._merge.progress()
+            progress = self._progress()
             if progress is not None:
                 self.retrying(self._write, progress)
                 self._settle(progress)

@@ -9,7 +9,7 @@ from daemon import pins
 from daemon.config import Settings
 from daemon.errors import Unavailable
 from daemon.pins import Pinned, Pins
-from schemas.topics import table_topic, transactions_topic
+from schemas.topics import messages_topic, table_topic, transactions_topic
 
 
 class TargetPins:
@@ -22,6 +22,8 @@ class TargetPins:
         self._sink = sink
         tables = (table_topic(target.source, *table.split(".", 1)) for table in target.needed)
         self._topics = {transactions_topic(target.source), *tables}
+        if settings.role(name) is not None:
+            self._topics.add(messages_topic(target.source))
 
     def check(self) -> None:
         """Without the lane, from any thread. Raises Gap when Kafka is not what the target began with, and Unavailable

@@ -16,6 +16,7 @@ from daemon.apply.policy import ending
 from daemon.apply.requests import RowRequests
 from daemon.apply.session import POLL_SECONDS, REPORT_SECONDS, Lost, Regrouped, Session
 from daemon.apply.target_pins import TargetPins
+from daemon.apply.two_way import two_way
 from daemon.broker import KafkaUnavailable
 from daemon.config import Settings
 from daemon.consume.consumer import LaneConsumer, NameTaken
@@ -40,10 +41,18 @@ class ApplyWorker:
         self._target = target
         self._target_name = name
         self._host = self._instance = instance or socket.gethostname()
-        routes = routings(settings, name)
+        routes, role = routings(settings, name), settings.role(name)
         self._sink: Sink = sink_type(
             Destination(
-                name, target.url.get_secret_value(), target.source, routes, additive=target.auto_ddl == "additive"
+                name,
+                target.url.get_secret_value(),
+                target.source,
+                routes,
+                additive=target.auto_ddl == "additive",
+                both_ways=two_way(settings, name),
+                delete_limit=None
+                if (role := settings.role(name)) and role.kind == "observer"
+                else target.delete_guard.limit,
             )
         )
         self._pins = TargetPins(settings, name, self._sink)
@@ -112,9 +121,8 @@ class ApplyWorker:
             with Watch(pinned.check, self._target.check_interval_seconds, self.name) as watch:
                 session = Session(
                     self._sink, self._target_name, self._target, self._settings.kafka, consumer, requests, versions,
-                    stored,
+                    stored, both_ways=self._settings.role(self._target_name) is not None,
                 )  # fmt: skip
-                report("running", None)
                 session.work(stop, report, watch.check)
         except Lost:
             log.info("lane was given away", target=self._target_name)

@@ -23,6 +23,7 @@ from daemon.publish.producer import Publisher
 from daemon.publish.progress import Progress, Ticket
 from daemon.state.spans import Place, Spans
 from schemas.position import Position
+from schemas.resolution import ORIGIN_PREFIX
 from schemas.topics import partition_of
 
 log = structlog.get_logger(__name__)
@@ -32,7 +33,10 @@ Counts = dict[str, dict[str, int]]
 
 @dataclass(slots=True)
 class _Transaction:
-    """The open transaction: place of the newest change, records by topic and partition, marks that it carries."""
+    """The open transaction: place of the newest change, records by topic and partition, marks that it carries.
+
+    `origin` says that it is ours; it goes out before the first record, if there is one.
+    """
 
     head: Head
     ticket: Ticket
@@ -40,6 +44,7 @@ class _Transaction:
     counts: Counts = field(default_factory=dict)
     schemas: dict[str, int] = field(default_factory=dict)
     marks: list[bytes] = field(default_factory=list)
+    origin: tuple[int, Record] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,8 @@ class StreamFacts:
     streamed: Callable[[Relation, int, int], Version]
     read: Callable[[Relation, Sequence[str], int], Version]
     at_mark: Callable[[int], Publish | None]
+    notes: bool = False
+    """Whether what our own transactions say of themselves is passed on."""
 
 
 class Assembler:
@@ -220,9 +227,12 @@ class Assembler:
         transaction.ordinal += 1
         if message.prefix == MARK_PREFIX:
             transaction.marks.append(message.content)
-        elif message.prefix not in OURS and self._messages.topic in self._captured:
+        elif self._messages.topic in self._captured and (message.prefix not in OURS or self._stream.notes):
             record = self._message_record(transaction.head, transaction.ordinal, message, now_ms)
-            self._place(transaction, self._messages.topic, 0, record)
+            if message.prefix == ORIGIN_PREFIX:
+                transaction.origin = transaction.ordinal, record
+            else:
+                self._place(transaction, self._messages.topic, 0, record)
 
     def _message_alone(self, message: pgoutput.Message, now_ms: int) -> None:
         """Confirmed like a transaction: not before it and all before it are acknowledged."""
@@ -264,13 +274,23 @@ class Assembler:
 
     def _place(self, transaction: _Transaction, topic: str, partition: int, record: Record) -> None:
         """Count the record, whether it is sent now or was sent before."""
+        self._place_origin(transaction)
+        self._count(transaction, topic, partition, transaction.ordinal, record)
+
+    def _place_origin(self, transaction: _Transaction) -> None:
+        """A transaction of ours without any record says nothing: it only moved what is kept in the database."""
+        if transaction.origin is not None:
+            (ordinal, record), transaction.origin = transaction.origin, None
+            self._count(transaction, self._messages.topic, 0, ordinal, record)
+
+    def _count(self, transaction: _Transaction, topic: str, partition: int, ordinal: int, record: Record) -> None:
         by_partition = transaction.counts.setdefault(topic, {})
         name = str(partition)
         by_partition[name] = by_partition.get(name, 0) + 1
         if version := self._versions.get(topic):
             # The newest: a change that is undone within the transaction leads back to an earlier version.
             transaction.schemas[topic] = max(version, transaction.schemas.get(topic, 0))
-        position = Position(transaction.head.timeline, transaction.head.commit_lsn, transaction.ordinal)
+        position = Position(transaction.head.timeline, transaction.head.commit_lsn, ordinal)
         self._publisher.send(transaction.ticket, (topic, partition), position, record.key, record.value)
 
     def _mark(self, transaction: _Transaction, content: bytes, now_ms: int) -> None:

@@ -158,6 +158,7 @@ class Capture:
             streamed=self._schemas.streamed,
             read=self._schemas.read,
             at_mark=self._copier.at_mark,
+            notes=settings.tells_of_itself(source),
         )
         self._assembler = Assembler(facts, self._publisher, self._progress, self._visibility)
         self._next_beat = 0.0

@@ -10,11 +10,11 @@ import orjson
 from daemon.capture.codec import Head, Record, Tail
 from daemon.capture.pgoutput import Message
 from daemon.capture.reader import MARK_PREFIX
+from schemas.resolution import NOTES
 from schemas.topics import messages_topic
 
-ORIGIN_PREFIX: Final = "placemat.origin"
-OURS: Final = frozenset({MARK_PREFIX, ORIGIN_PREFIX})
-"""Prefixes of the daemon's own messages, which are not passed on."""
+OURS: Final = NOTES | {MARK_PREFIX}
+"""Prefixes of the daemon's own messages. Notes are passed on where tables go both ways."""
 LONGEST_PREFIX: Final = 1_000
 """Characters of a prefix that are kept where a message is too large to publish."""
 

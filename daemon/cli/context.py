@@ -54,12 +54,12 @@ def target(settings: Settings, given: str | None) -> str:
     """The target that is meant. Raises OperatorError (exit code 2) when it is not known, or not told of several."""
     from daemon.errors import OperatorError
 
-    names = list(settings.targets)
+    names = list(settings.outward)
     if given is None and len(names) != 1:
         raise OperatorError(
             f"There are {len(names)} targets.", f"Name one with --target: {', '.join(names)}.", exit_code=2
         )
     chosen = given or names[0]
-    if chosen not in names:
+    if chosen not in settings.targets:
         raise OperatorError(f"There is no target {chosen}.", f"Choose one of: {', '.join(names)}.", exit_code=2)
     return chosen

@@ -126,7 +126,7 @@ def routed(settings: Settings, source: str, tables: Sequence[str]) -> Routed:
     """Raises OperatorError (exit code 2) when no target has a route for any of them."""
     from daemon.errors import OperatorError
 
-    of_source = {name: target for name, target in settings.targets.items() if target.source == source}
+    of_source = {name: target for name, target in settings.outward.items() if target.source == source}
     found = {name: [table for table in tables if table in target.tables] for name, target in of_source.items()}
     if not any(found.values()):
         raise OperatorError(

@@ -73,7 +73,7 @@ def routed_tables(settings: Settings, names: Sequence[str]) -> dict[str, list[st
 
     Raises OperatorError, exit code 2, for a name that no target has a route for.
     """
-    known = {table for target in settings.targets.values() for table in target.tables}
+    known = {table for target in settings.outward.values() for table in target.tables}
     wanted = list(dict.fromkeys(name if "." in name else f"public.{name}" for name in names))
     for name in wanted:
         if name not in known:
@@ -81,6 +81,6 @@ def routed_tables(settings: Settings, names: Sequence[str]) -> dict[str, list[st
             raise OperatorError(f"No target has a route for table {name}.", routed, exit_code=2)
     routed_by_target = {
         name: [table for table in wanted or target.tables if table in target.tables]
-        for name, target in settings.targets.items()
+        for name, target in settings.outward.items()
     }
     return {name: tables for name, tables in routed_by_target.items() if tables}

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from daemon.resolve.values import Digest, Value, digest
+
+_decode = msgspec.json.Decoder(str | list[msgspec.Raw] | None).decode
 
 
 class CannotMerge(Exception):
@@ -31,3 +35,21 @@ def _elements(value: Value) -> dict[Digest, Value]:
 def _sets(base: dict[Digest, Value], ours: dict[Digest, Value], theirs: dict[Digest, Value]) -> list[Value]:
     kept = [one for key, one in ours.items() if key in theirs or key not in base]
     return kept + [one for key, one in theirs.items() if key not in base and key not in ours]
+
+
+def merged_texts(base: Value, ours: Value, theirs: Value) -> Value:
+    """`merged` for PostgreSQL's JSON texts, whose elements stay as they are. Raises CannotMerge."""
+    found = merged(_parsed(base), _parsed(ours), _parsed(theirs))
+    if isinstance(found, list):
+        return f"[{', '.join(map(str, found))}]"
+    return msgspec.json.encode(found).decode()
+
+
+def _parsed(text: Value) -> Value:
+    if text is None:
+        return None
+    try:
+        found = _decode(str(text))
+    except msgspec.ValidationError:
+        raise CannotMerge from None
+    return [bytes(one).decode() for one in found] if isinstance(found, list) else found

@@ -18,8 +18,7 @@ def observe(record: HubRecord, state: RowState) -> RowState:
     lies behind this record in the stream, and is left alone.
     """
     if record.pending is not None:
-        settled = _settle(state, record.pending, record.at)
-        return settled if record.answer or record.row is None else _triggers(record, record.row, settled)
+        return _ours(record, _settle(state, record.pending, record.at))
     if record.answer or _ahead(state.rver, record.at):
         return state
     if record.row is None:
@@ -50,6 +49,15 @@ def _settle(state: RowState, pending: Pending, at: Position) -> RowState:
 def _ahead(version: Version, at: Position) -> bool:
     """Whether what is stored is of a later record, or this one was observed already."""
     return isinstance(version, Pending) or version >= at
+
+
+def _ours(record: HubRecord, state: RowState) -> RowState:
+    """What a transaction of ours did beside what it has stored: a trigger of the hub did it, or a foreign key."""
+    if record.answer or (_ahead(state.rver, record.at) and state.rver != record.at):
+        return state
+    if record.row is None:
+        return _deleted(record, state) if state.alive else state
+    return _triggers(record, record.row, state) if state.alive else _created(record, record.row, state)
 
 
 def _triggers(record: HubRecord, row: Row, state: RowState) -> RowState:

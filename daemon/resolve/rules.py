@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from daemon.resolve.interval import Interval
+from daemon.resolve.merge import merged
+from daemon.resolve.values import Value
 
 Rule = Literal["latest", "hub", "target", "manual", "merge"]
 Winner = Literal["ours", "theirs"]
@@ -20,9 +22,6 @@ class FieldRule:
     outward: bool = False
 
 
-LATEST = FieldRule()
-
-
 @dataclass(frozen=True, slots=True)
 class Rules:
     """Of one entity on one route. `skew` in microseconds: the greatest of the route's and the systems' resolution."""
@@ -31,10 +30,14 @@ class Rules:
     skew: int = 2_000_000
     polled: bool = False
     """The spoke is a service that is read, and has no stream that tells each change."""
+    merge: Callable[[Value, Value, Value], Value] = merged
+    """Base, ours, theirs; raises CannotMerge."""
+    rule: Rule = "latest"
+    """Of fields without one of their own."""
 
     def of(self, name: str) -> FieldRule:
-        """A field without a rule is `latest`."""
-        return self.fields.get(name, LATEST)
+        found = self.fields.get(name)
+        return found if found is not None else FieldRule(self.rule)
 
     def keeps(self, name: str) -> bool:
         """Whether the base of the field is kept as a value."""

@@ -8,7 +8,7 @@ from typing import Literal
 
 from daemon.resolve.conflict import Candidate, Conflict, Kind, Resolution
 from daemon.resolve.interval import Interval
-from daemon.resolve.merge import CannotMerge, merged
+from daemon.resolve.merge import CannotMerge
 from daemon.resolve.rules import Rule, Rules, later
 from daemon.resolve.state import FieldState, Link
 from daemon.resolve.values import Digest, Value, digest
@@ -64,10 +64,10 @@ def judge(edit: Edit, rules: Rules) -> Verdict:
     if edit.seen:
         return Verdict("taken", edit.value, time)
     applied: Rule = "latest" if edit.other_life else rule.rule
-    return _decide(edit, ours, applied, rules.skew)
+    return _decide(edit, ours, applied, rules)
 
 
-def _decide(edit: Edit, ours: FieldState, rule: Rule, skew: int) -> Verdict:
+def _decide(edit: Edit, ours: FieldState, rule: Rule, rules: Rules) -> Verdict:
     match rule:
         case "hub":
             return _kept(edit, ours, rule, "keep_local")
@@ -77,15 +77,15 @@ def _decide(edit: Edit, ours: FieldState, rule: Rule, skew: int) -> Verdict:
             return Verdict("candidate", edit.value, edit.time, conflict=_listed(edit, ours, rule, "manual", None))
         case "merge":
             try:
-                value = merged(edit.base_value, edit.ours_value, edit.value)
+                value = rules.merge(edit.base_value, edit.ours_value, edit.value)
             except CannotMerge:
-                return _decide(edit, ours, "latest", skew)
+                return _decide(edit, ours, "latest", rules)
             time = edit.time.or_later(ours.time)
             return Verdict("merged", value, time, conflict=_listed(edit, ours, rule, "merged", None))
         case "latest":
-            if later(ours.time, edit.time, skew) == "theirs":
+            if later(ours.time, edit.time, rules.skew) == "theirs":
                 return _taken(edit, ours, rule, "last_update_wins")
-            surely = ours.time.after(edit.time, skew)
+            surely = ours.time.after(edit.time, rules.skew)
             return _kept(edit, ours, rule, "last_update_wins" if surely else "keep_local")
 
 

@@ -133,6 +133,22 @@ CREATE POLICY public_media ON story_media FOR SELECT TO anon USING (EXISTS (SELE
 CREATE POLICY public_storytellers ON storytellers FOR SELECT TO anon
     USING (consent_given AND EXISTS (SELECT FROM stories WHERE stories.storyteller_id = storytellers.id));
 
+-- What goes both ways is judged by what a row held before a change, and by what a deleted one held.
+DO $$
+DECLARE
+    name text;
+BEGIN
+    FOREACH name IN ARRAY ARRAY['workspaces', 'projects', 'storytellers', 'stories', 'story_media']
+    LOOP
+        EXECUTE format('ALTER TABLE %I REPLICA IDENTITY FULL', name);
+    END LOOP;
+END
+$$;
+
+-- What the daemon may read, and what it is sent.
+GRANT SELECT ON workspaces, projects, storytellers, stories, story_media TO placemat_capture;
+CREATE PUBLICATION placemat FOR TABLE workspaces, projects, storytellers, stories, story_media;
+
 -- What the daemon may write, and the schema it keeps its own books in.
 GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON workspaces, projects, storytellers, stories, story_media TO placemat_apply;
 

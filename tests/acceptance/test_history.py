@@ -58,6 +58,7 @@ class Scene:
 @pytest.fixture
 def scene(site: Site) -> Iterator[Scene]:
     site.set(f"sources.{site.source}.restore_url", site.primary)
+    site.set("targets.empathy_ledger.delete_guard", {"enabled": False})
     with (
         psycopg.connect(site.primary, autocommit=True) as primary,
         psycopg.connect(site.ledger, autocommit=True) as ledger,

@@ -1,0 +1,188 @@
+"""Into the hub: what a spoke's people did is judged against the hub's rows as they are, and as they are known to be.
+
+Rows are locked first, so that nothing is added to them that the hub's own stream would have to show; then, for a
+moment, that stream is waited for. What is kept of rows is held last, when nothing is waited for any more.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+import psycopg
+
+from connectors.contract import Inward, Planned, TryAgain
+from connectors.postgres.rows import Event
+from connectors.postgres.session import open_session
+from connectors.postgres.two_way.canonical import Canonical
+from connectors.postgres.two_way.changes import Changes, Key
+from connectors.postgres.two_way.hub import HubStore
+from connectors.postgres.two_way.outward import Work, net_of, tell
+from schemas.position import START, Position, parse_lsn
+from schemas.resolution import ANSWERS_PREFIX, AtHub, Fields, Kept, Listed, RowChange
+
+PATIENCE_SECONDS = 0.3
+"""How long people's edits of the locked rows may wait with us."""
+LOOK_SECONDS = 0.005
+TICK_PREFIX = "placemat.tick"
+_TICK = "SELECT pg_logical_emit_message(true, %s, '')::text"
+
+
+class Behind(TryAgain):
+    """The hub's own stream has not been observed as far as it has to be."""
+
+
+class HubRows:
+    """One per session. Every method needs an open transaction, and raises psycopg.Error."""
+
+    def __init__(
+        self, connection: psycopg.Connection[Any], url: str, hub: str, spoke: str, tables: Mapping[str, Canonical],
+        inward: Inward,
+    ) -> None:  # fmt: skip
+        self._connection = connection
+        self._url = url
+        self._spoke = spoke
+        self._tables = tables
+        self._inward = inward
+        self._changes = Changes(connection, tables, answers=False)
+        self._store = HubStore(connection, hub)
+        self._held = False
+        self._ends: dict[Key, Position] = {}
+        """Of keys without a row, through where the hub's stream has to be observed; found once, however often the
+        transaction is tried."""
+        self._written: set[Key] = set()
+        self._ticks: psycopg.Connection[Any] | None = None
+        self.mark = ""
+        """The open transaction's."""
+
+    def begin(self, mark: str) -> None:
+        """A transaction begins, and says so by this mark."""
+        self.mark = mark
+        self.forget()
+
+    def forget(self) -> None:
+        """The transaction was rolled back."""
+        self._held = False
+        self._written = set()
+
+    def committed(self) -> None:
+        """The transaction was committed: of what it has written, all is to be found out anew."""
+        for key in self._written:
+            self._ends.pop(key, None)
+        self.forget()
+
+    def close(self) -> None:
+        if self._ticks is not None:
+            self._ticks.close()
+
+    def plan(self, events: Sequence[Event], *, rejected: bool = False) -> Work:
+        """Lock the rows and decide; each event has a key of its own. `rejected`: what the hub has stands. Raises
+        Behind."""
+        changes = {key: some[0] for key, some in self._changes.read(events).items()}
+        current = self._changes.present(sorted(changes), locked=True)
+        work = Work()
+        for (name, text), (hub, planned) in self._judged(changes, current, rejected=rejected).items():
+            table, key = self._tables[name], (name, text)
+            told = {**(changes[key].row or {}), **planned.values}
+            if planned.action == "create" and not told.keys() >= set(table.fields.values()):
+                work.partial.append(key)
+                continue
+            work.planned[key] = planned
+            work.rows[key] = hub.row
+            if (net := net_of(table, planned)) is not None:
+                work.nets.setdefault(name, {})[table.record_key(text)] = net
+        return work
+
+    def settle(self, work: Work, events: Iterable[Event], left_out: Collection[tuple[str, bytes]] = ()) -> None:
+        """Store what is known of the rows now, tell the spokes, and list the conflicts."""
+        planned = {
+            key: one
+            for key, one in work.planned.items()
+            if not left_out or (key[0], self._tables[key[0]].record_key(key[1])) not in left_out
+        }
+        present = self._changes.present([key for key, one in planned.items() if one.action != "none"], locked=False)
+        kept: dict[Key, Kept] = {}
+        answers: list[str] = []
+        for key, one in planned.items():
+            stored = present.get(key) if one.action != "none" else work.rows[key]
+            hub = self._hub_name(key)
+            kept[hub] = self._inward.settle(*hub, one, stored, self.mark)
+            if (answer := kept[hub].answer) is not None:
+                answers.append(answer)
+        self._written |= {key for key, one in planned.items() if one.action != "none"}
+        self._store.store(self._spoke, kept)
+        for event in events:
+            name = self._changes.name(event)
+            if name in planned and (listed := kept[self._hub_name(name)].listed):
+                self._store.list_conflicts(self._spoke, self._hub_name(name), listed, event.record)
+        tell(self._connection, ANSWERS_PREFIX, answers)
+
+    def refused(self, event: Event, sqlstate: str, reason: str) -> None:
+        """List what the hub's own constraints keep out: it waits for a person, or for what it lacks."""
+        kinds = {"23505": "insert_exists" if event.change.op == "c" else "update_exists", "23503": "fk_parent_missing"}
+        kind = kinds.get(sqlstate, "refused")
+        if event.change.after is None:
+            kind = "delete_origin_differs"
+        listed = Listed(None, kind, "manual", "manual", None, None, None, reason, None, None)
+        name = self._hub_name(self._changes.name(event))
+        self._store.list_conflicts(self._spoke, name, [listed], event.record)
+
+    def alive(self, table: str, after: str, most: int) -> list[str]:
+        """Keys of rows that the hub has, a page of them."""
+        return self._store.alive(self._tables[table].hub, after, most)
+
+    # Until everything is known that has to be
+
+    def _judged(
+        self, changes: Mapping[Key, RowChange], current: Mapping[Key, Fields], *, rejected: bool
+    ) -> dict[Key, tuple[AtHub, Planned]]:
+        self._look_for_ends(changes, current)
+        until = time.monotonic() + (0 if self._held else PATIENCE_SECONDS)
+        while True:
+            found = self._judge(changes, current, rejected=rejected)
+            if found is not None and self._held:
+                return found
+            if found is not None:
+                self._store.hold()
+                self._held = True
+            elif time.monotonic() >= until:
+                raise Behind(f"what {self._spoke} says has to wait until the hub's own changes are observed")
+            else:
+                time.sleep(LOOK_SECONDS)
+
+    def _judge(
+        self, changes: Mapping[Key, RowChange], current: Mapping[Key, Fields], *, rejected: bool
+    ) -> dict[Key, tuple[AtHub, Planned]] | None:
+        """None: one of them has to wait."""
+        # In this order: what is observed after this was read is no harm.
+        observed = self._store.observed()
+        known = self._store.read([self._hub_name(key) for key in changes])
+        found = {}
+        for key, change in changes.items():
+            name = self._hub_name(key)
+            link, end = known.links.get(name, {}).get(self._spoke), self._ends.get(key, START)
+            hub = AtHub(current.get(key), known.states.get(name), link, known.conflicts.get(name), observed, end)
+            planned = self._inward.judge(name[0], change, hub, rejected=rejected)
+            if planned is None:
+                return None
+            found[key] = hub, planned
+        return found
+
+    def _look_for_ends(self, changes: Mapping[Key, RowChange], current: Collection[Key]) -> None:
+        """The end of the hub's log when a row was first found missing: somebody may have made and deleted it, and that
+        has to be observed before it is made again."""
+        missing = [key for key, change in changes.items() if key not in current and change.row is not None]
+        if new := [key for key in missing if key not in self._ends]:
+            self._ends |= dict.fromkeys(new, self._end())
+
+    def _end(self) -> Position:
+        if self._ticks is None or self._ticks.closed:
+            self._ticks = open_session(self._url, "placemat tick")
+            self._ticks.autocommit = True
+        row = self._ticks.execute(_TICK, [TICK_PREFIX]).fetchone()
+        assert row is not None, "the function returns a row"
+        return Position(self._store.observed().timeline, parse_lsn(row[0]), 0)
+
+    def _hub_name(self, key: Key) -> Key:
+        return self._tables[key[0]].hub, key[1]

@@ -1,0 +1,178 @@
+"""Reads the stream of a database that goes both ways: each row's event with what our own transactions say of it.
+
+Such a transaction begins with a message that says whose it is. At a spoke the marks of its rows follow them, so rows of
+ours wait for their marks; at the hub answers do, which are events of their own. The messages stand in a topic of their
+own, and come where the order of commits has them.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import datetime
+
+import msgspec
+import orjson
+
+from connectors.contract import Place, Record
+from connectors.postgres.rows import Event, decode_change
+from connectors.postgres.two_way.canonical import Canonical
+from schemas.resolution import ANSWERS_PREFIX, MARKS_PREFIX, ORIGIN_PREFIX
+
+ANSWER = "n"
+"""Op of an event that says something of a row, and changes nothing."""
+
+
+class _Message(msgspec.Struct):
+    prefix: str
+    content: str | None
+
+
+class _Source(msgspec.Struct):
+    ts_ms: int
+
+
+class _MessageEvent(msgspec.Struct):
+    message: _Message
+    source: _Source
+
+
+class _Head(msgspec.Struct):
+    op: str
+    source: _Source
+
+
+class _Named(msgspec.Struct):
+    table: str
+    key: str
+
+
+_message = msgspec.json.Decoder(_MessageEvent).decode
+_head = msgspec.json.Decoder(_Head).decode
+_notes = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_named = msgspec.json.Decoder(_Named).decode
+
+
+class Notes:
+    """One per session. `tables` are those that go both ways, by the followed source's names."""
+
+    def __init__(self, tables: Mapping[str, Canonical], times: Mapping[str, str], *, marked: bool) -> None:
+        """`times` are the columns that tell when a row was changed, by table; `marked`: this follows a spoke."""
+        self._tables = tables
+        self._by_hub: Mapping[str, str] = {}
+        self._times = times
+        self._marked = marked
+        self.narrow(tables)
+        self.forget()
+
+    def narrow(self, tables: Collection[str]) -> None:
+        """Whose notes are read from now on."""
+        self._by_hub = {one.hub: name for name, one in self._tables.items() if name in tables}
+
+    def forget(self) -> None:
+        """The transaction was rolled back."""
+        self._place: Place = (0, 0)
+        self._origin = b""
+        self._rows: dict[tuple[str, str], list[tuple[Record, int]]] = {}
+
+    def message(self, record: Record) -> Iterator[Event]:
+        """Events of a message: answers of the hub; rows of ours that have waited for their marks."""
+        yield from self.arrive(record)
+        event = _message(record.value)
+        content = base64.b64decode(event.message.content or "")
+        if event.message.prefix == ORIGIN_PREFIX:
+            self._origin = content
+        elif event.message.prefix == MARKS_PREFIX and self._marked:
+            for note in _notes(content):
+                yield from self._mark(record, bytes(note), event.source.ts_ms)
+        elif event.message.prefix == ANSWERS_PREFIX and not self._marked:
+            for note in _notes(content):
+                named = _named(note)
+                if (table := self._by_hub.get(named.table)) is not None:
+                    yield self._note(table, named.key, record, bytes(note), event.source.ts_ms)
+
+    def row(self, table: str, record: Record) -> Iterator[Event]:
+        """Events of a row's record; none yet of one that waits for its mark."""
+        yield from self.arrive(record)
+        head = _head(record.value)
+        if self._marked and self._origin and record.key and head.op in "cud":
+            name = table, self._tables[table].key_text(record.key)
+            self._rows.setdefault(name, []).append((record, head.source.ts_ms))
+        else:
+            yield self._event(table, record, self._time(table, head, record))
+
+    def arrive(self, record: Record) -> Iterator[Event]:
+        """A record of any table: where it begins another transaction, what is left of the one before."""
+        if record.position[:2] != self._place:
+            yield from self.end()
+            self._place = record.position[0], record.position[1]
+
+    def end(self) -> Iterator[Event]:
+        """Rows of ours that no mark has named: triggers have changed them."""
+        rows, self._rows = self._rows, {}
+        origin, self._origin = self._origin, b""
+        for (table, _), records in rows.items():
+            yield self._event(table, _last(records), records[-1][1] * 1_000, origin=origin)
+
+    def _mark(self, record: Record, note: bytes, ts_ms: int) -> Iterator[Event]:
+        """A row of ours, as it was in the end; or one that was only compared."""
+        named = _named(note)
+        if (table := self._by_hub.get(named.table)) is None:
+            return
+        records = self._rows.pop((table, named.key), None)
+        if records is None:
+            yield self._note(table, named.key, record, note, ts_ms)
+        else:
+            yield self._event(table, _last(records), ts_ms * 1_000, note, self._origin)
+
+    def _note(self, table: str, key: str, record: Record, note: bytes, ts_ms: int) -> Event:
+        """An event that has no row of its own."""
+        value = b'{"op":"%b","after":null}' % ANSWER.encode()
+        named = record._replace(key=self._tables[table].record_key(key), value=value)
+        return self._event(table, named, ts_ms * 1_000, note, self._origin)
+
+    def _event(
+        self, table: str, record: Record, ts_us: int | None, note: bytes = b"", origin: bytes | None = None
+    ) -> Event:
+        """What is known of it stands in its content, so that it waits with that."""
+        notice: dict[str, object] = {"at": list(record.position), "ts_us": ts_us}
+        if origin := self._origin if origin is None else origin:
+            notice["origin"] = orjson.Fragment(origin)
+        if note:
+            notice["note"] = orjson.Fragment(note)
+        value = record.value[: record.value.rindex(b"}")] + b',"notice":%b}' % orjson.dumps(notice)
+        change = decode_change(value)
+        return Event(table, record._replace(value=value), change)
+
+    def _time(self, table: str, head: _Head, record: Record) -> int | None:
+        """The commit's; of a row that was read, what it says of itself."""
+        if head.op != "r":
+            return head.source.ts_ms * 1_000
+        column = self._times.get(table)
+        after = decode_change(record.value).after or {}
+        return None if column is None or column not in after else _moment(bytes(after[column]))
+
+
+def _moment(raw: bytes) -> int | None:
+    """Microseconds since 1970; None where the text is no moment, or one without a zone."""
+    try:
+        found = datetime.fromisoformat(orjson.loads(raw))
+    except (ValueError, TypeError):
+        return None
+    return None if found.tzinfo is None else round(found.timestamp() * 1_000_000)
+
+
+def _last(records: Sequence[tuple[Record, int]]) -> Record:
+    """A row as a transaction of ours has left it: triggers may have changed it once more, and left out what they did
+    not touch."""
+    last, _ = records[-1]
+    content = orjson.loads(last.value)
+    if len(records) == 1 or content["after"] is None or not content.get("unchanged"):
+        return last
+    for record, _ in reversed(records[:-1]):
+        before = orjson.loads(record.value)
+        content["after"] = {**(before["after"] or {}), **content["after"]}
+        for name in ("json_null", "json_text"):
+            content[name] = sorted({*content.get(name, ()), *before.get(name, ())})
+    content["unchanged"] = [name for name in content["unchanged"] if name not in content["after"]]
+    return last._replace(value=orjson.dumps(content))

@@ -1,0 +1,148 @@
+"""Into a spoke: what the hub says is held against the rows as they are, so that no edit made here is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+
+from connectors.contract import Outward, Planned
+from connectors.postgres.rows import Event, Net
+from connectors.postgres.two_way.canonical import Canonical
+from connectors.postgres.two_way.changes import Changes, Key
+from connectors.postgres.two_way.notes import ANSWER
+from schemas.resolution import MARKS_PREFIX, Fields, RowChange
+
+LONGEST_MESSAGE = 1_000_000
+"""Characters of a message of marks or answers, but for a single one that is longer."""
+_SIDES = """
+SELECT table_name, key, state FROM placemat.sides
+WHERE source = %s AND (table_name, key) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
+"""
+_STORE = """
+INSERT INTO placemat.sides (source, table_name, key, state)
+SELECT %s, * FROM unnest(%s::text[], %s::text[], %s::text[])
+ON CONFLICT (source, table_name, key) DO UPDATE SET state = EXCLUDED.state
+"""
+_ALIVE = """
+SELECT key FROM placemat.sides WHERE source = %s AND table_name = %s AND key > %s
+  AND state LIKE '{"alive":true%%' ORDER BY key LIMIT %s
+"""
+
+
+@dataclass(slots=True)
+class Work:
+    """What was decided of a set of events, until it is written: effects by table and record key, and by key what was
+    decided; keys of which only a part is known."""
+
+    nets: dict[str, dict[bytes, Net]] = field(default_factory=dict)
+    planned: dict[Key, Planned] = field(default_factory=dict)
+    partial: list[Key] = field(default_factory=list)
+    rows: dict[Key, Fields | None] = field(default_factory=dict)
+    """As they were when it was decided."""
+
+
+class SpokeRows:
+    """One per session. Every method needs an open transaction, and raises psycopg.Error."""
+
+    def __init__(
+        self, connection: psycopg.Connection[Any], source: str, tables: Mapping[str, Canonical], outward: Outward
+    ) -> None:
+        self._connection = connection
+        self._source = source
+        self._tables = tables
+        self._outward = outward
+        self._changes = Changes(connection, tables)
+
+    def plan(self, events: Sequence[Event]) -> Work:
+        """Lock the rows and decide. Several events of a key come to one effect."""
+        changes = self._changes.read(events)
+        current = self._changes.present(sorted(changes), locked=True)
+        sides = self._sides(changes)
+        work = Work()
+        for (name, text), of_row in changes.items():
+            table, key = self._tables[name], (name, text)
+            row = current.get(key)
+            planned = self._outward.plan(table.hub, of_row, sides.get(key), row)
+            if planned.action == "create" and not _whole(of_row, table):
+                work.partial.append(key)
+                continue
+            work.planned[key] = planned
+            work.rows[key] = row
+            if (net := net_of(table, planned)) is not None:
+                record_key = table.record_key(text)
+                work.nets.setdefault(name, {})[record_key] = net
+        return work
+
+    def settle(self, work: Work, left_out: Collection[tuple[str, bytes]] = ()) -> None:
+        """Store what is known of the rows now, and tell it; `left_out` were not written, by table and record key."""
+        planned = {
+            key: one
+            for key, one in work.planned.items()
+            if not left_out or (key[0], self._tables[key[0]].record_key(key[1])) not in left_out
+        }
+        written = [key for key, one in planned.items() if one.action in ("create", "update")]
+        stored = {key: None if one.action == "delete" else work.rows[key] for key, one in planned.items()}
+        stored |= self._changes.present(written, locked=False)
+        sides: list[tuple[str, str, str]] = []
+        marks: list[str] = []
+        for (name, text), one in planned.items():
+            hub = self._tables[name].hub
+            side, mark = self._outward.settle(hub, text, one, stored[name, text])
+            if side is not None:
+                sides.append((name, text, side))
+            if mark is not None:
+                marks.append(mark)
+        if sides:
+            self._connection.execute(_STORE, [self._source, *map(list, zip(*sides, strict=True))])
+        tell(self._connection, MARKS_PREFIX, marks)
+
+    def alive(self, table: str, after: str, most: int) -> list[str]:
+        """Keys of rows that the hub has given or agreed to, a page of them."""
+        return [key for (key,) in self._connection.execute(_ALIVE, [self._source, table, after, most])]
+
+    def _sides(self, keys: Collection[Key]) -> dict[Key, str]:
+        tables, texts = [name for name, _ in keys], [text for _, text in keys]
+        rows = self._connection.execute(_SIDES, [self._source, tables, texts])
+        return {(table, key): state for table, key, state in rows}
+
+
+def net_of(table: Canonical, planned: Planned) -> Net | None:
+    match planned.action:
+        case "create":
+            return Net("add", table.raws(planned.values))
+        case "update":
+            return Net("change", table.raws(planned.values))
+        case "delete":
+            return Net("remove", {})
+        case "none":
+            return None
+
+
+def _whole(changes: Sequence[RowChange], table: Canonical) -> bool:
+    """Whether the last row is told whole."""
+    told: set[str] = set()
+    for one in changes:
+        if one.row is None:
+            told = set()
+        elif one.op in ("c", "r", ANSWER):
+            return True
+        else:
+            told |= one.row.keys()
+    return told >= set(table.fields.values())
+
+
+def tell(connection: psycopg.Connection[Any], prefix: str, notes: Sequence[str]) -> None:
+    """Messages of ours behind the rows of the transaction, none of them too long."""
+    groups: list[list[str]] = []
+    length = LONGEST_MESSAGE
+    for note in notes:
+        if length + len(note) > LONGEST_MESSAGE:
+            groups.append([])
+            length = 0
+        groups[-1].append(note)
+        length += len(note) + 1
+    for group in groups:
+        connection.execute("SELECT pg_logical_emit_message(true, %s, %s)", [prefix, f"[{','.join(group)}]"])

@@ -1,0 +1,155 @@
+"""What the writer of a target sees of its tables that go both ways, whichever side it writes to."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+import msgspec
+import psycopg
+
+from connectors.contract import BothWays, Destination, Record
+from connectors.postgres.rows import Change, Event
+from connectors.postgres.statements import Catalogue
+from connectors.postgres.two_way.canonical import canonicals
+from connectors.postgres.two_way.inward import HubRows
+from connectors.postgres.two_way.notes import Notes
+from connectors.postgres.two_way.observing import HubObserver
+from connectors.postgres.two_way.outward import SpokeRows, Work
+from schemas.resolution import Origin
+from schemas.topics import messages_topic
+
+PAGE_KEYS = 1_000
+
+
+class TwoWay:
+    """One per session. Every method needs an open transaction, and raises psycopg.Error."""
+
+    def __init__(self, connection: psycopg.Connection[Any], destination: Destination, catalogue: Catalogue) -> None:
+        both = destination.both_ways
+        assert both is not None, "the target has tables that go both ways"
+        self.topic = messages_topic(destination.source)
+        self._destination = destination
+        self._tables = canonicals(connection, catalogue.tables, both.tables, at_hub=both.outward is None)
+        for name, table in self._tables.items():
+            catalogue.tables[name].two_way = table
+        self.tables = frozenset(self._tables)
+        self._notes = Notes(self._tables, both.times, marked=both.inward is not None)
+        self._spoke, self._hub, self._observer = self._roles(connection, both)
+
+    def _roles(
+        self, connection: psycopg.Connection[Any], both: BothWays
+    ) -> tuple[SpokeRows | None, HubRows | None, HubObserver | None]:
+        target = self._destination
+        if both.outward is not None:
+            return SpokeRows(connection, target.source, self._tables, both.outward), None, None
+        if both.inward is not None:
+            rows = HubRows(connection, target.url, both.hub, target.source, self._tables, both.inward)
+            return None, rows, None
+        assert both.observing is not None, "one of the three is there"
+        return None, None, HubObserver(connection, both.hub, self._tables, both.observing)
+
+    @property
+    def one_by_one(self) -> bool:
+        """Whether several events of a key are decided one after the other."""
+        return self._hub is not None
+
+    @property
+    def observes(self) -> bool:
+        """Whether nothing is written but what is known of rows."""
+        return self._observer is not None
+
+    def origin(self) -> str:
+        """What a transaction says of itself before its first row."""
+        mark = secrets.token_hex(8)
+        if self._hub is not None:
+            self._hub.begin(mark)
+        made = Origin(self._destination.source, self._destination.name, mark if self._hub is not None else "")
+        return msgspec.json.encode(made).decode()
+
+    # From records to events
+
+    def narrow(self, tables: Collection[str]) -> None:
+        """Whose notes are read from now on: others read those of tables with a lane of their own."""
+        self._notes.narrow(tables)
+
+    def read(self, table: str | None, record: Record) -> Iterator[Event]:
+        """Events of a record of the messages' topic (None), or of a table that goes both ways."""
+        return self._notes.message(record) if table is None else self._notes.row(table, record)
+
+    def arrive(self, record: Record) -> Iterator[Event]:
+        """Events that are due before a record of another table."""
+        return self._notes.arrive(record)
+
+    def end(self) -> Iterator[Event]:
+        """Events that are due at the end."""
+        return self._notes.end()
+
+    def forget(self) -> None:
+        """The transaction was rolled back."""
+        self._notes.forget()
+        if self._hub is not None:
+            self._hub.forget()
+
+    def committed(self) -> None:
+        """The transaction was committed."""
+        if self._hub is not None:
+            self._hub.committed()
+
+    def close(self) -> None:
+        if self._hub is not None:
+            self._hub.close()
+
+    def emptied(self, event: Event) -> Iterator[list[Event]]:
+        """A truncate, as deletions of all rows that are known to be there; in pages."""
+        table, after = self._tables[event.table], ""
+        rows = self._spoke or self._hub or (self._observer.store if self._observer else None)
+        assert rows is not None, "one of the three is there"
+        name = event.table if self._observer is None else table.hub
+        while keys := rows.alive(name, after, PAGE_KEYS):
+            yield [_deletion(event, table.record_key(key)) for key in keys]
+            after = keys[-1]
+
+    # From events to rows
+
+    def plan(self, events: Sequence[Event]) -> Work:
+        """Lock rows and decide. Raises Behind."""
+        if not events:
+            return Work()
+        writes = self._spoke or self._hub
+        assert writes is not None, "an observer plans nothing"
+        return writes.plan(events)
+
+    def settle(self, work: Work, events: Sequence[Event], left_out: Collection[tuple[str, bytes]] = ()) -> None:
+        """Once it is written: keep and tell what is known now. `left_out` were not written."""
+        if self._spoke is not None:
+            self._spoke.settle(work, left_out)
+        elif self._hub is not None:
+            self._hub.settle(work, events, left_out)
+
+    def reject(self, events: Sequence[Event]) -> None:
+        """What the hub has stands, one event after the other, and the spoke is told so. Raises Behind."""
+        if self._hub is not None:
+            for event in events:
+                self._hub.settle(self._hub.plan([event], rejected=True), [event])
+
+    def refused(self, event: Event, sqlstate: str, reason: str) -> None:
+        """Tell those who decide that an event waits."""
+        if self._hub is not None and event.change.notice is not None:
+            self._hub.refused(event, sqlstate, reason)
+
+    def observe(self, events: Sequence[Event]) -> None:
+        assert self._observer is not None, "the hub's own stream is followed"
+        self._observer.observe(events)
+
+    def record_key(self, table: str, key: str) -> bytes:
+        return self._tables[table].record_key(key)
+
+
+def _deletion(event: Event, key: bytes) -> Event:
+    value = b'{"op":"d","before":null,"after":null}'
+    notice = event.change.notice
+    assert notice is not None, "an event of a table that goes both ways says where it stands"
+    noted = value[:-1] + b',"notice":%b}' % msgspec.json.encode(notice)
+    return Event(event.table, event.record._replace(key=key, value=noted), Change("d", notice=notice))

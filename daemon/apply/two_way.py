@@ -1,0 +1,35 @@
+"""The resolver of a target, as its tables that go both ways ask for it."""
+
+from __future__ import annotations
+
+from connectors.contract import BothWays
+from daemon import config
+from daemon.config import Settings
+from daemon.resolve.inward import HubResolver
+from daemon.resolve.merge import merged_texts
+from daemon.resolve.outward import SpokeResolver
+from daemon.resolve.rules import FieldRule, Rules
+from daemon.resolve.watching import HubObserver
+
+
+def two_way(settings: Settings, target: str) -> BothWays | None:
+    """How the tables of a target that go both ways are treated there; None: it has none."""
+    role = settings.role(target)
+    if role is None:
+        return None
+    tables = {table: route for table, route in settings.targets[target].tables.items() if route.both_ways}
+    times = {table: route.updated_at for table, route in tables.items() if route.updated_at is not None}
+    if role.kind == "observer":
+        return BothWays(frozenset(tables), role.hub, times, observing=HubObserver())
+    outward = settings.targets[role.spoke]
+    rules = {table: _rules(route, outward.skew_seconds) for table, route in outward.tables.items() if route.both_ways}
+    if role.kind == "spoke":
+        return BothWays(frozenset(tables), role.hub, times, outward=SpokeResolver(role.spoke, rules))
+    hidden = {table: frozenset((*route.local, *route.exclude)) for table, route in outward.tables.items()}
+    return BothWays(frozenset(tables), role.hub, times, inward=HubResolver(role.spoke, rules, hidden))
+
+
+def _rules(route: config.Route, skew_seconds: float) -> Rules:
+    fields = {name: FieldRule(rule) for name, rule in route.rules.items()}
+    fields |= {name: FieldRule(outward=True) for name in route.outward}
+    return Rules(fields, round(skew_seconds * 1_000_000), merge=merged_texts, rule=route.rule)

@@ -1,0 +1,43 @@
+"""From what stands in a stream to the records that are judged."""
+
+from __future__ import annotations
+
+import msgspec
+
+from daemon.resolve import wire
+from daemon.resolve.interval import UNKNOWN, Interval, at
+from daemon.resolve.records import HUB, HubRecord, Mark, SpokeRecord
+from daemon.resolve.state import Pending
+from schemas.position import START
+from schemas.resolution import Origin, RowChange
+
+_origin = msgspec.json.Decoder(Origin).decode
+TRIGGERS = Mark(START)
+"""Of a row that a transaction of ours has changed, and says nothing of: a trigger did, or a foreign key."""
+
+
+def hub_record(change: RowChange) -> HubRecord:
+    """A row event of the hub, or an answer."""
+    origin = _origin(change.origin) if change.origin else None
+    pending = Pending(origin.mark) if origin is not None and origin.mark else None
+    if change.op == "n":
+        answer = wire.read_answer(change.note)
+        return HubRecord(
+            change.position, answer.row, _time(change), pending, answer=True, known=answer.known,
+            renewed=answer.renewed, origin=answer.origin,
+        )  # fmt: skip
+    made_by = HUB if origin is None else origin.origin
+    creators = frozenset((made_by,)) if change.op == "c" else frozenset[str]()
+    return HubRecord(change.position, change.row, _time(change), pending, creators, change.last)
+
+
+def spoke_record(change: RowChange) -> SpokeRecord:
+    """A spoke's row event, with the mark where it is ours."""
+    mark = None
+    if change.origin:
+        mark = wire.read_mark(change.note) if change.note else TRIGGERS
+    return SpokeRecord(change.position, change.row, _time(change), mark)
+
+
+def _time(change: RowChange) -> Interval:
+    return UNKNOWN if change.ts_us is None else at(change.ts_us)

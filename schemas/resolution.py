@@ -1,0 +1,217 @@
+"""What is stored beside the rows of a table that goes both ways, and what is said of them in the streams.
+
+JSON, as short as it can be: it is kept for every row. A position is three numbers, or the mark of a transaction of ours
+that the hub's own stream has not shown yet. Digests are 8 bytes in base64, times are in microseconds since 1970, and
+values are the JSON texts of their database, null for NULL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from schemas.position import Position
+
+Place = tuple[int, int, int]
+Version = Place | str
+
+
+Texts = dict[str, str | None]
+
+
+class FieldEntry(msgspec.Struct, array_like=True, frozen=True):
+    """One field of a hub row that differs from most of its row."""
+
+    digest: bytes
+    ver: Version
+    pos: Version
+    lo: int
+    hi: int
+    hops: int = 0
+
+
+class Common(msgspec.Struct, array_like=True, frozen=True):
+    """What most fields of a hub row share."""
+
+    ver: Version
+    pos: Version
+    lo: int
+    hi: int
+
+
+class RowEntry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`placemat.hub_rows`: a hub row. A field is its digest, or an entry of its own."""
+
+    alive: bool
+    rver: Version
+    lo: int
+    hi: int
+    common: Common | None = None
+    fields: dict[str, bytes | FieldEntry] = {}
+    values: Texts = {}
+
+
+class LinkEntry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`placemat.links`: what the hub knows of a spoke's row. `seen` by field, where it is not `common`."""
+
+    at: Place
+    row_seen: Version
+    shadow: dict[str, bytes] | None = None
+    kept: Texts = {}
+    common: Version | None = None
+    seen: dict[str, Version] = {}
+    unseen: list[str] = []
+    seq: int = 0
+    read: int = 0
+
+
+class Settled(msgspec.Struct, array_like=True, frozen=True):
+    """One field of a spoke's row: what was written or agreed last, and up to which hub position."""
+
+    digest: bytes
+    at: Place
+
+
+class SideEntry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`placemat.sides`: a spoke's row. A field is its digest, settled at `common`, or an entry of its own."""
+
+    alive: bool
+    rver: Place
+    common: Place | None = None
+    fields: dict[str, bytes | Settled] = {}
+
+
+class CandidateEntry(msgspec.Struct, array_like=True, frozen=True):
+    """A value that waits for a person, and the one that it was made from."""
+
+    value: str | None
+    lo: int
+    hi: int
+    base: str | None = None
+
+
+class ConflictEntry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`placemat.conflicts`: what waits for a person, by spoke; `deletions` are times."""
+
+    revision: int
+    fields: dict[str, dict[str, CandidateEntry]] = {}
+    deletions: dict[str, tuple[int, int]] = {}
+
+
+class MarkEntry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a write into a spoke says of one row, in a message behind the rows of its transaction."""
+
+    table: str
+    """The hub's."""
+    key: str
+    at: Place
+    sent: dict[str, bytes] = {}
+    agreed: dict[str, bytes] = {}
+    made: Texts = {}
+    row: bool = False
+
+
+class KnownEntry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the hub has judged of one spoke's row."""
+
+    dead: bool = False
+    fields: dict[str, list[bytes]] = {}
+
+
+class AnswerEntry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the hub says of one row to its spokes, in a message behind the rows of its transaction."""
+
+    table: str
+    key: str
+    row: Texts | None
+    known: dict[str, KnownEntry]
+    renewed: list[str] = []
+    origin: str = ""
+
+
+class Origin(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The first message of every transaction of ours: whose changes they are, and which transaction it is."""
+
+    origin: str
+    target: str
+    mark: str = ""
+
+
+ORIGIN_PREFIX = "placemat.origin"
+MARKS_PREFIX = "placemat.marks"
+ANSWERS_PREFIX = "placemat.answers"
+NOTES = frozenset({ORIGIN_PREFIX, MARKS_PREFIX, ANSWERS_PREFIX})
+"""Messages of ours that stand in the streams of databases that go both ways."""
+
+
+# What passes between the sink and the resolver
+
+Fields = Mapping[str, str | None]
+"""A row in canonical form, by the hub's names: the JSON text that PostgreSQL makes of each value, None for NULL."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowChange:
+    """One change of one row of a table that goes both ways, as it stands in a stream.
+
+    `op` is the envelope's, or `n` where something is said of the row and nothing has changed. `row` is the new row as
+    far as it is told, None where there is none; `last` is a deleted one. `ts_us` is the commit time, None where that is
+    not the time of the change. `origin` is the first message of a transaction of ours, `note` what was said of the row
+    in it.
+    """
+
+    position: Position
+    op: str
+    row: Fields | None
+    last: Fields
+    ts_us: int | None
+    origin: bytes = b""
+    note: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class AtHub:
+    """What is known at the hub of one key: the row, FOR UPDATE (None: there is none), what is kept of it, of the
+    spoke's row and of what waits for a person, through which position the hub's own stream was observed, and what must
+    have been for a row to be made again."""
+
+    row: Fields | None
+    state: str | None
+    link: str | None
+    conflict: str | None
+    observed: Position
+    end: Position
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A conflict as it is listed: see `placemat.conflict_log`. Times are the first and last moment it may have been, in
+    microseconds; None where nobody knows."""
+
+    field: str | None
+    kind: str
+    rule: str
+    resolution: str
+    won: str | None
+    base: str | None
+    ours: str | None
+    theirs: str | None
+    ours_at: int | None
+    theirs_at: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is stored at the hub of one key, the answer to be told, JSON, and the conflicts that were met.
+
+    None: as it was. `waits`: a person has to decide.
+    """
+
+    state: str | None
+    link: str | None
+    conflict: str | None
+    answer: str | None
+    listed: Sequence[Listed] = ()
+    waits: bool = False

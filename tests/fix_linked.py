@@ -1,0 +1,208 @@
+"""Two databases of the domain that go both ways, with all their workers in threads of the test."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import psycopg
+import pytest
+
+from connectors.postgres.turns import LOCK_CLASS
+from daemon import wiring
+from daemon.errors import OperatorError
+from daemon.observe.board import Board
+from daemon.supervisor import Supervisor, Worker
+from schemas import domain
+from tests.fix_servers import Kafka, Postgres, databases
+from tests.fix_site import PASSWORD, Site, made_site
+from tests.waiting import until
+
+Connection = psycopg.Connection[Any]
+END_SECONDS = 20.0
+_TICK = "SELECT (pg_logical_emit_message(true, 'tests.tick', 'x') - '0/0'::pg_lsn)::bigint"
+OWN = {
+    "workspaces": ("theme_colour",),
+    "storytellers": ("preferred_contact",),
+    "stories": ("featured", "reading_count"),
+    "story_media": ("alt_text",),
+}
+"""Columns that only the Empathy Ledger has."""
+
+
+class Running:
+    """Workers under a supervisor."""
+
+    def __init__(self, workers: list[Worker]) -> None:
+        self.board = Board()
+        self._supervisor = Supervisor(workers, self.board)
+        self.error: OperatorError | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._supervisor.stop()
+        self._thread.join(END_SECONDS)
+        assert not self._thread.is_alive(), "the workers do not end"
+        assert self.error is None, self.error
+
+    def _run(self) -> None:
+        try:
+            self._supervisor.run()
+        except OperatorError as error:
+            self.error = error
+
+
+@dataclass
+class Linked:
+    """A site whose tables go both ways. `hub` and `spoke` are superusers' connections, for people."""
+
+    site: Site
+    hub: Connection
+    spoke: Connection
+    others: dict[str, Connection] = field(default_factory=dict)
+    """Further spokes, by name."""
+
+    @property
+    def spoke_name(self) -> str:
+        return f"e{self.site.uid}"
+
+    @property
+    def hub_target(self) -> str:
+        return f"h{self.site.uid}"
+
+    def route(self, table: str, **values: Any) -> None:
+        """Set what the configuration says of a table's way out."""
+        self.site.values["targets"][self.spoke_name]["tables"][f"public.{table}"].update(values)
+        self.site.write()
+
+    def workers(self, *names: str) -> list[Worker]:
+        settings = self.site.settings
+        return wiring.workers(settings, wiring.choose(settings, names))
+
+    @contextmanager
+    def running(self, *names: str) -> Iterator[Running]:
+        with Running(self.workers(*names)) as running:
+            yield running
+
+    def init(self) -> None:
+        done = self.site.placemat("init")
+        assert done.code == 0, done.err
+
+    def rows(self, connection: Connection, table: str, columns: str) -> list[Any]:
+        return connection.execute(f"SELECT {columns} FROM {table} ORDER BY 1".encode()).fetchall()
+
+    def equal(self, table: str, columns: str) -> bool:
+        return self.rows(self.hub, table, columns) == self.rows(self.spoke, table, columns)
+
+    def rest(self, seconds: float = 20.0) -> None:
+        """Wait until nothing is on its way: what each side has committed was taken by the other, and what that has led
+        to, until nobody has anything to say any more."""
+        until(self._rests, seconds, what="rest")
+
+    def _rests(self) -> bool:
+        """What each side's stream shows now was taken by all who follow it, and nothing came of that meanwhile."""
+        before = self._written()
+        spokes = {self.spoke_name: self.spoke, **self.others}
+        followed = {self.site.source: (self.hub, (self.hub, *spokes.values()))}
+        followed |= {name: (connection, (self.hub,)) for name, connection in spokes.items()}
+        for source, (connection, followers) in followed.items():
+            (place,) = connection.execute(_TICK).fetchone() or (0,)
+            for follower in followers:
+                until(lambda f=follower, s=source, p=place: self._applied(f, s) >= p, what=f"{source} taken")  # type: ignore[misc]
+        return self._written() == before
+
+    def _written(self) -> list[Any]:
+        """What is kept of all rows, on both sides."""
+        return [
+            self.rows(connection, table, "md5(string_agg(state, ',' ORDER BY table_name, key))")
+            for connection, table in (
+                (self.hub, "placemat.hub_rows"), (self.hub, "placemat.links"), (self.hub, "placemat.conflicts"),
+                *((connection, "placemat.sides") for connection in (self.spoke, *self.others.values())),
+            )
+        ]  # fmt: skip
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Nothing of what is done in the block is taken by the other side before its end."""
+        with psycopg.connect(self.site.primary) as hub, psycopg.connect(self.site.ledger) as spoke:
+            for connection, source in ((hub, self.spoke_name), (spoke, self.site.source)):
+                connection.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [LOCK_CLASS, source])
+            yield
+
+    def _applied(self, connection: Connection, source: str) -> int:
+        query = "SELECT commit_lsn::bigint FROM placemat.lanes WHERE source = %s AND lane = 'main'"
+        row = connection.execute(query, [source]).fetchone()
+        return int(row[0]) if row else 0
+
+    def discard(self, table: str, key: object) -> None:
+        """What a person does with `placemat dlq discard` at the hub."""
+        self.hub.execute(
+            "UPDATE placemat.parked SET request = 'discard' WHERE table_name = %s AND key = %s",
+            [f"public.{table}", f'{{"id":"{key}"}}'],
+        )
+        until(lambda: self.hub.execute("SELECT FROM placemat.parked WHERE request IS NOT NULL").fetchone() is None)
+
+    def until_equal(self, table: str, columns: str, seconds: float = 20.0) -> None:
+        try:
+            until(lambda: self.equal(table, columns), seconds)
+        except AssertionError:
+            assert self.rows(self.hub, table, columns) == self.rows(self.spoke, table, columns)
+            raise
+
+
+@pytest.fixture
+def linked(postgres_server: Postgres, kafka_server: Kafka, tmp_path: Path) -> Iterator[Linked]:
+    """Prepared, not running. All five tables go both ways, by the rule `latest`."""
+    with made_linked(postgres_server, kafka_server, tmp_path) as found:
+        yield found
+
+
+@contextmanager
+def made_linked(postgres_server: Postgres, kafka_server: Kafka, directory: Path) -> Iterator[Linked]:
+    """See `linked`."""
+    with (
+        databases(postgres_server) as make,
+        made_site(postgres_server, kafka_server, make, directory / "placemat.toml") as site,
+    ):
+        _go_both_ways(site, postgres_server)
+        with (
+            psycopg.connect(site.primary, autocommit=True) as hub,
+            psycopg.connect(site.ledger, autocommit=True) as spoke,
+        ):
+            yield Linked(site, hub, spoke)
+
+
+def _go_both_ways(site: Site, server: Postgres) -> None:
+    site.values["targets"].pop("empathy_ledger")
+    add_spoke(site, server, f"e{site.uid}", f"h{site.uid}", site.ledger)
+
+
+def add_spoke(site: Site, server: Postgres, spoke: str, back: str, url: str) -> None:
+    """A spoke, whose changes come back by the target `back`; `url` is a superuser's."""
+    hub_database, database = (one.rpartition("/")[2] for one in (site.primary, url))
+    tables = {
+        f"public.{table}": {
+            "local": ["updated_at", *OWN.get(table, ())],
+            "both_ways": True,
+            "updated_at": "updated_at",
+        }
+        for table in domain.ROUTED_TABLES
+    }
+    site.values["targets"] |= {
+        spoke: {"url": server.dsn(database, domain.APPLY, PASSWORD), "source": site.source, "tables": tables},
+        back: {"url": server.dsn(hub_database, domain.APPLY, PASSWORD), "source": spoke},
+    }
+    site.values["sources"][spoke] = {
+        "url": server.dsn(database, domain.CAPTURE, PASSWORD),
+        "slot": f"placemat_{spoke}",
+        "tables": [f"public.{table}" for table in domain.ROUTED_TABLES],
+    }
+    site.write()

@@ -1,0 +1,252 @@
+"""Two databases that people edit on both sides, with real capture, topics and workers."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.fix_linked import Linked, made_linked
+from tests.fix_servers import Kafka, Postgres
+from tests.waiting import until
+
+Connection = psycopg.Connection[Any]
+TELLER = "id, name, bio, cultural_background, consent_given, metadata"
+STORY = "id, storyteller_id, project_id, title, content, themes, privacy, metadata"
+
+
+@pytest.fixture(scope="module")
+def both(postgres_server: Postgres, kafka_server: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Linked]:
+    """Both ways, at work. Names of storytellers are `latest`, biographies `manual`, stories' themes are merged, their
+    contents the hub's, and slugs go outward only."""
+    with made_linked(postgres_server, kafka_server, tmp_path_factory.mktemp("both")) as linked:
+        linked.route("storytellers", rules={"bio": "manual", "cultural_background": "target"})
+        linked.route("stories", rules={"themes": "merge", "content": "hub"}, outward=["slug"])
+        linked.init()
+        with linked.running():
+            yield linked
+
+
+@pytest.fixture(scope="module")
+def workspace(both: Linked) -> uuid.UUID:
+    found = made(both.hub, "INSERT INTO workspaces (name, slug) VALUES ('Commons', %s) RETURNING id", uuid.uuid4().hex)
+    until(lambda: seen(both.spoke, "workspaces", found))
+    return found
+
+
+def made(connection: Connection, statement: str, *values: object) -> uuid.UUID:
+    row = connection.execute(statement.encode(), values).fetchone()
+    assert row is not None
+    assert isinstance(row[0], uuid.UUID)
+    return row[0]
+
+
+def seen(connection: Connection, table: str, key: uuid.UUID) -> bool:
+    return connection.execute(f"SELECT FROM {table} WHERE id = %s".encode(), [key]).fetchone() is not None
+
+
+def value(connection: Connection, table: str, column: str, key: uuid.UUID) -> Any:
+    row = connection.execute(f"SELECT {column} FROM {table} WHERE id = %s".encode(), [key]).fetchone()
+    return row[0] if row is not None else None
+
+
+def put(connection: Connection, table: str, key: uuid.UUID, **values: object) -> None:
+    assigned = ", ".join(f"{name} = %s" for name in values)
+    done = connection.execute(f"UPDATE {table} SET {assigned} WHERE id = %s".encode(), [*values.values(), key])
+    assert done.rowcount == 1
+
+
+def a_teller(both: Linked, at: Connection, workspace: uuid.UUID, **values: object) -> uuid.UUID:
+    """A storyteller that both sides have."""
+    given = {"name": "A teller", **values}
+    columns, places = ", ".join(given), ", ".join(["%s"] * len(given))
+    key = made(
+        at,
+        f"INSERT INTO storytellers (workspace_id, {columns}) VALUES (%s, {places}) RETURNING id",
+        workspace,
+        *given.values(),
+    )
+    both.rest()
+    assert seen(both.hub, "storytellers", key)
+    assert seen(both.spoke, "storytellers", key)
+    return key
+
+
+def a_story(both: Linked, teller: uuid.UUID, workspace: uuid.UUID, **values: object) -> uuid.UUID:
+    given = {"title": "A story", "slug": uuid.uuid4().hex, **values}
+    columns, places = ", ".join(given), ", ".join(["%s"] * len(given))
+    key = made(
+        both.hub,
+        f"INSERT INTO stories (workspace_id, storyteller_id, {columns}) VALUES (%s, %s, {places}) RETURNING id",
+        workspace,
+        teller,
+        *given.values(),
+    )
+    both.rest()
+    assert seen(both.spoke, "stories", key)
+    return key
+
+
+def listed(both: Linked, key: uuid.UUID) -> list[tuple[Any, ...]]:
+    """Field, kind, rule, resolution, who won, and both values."""
+    return both.hub.execute(
+        "SELECT field, kind, rule, resolution, won, ours, theirs FROM placemat.conflict_log WHERE key = %s ORDER BY id",
+        [f'{{"id":"{key}"}}'],
+    ).fetchall()
+
+
+def test_what_people_do_on_either_side_is_on_both(both: Linked, workspace: uuid.UUID) -> None:
+    one = a_teller(both, both.hub, workspace, name="from the hub")
+    two = a_teller(both, both.spoke, workspace, name="from the spoke")
+    put(both.hub, "storytellers", two, name="hub changed")
+    put(both.spoke, "storytellers", one, metadata='{"by": ["the", "spoke"]}')
+    both.rest()
+    assert both.equal("storytellers", TELLER)
+    assert value(both.hub, "storytellers", "name", two) == "hub changed"
+    assert value(both.hub, "storytellers", "metadata", one) == {"by": ["the", "spoke"]}
+    both.spoke.execute("DELETE FROM storytellers WHERE id = %s", [one])
+    both.hub.execute("DELETE FROM storytellers WHERE id = %s", [two])
+    both.rest()
+    for connection in (both.hub, both.spoke):
+        assert not seen(connection, "storytellers", one)
+        assert not seen(connection, "storytellers", two)
+
+
+def test_edits_of_different_fields_at_the_same_time_are_both_kept(both: Linked, workspace: uuid.UUID) -> None:
+    key = a_teller(both, both.hub, workspace)
+    with both.held():
+        put(both.hub, "storytellers", key, name="ours")
+        put(both.spoke, "storytellers", key, consent_given=True)
+    both.rest()
+    for connection in (both.hub, both.spoke):
+        assert value(connection, "storytellers", "name", key) == "ours"
+        assert value(connection, "storytellers", "consent_given", key) is True
+    assert listed(both, key) == []
+
+
+def test_an_edit_of_the_same_field_within_the_skew_goes_to_the_hub_and_is_listed(
+    both: Linked, workspace: uuid.UUID
+) -> None:
+    key = a_teller(both, both.hub, workspace)
+    with both.held():
+        put(both.hub, "storytellers", key, name="ours")
+        put(both.spoke, "storytellers", key, name="theirs")
+    both.rest()
+    assert value(both.hub, "storytellers", "name", key) == "ours"
+    assert value(both.spoke, "storytellers", "name", key) == "ours"
+    assert listed(both, key) == [
+        ("name", "update_origin_differs", "latest", "keep_local", "ours", '"ours"', '"theirs"')
+    ]
+
+
+def test_fixed_rules_decide_whatever_the_time(both: Linked, workspace: uuid.UUID) -> None:
+    teller = a_teller(both, both.hub, workspace)
+    story = a_story(both, teller, workspace, content="as it was")
+    with both.held():
+        put(both.hub, "stories", story, content="ours")
+        put(both.spoke, "stories", story, content="theirs")
+        put(both.hub, "storytellers", teller, cultural_background="ours")
+        put(both.spoke, "storytellers", teller, cultural_background="theirs")
+    both.rest()
+    for connection in (both.hub, both.spoke):
+        assert value(connection, "stories", "content", story) == "ours"
+        assert value(connection, "storytellers", "cultural_background", teller) == "theirs"
+
+
+def test_sets_are_merged_whoever_adds_and_takes_out(both: Linked, workspace: uuid.UUID) -> None:
+    teller = a_teller(both, both.hub, workspace)
+    story = a_story(both, teller, workspace, themes=["land", "water"])
+    with both.held():
+        put(both.hub, "stories", story, themes=["land", "water", 'fire, and "smoke"'])
+        put(both.spoke, "stories", story, themes=["water", "äther"])
+    both.rest()
+    for connection in (both.hub, both.spoke):
+        assert set(value(connection, "stories", "themes", story)) == {"water", 'fire, and "smoke"', "äther"}
+
+
+def test_an_edit_of_what_goes_outward_only_is_put_back(both: Linked, workspace: uuid.UUID) -> None:
+    teller = a_teller(both, both.hub, workspace)
+    slug = uuid.uuid4().hex
+    story = a_story(both, teller, workspace, slug=slug)
+    put(both.spoke, "stories", story, slug="mine")
+    until(lambda: value(both.spoke, "stories", "slug", story) == slug)
+    assert value(both.hub, "stories", "slug", story) == slug
+
+
+def test_a_manual_field_waits_for_a_person_and_nothing_else_waits_with_it(both: Linked, workspace: uuid.UUID) -> None:
+    key = a_teller(both, both.hub, workspace, bio="as it was")
+    with both.held():
+        put(both.hub, "storytellers", key, bio="ours")
+        put(both.spoke, "storytellers", key, bio="theirs", name="of the spoke")
+    both.rest()
+    assert value(both.hub, "storytellers", "bio", key) == "ours"
+    assert value(both.spoke, "storytellers", "bio", key) == "theirs"
+    put(both.hub, "storytellers", key, metadata='{"later": 1}')
+    both.rest()
+    for connection in (both.hub, both.spoke):
+        assert value(connection, "storytellers", "name", key) == "of the spoke"
+        assert value(connection, "storytellers", "metadata", key) == {"later": 1}
+    waiting = "SELECT count(*) FROM placemat.conflicts WHERE waits AND key = %s"
+    assert both.hub.execute(waiting, [f'{{"id":"{key}"}}']).fetchone() == (1,)
+
+
+def test_a_deletion_loses_against_a_newer_edit_and_the_row_comes_back_whole(both: Linked, workspace: uuid.UUID) -> None:
+    key = a_teller(both, both.hub, workspace)
+    with both.held():
+        put(both.hub, "storytellers", key, name="edited at the same time")
+        both.spoke.execute("DELETE FROM storytellers WHERE id = %s", [key])
+    both.rest()
+    assert value(both.hub, "storytellers", "name", key) == "edited at the same time"
+    assert value(both.spoke, "storytellers", "name", key) == "edited at the same time"
+    assert [one[:5] for one in listed(both, key)] == [(None, "delete_origin_differs", "latest", "keep_local", "ours")]
+
+
+def test_a_new_child_of_a_parent_that_the_hub_has_deleted_is_a_conflict_and_never_a_cascade(
+    both: Linked, workspace: uuid.UUID
+) -> None:
+    teller = a_teller(both, both.hub, workspace)
+    with both.held():
+        both.hub.execute("DELETE FROM storytellers WHERE id = %s", [teller])
+        story = made(
+            both.spoke,
+            "INSERT INTO stories (workspace_id, storyteller_id, title, slug) VALUES (%s, %s, 'New', %s) RETURNING id",
+            workspace, teller, uuid.uuid4().hex,
+        )  # fmt: skip
+    both.rest()
+    assert seen(both.spoke, "stories", story)
+    assert not seen(both.hub, "stories", story)
+    assert [one[1] for one in listed(both, story)] == ["fk_parent_missing"]
+    assert seen(both.spoke, "storytellers", teller), "its deletion waits for what would go with it"
+    both.discard("stories", story)
+    for table, key in (("stories", story), ("storytellers", teller)):
+        until(lambda t=table, k=key: not seen(both.spoke, t, k), what=f"{table} gone")  # type: ignore[misc]
+
+
+def test_a_parent_that_a_spoke_has_deleted_stays_where_it_has_a_new_child(both: Linked, workspace: uuid.UUID) -> None:
+    teller = a_teller(both, both.hub, workspace)
+    with both.held():
+        story = made(
+            both.hub,
+            "INSERT INTO stories (workspace_id, storyteller_id, title, slug) VALUES (%s, %s, 'New', %s) RETURNING id",
+            workspace, teller, uuid.uuid4().hex,
+        )  # fmt: skip
+        both.spoke.execute("DELETE FROM storytellers WHERE id = %s", [teller])
+    both.rest()
+    assert seen(both.hub, "stories", story)
+    assert [one[1] for one in listed(both, teller)] == ["delete_origin_differs"]
+    both.discard("storytellers", teller)
+    for table, key in (("storytellers", teller), ("stories", story)):
+        until(lambda t=table, k=key: seen(both.spoke, t, k), what=f"{table} back")  # type: ignore[misc]
+        assert seen(both.hub, table, key)
+
+
+def test_a_changed_key_is_changed_on_the_other_side(both: Linked, workspace: uuid.UUID) -> None:
+    key, other = a_teller(both, both.hub, workspace, name="moves"), uuid.uuid4()
+    both.spoke.execute("UPDATE storytellers SET id = %s WHERE id = %s", [other, key])
+    both.rest()
+    for connection in (both.hub, both.spoke):
+        assert not seen(connection, "storytellers", key)
+        assert value(connection, "storytellers", "name", other) == "moves"
