@@ -47,20 +47,26 @@ class Task:
 def scopes(settings: Settings, task: Task) -> dict[str, Scope]:
     """What of each table may be put back.
 
-    Columns that a route of the source has as `local` are kept by the database's own triggers: they are only put back
-    where they are named.
+    Columns that a route from or to the source has as `local` are kept by the database's own triggers: they are only put
+    back where they are named.
     """
     source = task.question.source
     masks = source_masks(settings, source)
     found = {}
     for table in task.question.tables:
-        routes = [
-            one.tables[table] for one in settings.targets.values() if one.source == source and table in one.tables
-        ]
-        kept = frozenset(name for route in routes for name in route.local)
         where = tuple((task.where or {}).get(table, ()))
+        kept = frozenset(_local(settings, source, table))
         found[table] = Scope(task.columns, kept, frozenset(masks.get(table, ())), where, task.partial)
     return found
+
+
+def _local(settings: Settings, source: str, table: str) -> Iterator[str]:
+    for name, target in settings.targets.items():
+        for routed, route in target.tables.items():
+            from_it = target.source == source and routed == table
+            into_it = name == source and (route.table or routed) == table
+            if from_it or into_it:
+                yield from route.local
 
 
 def restore(

@@ -10,13 +10,16 @@ import msgspec
 import pytest
 
 from connectors.postgres.rows import decode_change
-from daemon.config import Kafka, Settings, Source, State
+from daemon.config import Kafka, Settings, Source, State, Target
 from daemon.errors import OperatorError
 from daemon.history.entity import entities
 from daemon.history.events import Seen
 from daemon.history.past import Past
+from daemon.history.reading import Question
+from daemon.history.restore import Task, scopes
 from daemon.history.shape import Shape, content, shape_of
 from daemon.history.states import Absent, Entry, Known, Untold
+from daemon.recover.window import Commit
 from schemas.envelope import SchemaChange
 from schemas.position import Position, in_era
 
@@ -173,3 +176,17 @@ def test_a_table_is_meant_by_its_name_where_that_is_one() -> None:
         assert refused.value.exit_code == 2
     with pytest.raises(OperatorError, match="does not capture"):
         entities(known, ["b"], "spoke")
+
+
+def test_what_triggers_keep_is_told_by_routes_from_a_source_and_into_it() -> None:
+    tables = {"public.a": {"local": ["touched"]}, "public.b": {"local": ["of_b"], "table": "public.c"}}
+    urls = {"url": "postgresql://"}
+    targets = {"spoke": Target.model_validate({**urls, "source": "hub", "tables": tables})}
+    known = settings(hub=["public.a", "public.b"], spoke=["public.a", "public.c"]).model_copy(
+        update={"targets": targets}
+    )
+    for source, table, kept in (
+        ("hub", "public.b", {"of_b"}), ("spoke", "public.c", {"of_b"}), ("spoke", "public.a", {"touched"}),
+    ):  # fmt: skip
+        task = Task(Question(source, [table], Commit(1)), "then", "ann")
+        assert scopes(known, task)[table].kept == kept
