@@ -175,6 +175,9 @@ class Source(Section):
     """A PostgreSQL database whose changes are captured."""
 
     url: SecretStr = Field(description="PostgreSQL URL of the direct host; poolers cannot replicate.")
+    restore_url: SecretStr | None = Field(
+        None, description="PostgreSQL URL of a role that may write rows back; else that of the target of the same name."
+    )
     slot: str = Field("placemat", pattern=r"^[a-z0-9_]{1,63}$", description="Replication slot.")
     publication: str = Field("placemat", min_length=1, max_length=63)
     tables: tuple[TableName, ...] = Field(min_length=1, description="Tables to capture, as schema.table.")
@@ -189,9 +192,6 @@ class Source(Section):
     queue_bytes: int = Field(16 * 1024 * 1024, ge=1_048_576, description="Most bytes on their way to Kafka.")
     check_interval_seconds: float = Field(10, gt=0, description="Between two looks for gaps while capture runs.")
     session_timeout_seconds: float = Field(3, ge=0.5, description="After this silence another capture takes over.")
-    restore_url: SecretStr | None = Field(
-        None, description="URL of a role that may write, to put rows back; else that of the target of the same name."
-    )
     wal_warning_minutes: float = Field(60, ge=0, description="Warn when the slot is lost in less than this.")
     wal_alert_minutes: float = Field(15, ge=0, description="Call it an error when the slot is lost in less than this.")
 

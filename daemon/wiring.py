@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import psycopg
-from pydantic import SecretStr
 
 from daemon.config import Settings
 from daemon.database import connect, unreachable
@@ -17,10 +16,14 @@ from daemon.routes import routings, source_masks
 
 if TYPE_CHECKING:
     from connectors.contract import Outbox, ReplayTarget
+    from connectors.event_outcomes import OutcomesOf
     from connectors.postgres.answers import Answers
     from connectors.postgres.dead_letters import DeadLetters
     from connectors.postgres.pauses import Pauses
     from connectors.postgres.put_back import PutBack
+    from connectors.restoring import RestoreTarget
+    from daemon.history.rebuild import Rebuilt
+    from daemon.history.restore import Task as RestoreTask
     from daemon.observe.measure import ReadProgress
     from daemon.supervisor import Worker
 
@@ -177,6 +180,61 @@ def pauses(settings: Settings, name: str) -> Iterator[Pauses]:
 
 
 @contextmanager
+def outcomes(settings: Settings, source: str, table: str) -> Iterator[dict[str, OutcomesOf | str]]:
+    """Every target that has a route for this table of a source: what tells its outcomes, or why it cannot be asked."""
+    from connectors.postgres.bookkept import BookkeptOutcomes
+
+    found: dict[str, OutcomesOf | str] = {}
+    with ExitStack() as stack:
+        for name, target in settings.targets.items():
+            if target.source != source or table not in target.tables:
+                continue
+            try:
+                connection = connect(target.url.get_secret_value(), f"Target {name}", f"targets.{name}.url")
+                found[name] = BookkeptOutcomes(stack.enter_context(connection), name, source)
+            except OperatorError as error:
+                found[name] = str(error)
+        yield found
+
+
+def write_rebuilt(settings: Settings, rebuilt: Rebuilt, into: str) -> list[str]:
+    """Write rows of the past as a table of the source's database; the columns that it has not got any more.
+
+    Raises OperatorError when no role may write there, or it does not take them.
+    """
+    from connectors.contract import Expected
+    from connectors.postgres.rebuilt import write_table
+    from daemon.history.shape import content
+    from daemon.restore_url import restore_url
+
+    found = restore_url(settings, rebuilt.source)
+    masked = source_masks(settings, rebuilt.source).get(rebuilt.table, {})
+    rows = ([Expected(row.key, content(row)) for row in chunk] for chunk in rebuilt.known())
+    what = f"The source {rebuilt.source}"
+    return write_table(found.url, what, rebuilt.table, into, rebuilt.columns, masked, rows)
+
+
+def restore_target(settings: Settings, task: RestoreTask) -> RestoreTarget:
+    """A source's database as `placemat restore` writes it. Nothing is connected before `open`.
+
+    Raises OperatorError (exit code 2) when no role may write there; a dry run needs none.
+    """
+    from connectors.postgres.restoring import PostgresRestore
+    from daemon.history.restore import scopes
+    from daemon.restore_url import restore_url
+
+    source = task.question.source
+    try:
+        url = restore_url(settings, source).url
+    except OperatorError:
+        if not task.dry_run:
+            raise
+        url = settings.sources[source].url.get_secret_value()
+    deletes = task.delete_newer and not task.dry_run
+    return PostgresRestore(url, source, scopes(settings, task), deletes=deletes, reading=task.dry_run)
+
+
+@contextmanager
 def answers(settings: Settings, name: str) -> Iterator[Answers]:
     """The deletes of a target that wait for an operator. Raises OperatorError when it cannot be reached."""
     from connectors.postgres.answers import Answers
@@ -194,18 +252,19 @@ def put_back(settings: Settings, name: str, by: str) -> Iterator[PutBack]:
     """
     from connectors.postgres.put_back import PutBack
     from connectors.postgres.session import open_session, translated
+    from daemon.restore_url import restore_url
 
     target = settings.targets[name]
-    source, (url, setting) = target.source, _writable(settings, target.source)
+    source, (url, setting) = target.source, restore_url(settings, target.source)
     application = f"placemat put back {name}"
     with ExitStack() as stack:
         opened = []
         for place, where, what in (
-            (target.url, f"targets.{name}.url", f"Target {name}"),
+            (target.url.get_secret_value(), f"targets.{name}.url", f"Target {name}"),
             (url, setting, f"Source {source}"),
         ):
             try:
-                opened.append(stack.enter_context(closing(open_session(place.get_secret_value(), application))))
+                opened.append(stack.enter_context(closing(open_session(place, application))))
             except psycopg.Error as error:
                 raise unreachable(error, what, where) from None
         stack.enter_context(translated(name, "refuses what placemat keeps there", "Run: placemat init", lambda: None))
@@ -215,15 +274,3 @@ def put_back(settings: Settings, name: str, by: str) -> Iterator[PutBack]:
             for table, routing in routings(settings, name).items()
         }
         yield PutBack(opened[0], opened[1], name, source, routes, by)
-
-
-def _writable(settings: Settings, source: str) -> tuple[SecretStr, str]:
-    """The URL of a role that may write to a source, and the setting that holds it."""
-    if source in settings.targets:
-        return settings.targets[source].url, f"targets.{source}.url"
-    if (url := settings.sources[source].restore_url) is not None:
-        return url, f"sources.{source}.restore_url"
-    raise OperatorError(
-        f"Nothing says who may write to source {source}, and rows are to be put back there.",
-        f"Set sources.{source}.restore_url to a role that may write its tables, then run the same command.",
-    )

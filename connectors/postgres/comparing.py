@@ -25,6 +25,45 @@ def rows_beside(
     return _query(table, key, columns, f"t.tableoid IS NOT NULL, ARRAY[{', '.join(differ)}]::boolean[]", "LEFT JOIN")
 
 
+def values_beside(table: TargetTable, key: Sequence[str], columns: Sequence[str], valued: Collection[str]) -> str:
+    """A query for number (from 1), presence, and by column whether it differs, its text, and the text of what it should
+    be; texts of those that differ only. Parameters and comparison as in `rows_beside`."""
+    differ = [_differs(table, name, at, name in valued) for at, name in enumerate(columns)]
+    ours = [
+        f"CASE WHEN {one} THEN t.{_quoted(table, name)}::text END" for one, name in zip(differ, columns, strict=True)
+    ]
+    theirs = [
+        f"CASE WHEN {one} THEN ({_cast(table, name, at)})::text END"
+        for at, (one, name) in enumerate(zip(differ, columns, strict=True))
+    ]
+    parts = [f"ARRAY[{', '.join(differ)}]::boolean[]", *(f"ARRAY[{', '.join(one)}]::text[]" for one in (ours, theirs))]
+    return _query(table, key, columns, f"t.tableoid IS NOT NULL, {', '.join(parts)}", "LEFT JOIN")
+
+
+def lock_rows(table: TargetTable, key: Sequence[str]) -> str:
+    """A statement that locks rows, in the order of their keys as they are handed in. Parameters: a `text[]` per key
+    column."""
+    return f"{_query(table, key, key, '1', 'JOIN')} ORDER BY v.n FOR UPDATE OF t"
+
+
+def passing(table: TargetTable, columns: Sequence[str], asked: Sequence[str]) -> str:
+    """A query for the numbers, from 1, of rows that have given values in the columns that are asked for.
+
+    Parameters: a `text[]` per column, then a text for each one asked for.
+    """
+    arrays = ", ".join(["%s::text[]"] * len(columns))
+    names = ", ".join(f"c{at}" for at in range(len(columns)))
+    place = {name: at for at, name in enumerate(columns)}
+    same = [f"{_cast(table, name, place[name])} = %s::text::{_type(table, name)}" for name in asked]
+    return f"SELECT v.n FROM unnest({arrays}) WITH ORDINALITY AS v({names}, n) WHERE {' AND '.join(same)}"
+
+
+def passing_now(table: TargetTable, key: Sequence[str], asked: Sequence[str]) -> str:
+    """As `passing`, of the rows that are there. Parameters: a `text[]` per key column, then a text for each column."""
+    same = [f"t.{_quoted(table, name)} = %s::text::{_type(table, name)}" for name in asked]
+    return f"{_query(table, key, key, '1', 'JOIN')} WHERE {' AND '.join(same)}"
+
+
 def present_keys(table: TargetTable, key: Sequence[str]) -> str:
     """A query for the numbers, from 1, of keys that have a row, and its own texts of them.
 
@@ -88,7 +127,11 @@ def _differs(table: TargetTable, name: str, at: int, by_value: bool) -> str:
 
 
 def _cast(table: TargetTable, name: str, at: int, of: str = "v") -> str:
-    return f"{of}.c{at}::{table.columns[name].type.replace('%', '%%')}"
+    return f"{of}.c{at}::{_type(table, name)}"
+
+
+def _type(table: TargetTable, name: str) -> str:
+    return table.columns[name].type.replace("%", "%%")
 
 
 def _quoted(table: TargetTable, name: str) -> str:

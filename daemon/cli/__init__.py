@@ -18,10 +18,13 @@ from daemon.cli import (
     demo,
     dev,
     dlq,
+    history,
     init,
     lag,
     pause,
+    rebuild,
     replay,
+    restore,
     resync,
     run,
     snapshot,
@@ -53,6 +56,9 @@ app.command("snapshot")(snapshot.snapshot)
 app.command("resync")(resync.resync)
 app.command("verify")(verify.verify)
 app.command("replay")(replay.replay)
+app.command("history")(history.history)
+app.command("rebuild")(rebuild.rebuild)
+app.command("restore")(restore.restore)
 app.command("pause")(pause.pause)
 app.command("resume")(pause.resume)
 app.add_typer(dlq.app, name="dlq")

@@ -270,14 +270,14 @@ def _like(sample: bytes, text: str) -> bytes:
         given = {name: text for name in names} if len(names) == 1 else {}
     if given.keys() != names.keys():
         raise OperatorError(
-            f"--key {text} is no key: it has the columns {', '.join(names)}.",
+            f"{text} is no key: it has the columns {', '.join(names)}.",
             "Write it as JSON, as placemat tail --json shows keys.",
             exit_code=2,
         )
     try:
         alike = {name: _as(value, given[name]) for name, value in names.items()}
     except (TypeError, ValueError):
-        raise OperatorError(f"--key {text} is not of its column's type.", "Correct it.", exit_code=2) from None
+        raise OperatorError(f"{text} is not of its column's type.", "Correct it.", exit_code=2) from None
     return orjson.dumps(alike)
 
 

@@ -60,6 +60,18 @@ def parse_end(text: str) -> End:
     return _parse("--until", text)
 
 
+def parse_moment(option: str, text: str) -> Moment | Commit:
+    """A time or a commit; a record is none. Raises OperatorError (exit code 2)."""
+    found = _parse(option, text)
+    if isinstance(found, Record):
+        raise OperatorError(
+            f"{option} {text} is no moment.",
+            "Write a time with its zone (2026-03-01T09:00+10:00) or an LSN (0/1A2B3C).",
+            exit_code=2,
+        )
+    return found
+
+
 def _parse(option: str, text: str) -> End:
     if match := re.fullmatch(r"offset:(\d+):(\d+)", text):
         return Record(int(match[1]), int(match[2]))

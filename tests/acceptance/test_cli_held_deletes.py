@@ -113,7 +113,7 @@ def test_a_delete_of_everything_is_held_told_and_put_back_where_it_was_done(daem
     until(lambda: daemon.placemat("lag", "--json").json["targets"][GUARDED]["records"] > 0, what="lag")
 
     nobody = daemon.placemat("resume", GUARDED, "--reject-deletes")
-    assert (nobody.code, "restore_url" in nobody.err) == (1, True)
+    assert (nobody.code, "restore_url" in nobody.err) == (2, True)
     assert daemon.held()[0]["answer"] is None, "nothing is answered that cannot be done"
     writable(daemon)
 

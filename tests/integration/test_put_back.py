@@ -140,7 +140,7 @@ def test_a_value_that_is_masked_at_the_source_does_not_come_back_and_the_targets
         with wiring.put_back(found, "t", "Ada") as put_back:
             assert put_back.lost([PEOPLE]) == {PEOPLE: ("phone",)}
     with (
-        pytest.raises(OperatorError, match="Nothing says who may write to source other"),
+        pytest.raises(OperatorError, match="may write into the source other"),
         wiring.put_back(settings("other"), "t", "Ada"),
     ):
         pass
