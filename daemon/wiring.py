@@ -181,17 +181,25 @@ def pauses(settings: Settings, name: str) -> Iterator[Pauses]:
 
 @contextmanager
 def outcomes(settings: Settings, source: str, table: str) -> Iterator[dict[str, OutcomesOf | str]]:
-    """Every target that has a route for this table of a source: what tells its outcomes, or why it cannot be asked."""
+    """Every target that has a route for this table of a source: what tells its outcomes, or why it cannot be asked.
+
+    Raises OperatorError when the audit log is kept and the state database does not answer.
+    """
     from connectors.postgres.bookkept import BookkeptOutcomes
+    from daemon.audit import chain
+    from daemon.audit.outcomes import AuditedOutcomes
 
     found: dict[str, OutcomesOf | str] = {}
     with ExitStack() as stack:
+        audited, url = settings.audit.enabled, settings.state.url.get_secret_value()
+        log = stack.enter_context(chain.opened(url)) if audited else None
         for name, target in settings.targets.items():
             if target.source != source or table not in target.tables:
                 continue
             try:
                 connection = connect(target.url.get_secret_value(), f"Target {name}", f"targets.{name}.url")
-                found[name] = BookkeptOutcomes(stack.enter_context(connection), name, source)
+                kept = BookkeptOutcomes(stack.enter_context(connection), name, source)
+                found[name] = kept if log is None else AuditedOutcomes(log, name, kept)
             except OperatorError as error:
                 found[name] = str(error)
         yield found

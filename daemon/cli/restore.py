@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -52,6 +51,7 @@ def restore(
 ) -> None:
     """Put rows of a source back to what they were. What is written flows everywhere, as every change does."""
     from daemon import wiring
+    from daemon.audit.actions import person, record
     from daemon.history.entity import entities
     from daemon.history.reading import Question
     from daemon.history.restore import Task
@@ -69,7 +69,7 @@ def restore(
     task = Task(
         Question(name, wanted, moment, end, key or []),
         at,
-        by or _person(),
+        by or person(),
         reason,
         frozenset(column) if column else None,
         _where(where or [], wanted),
@@ -80,6 +80,9 @@ def restore(
     with state.opened(settings.state.url.get_secret_value()) as engine:
         era = sources.eras(engine).get(name, 0)
     target = wiring.restore_target(settings, task)
+    if not dry_run:
+        details = {"tables": wanted, "at": at, "until": until, "columns": column, "delete_newer": delete_newer}
+        record(settings, "restore", by, reason, details, source=name)
     with progress_bar() as on_progress:
         try:
             report = run(
@@ -90,16 +93,6 @@ def restore(
                 f"The restore has stopped: {error}.", "Run it again: what is written stays, and is not written twice."
             ) from error
     _tell(report, task, as_json=as_json)
-
-
-def _person() -> str:
-    """Who sits at the terminal; a container may have no name for its user."""
-    from daemon.actors import UNKNOWN
-
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return UNKNOWN
 
 
 def _where(given: Sequence[str], tables: Sequence[str]) -> dict[str, list[tuple[str, str]]]:

@@ -11,6 +11,7 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from daemon import broker
+from daemon.config import Audit
 from schemas.position import Position
 from schemas.topics import messages_topic, table_topic
 from tests.fix_servers import Kafka
@@ -18,8 +19,9 @@ from tests.integration.apply_stream import Change, World
 
 
 def past_world(kafka: Kafka, url: str, ddl: str, *tables: str, **route: Any) -> World:
-    """A world whose source is the target's own database, as nothing captures it."""
+    """A world whose source is the target's own database, as nothing captures it; without an audit log."""
     found = World(kafka, url, ddl, {table: dict(route) for table in tables})
+    found.settings = found.settings.model_copy(update={"audit": Audit(enabled=False)})
     settings = found.settings.kafka
     broker.ensure(broker.reach(settings), settings, {messages_topic(found.source): 1})
     return found
