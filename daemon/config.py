@@ -222,6 +222,9 @@ class Route(Section):
     exclude: tuple[str, ...] = Field((), description="Columns that are not written.")
     constants: dict[str, Scalar] = Field(default_factory=dict, description="Values for columns of the target.")
     masks: dict[str, Mask] = Field(default_factory=dict, description="Columns whose values are not shown here.")
+    actor: str | None = Field(
+        None, min_length=1, description="Column that says who changed a row, such as updated_by; for audit and history."
+    )
     where: str | None = Field(None, description="Only rows that pass this condition are at the target.")
     parents: dict[str, TableName | ParentTable] = Field(
         default_factory=dict,
@@ -247,6 +250,8 @@ class Route(Section):
         for first, second in combinations(("local", "exclude", "masks"), 2):
             for name in set(getattr(self, first)) & set(getattr(self, second)):
                 raise ValueError(f"column {name} stands under {first} and under {second}")
+        if self.actor in self.masks:
+            raise ValueError(f"column {self.actor} is masked, and cannot say who changed a row")
         written = [*self.columns.values(), *self.constants]
         for name in written:
             if written.count(name) > 1:
@@ -407,6 +412,8 @@ def _check_route(place: str, name: str, source: Source, table: str, route: Route
     for column in route.masks:
         if column in masked:
             raise ValueError(f"{place}.masks: column {column} is masked at the source already")
+    if route.actor in masked:
+        raise ValueError(f"{place}.actor: column {route.actor} is masked at the source")
     tables = {(): table, **{tuple(path.split(".")): parent.table for path, parent in route.referred().items()}}
     for path, parent in tables.items():
         if parent not in source.tables:
