@@ -53,6 +53,7 @@ INSERT INTO placemat.conflict_log (spoke, table_name, key, field, kind, rule, re
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s,
     to_timestamp(%s / 1000000.0), to_timestamp(%s / 1000000.0), %s, %s, %s)
 """
+_PLACE_DECISION = "UPDATE placemat.decisions SET version = %s WHERE version = %s AND table_name = %s AND key = %s"
 _OBSERVED = "SELECT timeline, commit_lsn::bigint FROM placemat.lanes WHERE source = %s AND lane = %s"
 _ALIVE = """
 SELECT key FROM placemat.hub_rows WHERE table_name = %s AND key > %s
@@ -118,6 +119,11 @@ class HubStore:
                 [spoke, *key, one.field, one.kind, one.rule, one.resolution, one.won, one.base, one.ours, one.theirs,
                  one.ours_at, one.theirs_at, record.topic, record.partition, record.offset],
             )  # fmt: skip
+
+    def place_decision(self, key: Key, mark: str, position: Position) -> None:
+        """What a person has decided stands there in the hub's stream."""
+        version = f"[{position.timeline},{position.commit_lsn},{position.ordinal}]"
+        self._connection.execute(_PLACE_DECISION, [version, f'"{mark}"', *key])
 
     def alive(self, table: str, after: str, most: int) -> list[str]:
         """Keys of rows that are there, a page of them."""
