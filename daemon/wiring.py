@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from daemon.config import Settings
@@ -12,6 +12,7 @@ from daemon.errors import OperatorError
 from daemon.routes import routings, source_masks
 
 if TYPE_CHECKING:
+    from connectors.conflicts import Rulings, Waitlist
     from connectors.contract import ReplayTarget
     from connectors.postgres.dead_letters import DeadLetters
     from connectors.postgres.pauses import Pauses
@@ -21,7 +22,11 @@ if TYPE_CHECKING:
 
 def worker_names(settings: Settings) -> list[str]:
     """Every worker that the configuration calls for."""
-    return [*(f"capture:{name}" for name in settings.sources), *(f"apply:{name}" for name in settings.targets)]
+    return [
+        *(f"capture:{name}" for name in settings.sources),
+        *(f"apply:{name}" for name in settings.targets),
+        *(f"notify:{hub}" for hub in settings.hubs if settings.notify.wanted),
+    ]
 
 
 def choose(settings: Settings, wanted: Sequence[str]) -> list[str]:
@@ -31,7 +36,7 @@ def choose(settings: Settings, wanted: Sequence[str]) -> list[str]:
     """
     known = worker_names(settings)
     for name in wanted:
-        if name not in known and name not in ("capture", "apply"):
+        if name not in known and name not in ("capture", "apply", "notify"):
             raise OperatorError(f"There is no worker {name}.", f"Choose one of: {', '.join(known)}.", exit_code=2)
     return [name for name in known if not wanted or name in wanted or name.partition(":")[0] in wanted]
 
@@ -46,6 +51,10 @@ def _worker(settings: Settings, kind: str, name: str) -> Worker:
         from daemon.capture.worker import CaptureWorker
 
         return CaptureWorker(settings, name)
+    if kind == "notify":
+        from daemon.notify.worker import NotifyWorker
+
+        return NotifyWorker(settings, name, conflicts)
     from connectors.postgres.sink import PostgresSink
     from daemon.apply.worker import ApplyWorker
 
@@ -114,6 +123,20 @@ def dead_letters(settings: Settings, name: str) -> Iterator[DeadLetters]:
     target = settings.targets[name]
     with connect(target.url.get_secret_value(), f"Target {name}", f"targets.{name}.url") as connection:
         yield DeadLetters(connection, name, target.source)
+
+
+@contextmanager
+def conflicts(settings: Settings, hub: str) -> Iterator[tuple[Rulings, Waitlist]]:
+    """The rows of a hub for those who decide, and what waits there. Raises OperatorError when it cannot be reached."""
+    from connectors.contract import Destination
+    from connectors.postgres.two_way.ruling import HubRulings
+    from connectors.postgres.two_way.waiting import HubWaitlist
+
+    name = settings.hubs[hub]
+    url = settings.targets[name].url.get_secret_value()
+    connect(url, f"Hub {hub}", f"targets.{settings.brings(hub)}.url").close()
+    with closing(HubRulings(Destination(name, url, hub, routings(settings, name)), hub)) as rulings:
+        yield rulings, HubWaitlist(rulings.connection)
 
 
 def replay_target(settings: Settings, name: str) -> ReplayTarget:

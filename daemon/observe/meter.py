@@ -37,6 +37,7 @@ class Meters:
         self._threads = [
             threading.Thread(target=self._run, args=tuple(name.split(":", 1)), name=f"meter {name}", daemon=True)
             for name in names
+            if not name.startswith("notify:")
         ]
 
     def __enter__(self) -> Self:

@@ -58,6 +58,14 @@ LAG_BYTES = Gauge("placemat_lag_bytes", "WAL between what is applied and the new
 
 PAUSED_RECORDS = Gauge("placemat_paused_records", "Records that wait for a paused table.", ["target", "table"])
 
+CONFLICTS_WAITING = Gauge("placemat_conflicts_waiting", "Conflicts that wait for a person.", ["hub"])
+NOTIFICATIONS = Counter(
+    "placemat_notifications_total", "Messages that told somebody of waiting conflicts.", ["hub", "channel"]
+)
+NOTIFICATION_FAILURES = Counter(
+    "placemat_notification_failures_total", "Messages that did not arrive, after all attempts.", ["hub", "channel"]
+)
+
 GAP = Gauge("placemat_gap", "1 while the worker is stopped because changes are missing.", ["worker", "reason"])
 WORKER_STATE = Gauge("placemat_worker_state", "1 for the state that the worker is in.", ["worker", "state"])
 WORKER_RESTARTS = Counter("placemat_worker_restarts_total", "Starts after a failure.", ["worker"])
