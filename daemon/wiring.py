@@ -129,13 +129,17 @@ def dead_letters(settings: Settings, name: str) -> Iterator[DeadLetters]:
 def conflicts(settings: Settings, hub: str) -> Iterator[tuple[Rulings, Waitlist]]:
     """The rows of a hub for those who decide, and what waits there. Raises OperatorError when it cannot be reached."""
     from connectors.contract import Destination
+    from connectors.postgres.session import translated
     from connectors.postgres.two_way.ruling import HubRulings
     from connectors.postgres.two_way.waiting import HubWaitlist
 
     name = settings.hubs[hub]
     url = settings.targets[name].url.get_secret_value()
     connect(url, f"Hub {hub}", f"targets.{settings.brings(hub)}.url").close()
-    with closing(HubRulings(Destination(name, url, hub, routings(settings, name)), hub)) as rulings:
+    with (
+        translated(name, "refuses what placemat keeps there", "Run: placemat init", lambda: None),
+        closing(HubRulings(Destination(name, url, hub, routings(settings, name)), hub)) as rulings,
+    ):
         yield rulings, HubWaitlist(rulings.connection)
 
 

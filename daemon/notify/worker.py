@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -25,7 +24,6 @@ from daemon.supervisor import Report
 LOOK_SECONDS = 5.0
 APART_SECONDS = 60.0
 """Least time between two messages."""
-ALIVE_SECONDS = 30.0
 ATTEMPTS = 4
 ANY = Filter()
 
@@ -46,7 +44,7 @@ class NotifyWorker:
         self._opening = opening
         self._clock = clock
         self._look_seconds = look_seconds
-        self._apart_seconds = apart_seconds
+        self._apart = timedelta(seconds=apart_seconds)
         self._longest_delay_seconds = longest_delay_seconds
         self._channels: Sequence[Channel] = tuple(channels(settings.notify))
         self._again = timedelta(hours=settings.notify.again_hours)
@@ -70,26 +68,25 @@ class NotifyWorker:
 
     def _look(self, desk: Desk, stop: threading.Event, report: Report) -> None:
         fault: str | None = None
-        reported = -ALIVE_SECONDS
+        told_at: datetime | None = None
         while not stop.is_set():
-            due = desk.waitlist.untold(self._clock() - self._again)
+            report("running", fault)
+            now = self._clock()
             metrics.CONFLICTS_WAITING.labels(self._hub).set(desk.waitlist.count(ANY))
-            before = fault
-            if due:
-                fault = self._tell(desk, due, stop)
-            if fault != before or time.monotonic() - reported >= ALIVE_SECONDS:
-                report("running", fault)
-                reported = time.monotonic()
-            stop.wait(self._apart_seconds if due else self._look_seconds)
+            if told_at is None or not timedelta(0) <= now - told_at < self._apart:
+                due = desk.waitlist.untold(now - self._again)
+                if due:
+                    fault, told_at = self._tell(desk, due, stop, report), now
+            stop.wait(self._look_seconds)
 
-    def _tell(self, desk: Desk, due: Sequence[Waiting], stop: threading.Event) -> str | None:
+    def _tell(self, desk: Desk, due: Sequence[Waiting], stop: threading.Event, report: Report) -> str | None:
         """Returns what went wrong, a sentence; who was told by one way is not told again because another has failed."""
         message = compose(self._hub, due, desk.titles(first(due)))
         message_id = uuid.uuid4().hex
         faults: list[str] = []
         for channel in self._channels:
             try:
-                self._attempts(stop)(channel.send, message, message_id)
+                self._attempts(stop, report)(channel.send, message, message_id)
             except NotTold as error:
                 metrics.NOTIFICATION_FAILURES.labels(self._hub, channel.name).inc()
                 log.warning("nobody could be told of conflicts", hub=self._hub, channel=channel.name, error=str(error))
@@ -100,11 +97,12 @@ class NotifyWorker:
             desk.waitlist.told(due, self._clock())
         return f"The last message of waiting conflicts did not arrive: {'; '.join(faults)}." if faults else None
 
-    def _attempts(self, stop: threading.Event) -> Retrying:
+    def _attempts(self, stop: threading.Event, report: Report) -> Retrying:
         return Retrying(
             retry=retry_if_exception(lambda error: isinstance(error, NotTold) and error.passing and not stop.is_set()),
             stop=stop_after_attempt(ATTEMPTS),
             wait=wait_random_exponential(0.5, max=self._longest_delay_seconds),
             sleep=sleep_using_event(stop),
+            before_sleep=lambda _: report("running", "Somebody is being told of waiting conflicts."),
             reraise=True,
         )

@@ -57,8 +57,10 @@ class Case:
 
     @property
     def observed(self) -> bool:
-        """Whether the hub's own stream has shown the row as it is."""
-        return override.observed(self.hub)
+        """Whether the hub's own stream has shown the row as it is, and where each of its versions stands there."""
+        state = self.hub.state
+        versions = [state.rver, *(each for one in state.fields.values() for each in (one.ver, one.pos))]
+        return override.observed(self.hub) and not any(isinstance(one, Pending) for one in versions)
 
     @property
     def seen(self) -> str:
