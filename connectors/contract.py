@@ -93,8 +93,8 @@ class Outward(Protocol):
 class Inward(Protocol):
     """Decides at the hub, of what a spoke says. Tables are named as at the hub."""
 
-    def judge(self, table: str, change: RowChange, hub: AtHub) -> Planned | None:
-        """None: the hub's own stream has to be observed further first."""
+    def judge(self, table: str, change: RowChange, hub: AtHub, *, rejected: bool = False) -> Planned | None:
+        """None: the hub's own stream has to be observed further first. `rejected`: the hub's row stands as it is."""
 
     def settle(self, table: str, key: str, planned: Any, stored: Fields | None, mark: str) -> Kept:
         """Once it is written and read again. `mark` is the transaction's."""
@@ -126,6 +126,16 @@ class BothWays:
 
 
 @dataclass(frozen=True, slots=True)
+class DeleteLimit:
+    """What a target may lose without being asked: up to this share of a table's rows within so many hours, and any
+    number below `least`."""
+
+    share: float
+    least: int
+    hours: float
+
+
+@dataclass(frozen=True, slots=True)
 class Destination:
     """A target: its name, its URL, the source it follows, and its routes by table (`schema.table`)."""
 
@@ -136,6 +146,8 @@ class Destination:
     additive: bool = False
     """Columns that are added at the source may be added here too."""
     both_ways: BothWays | None = None
+    delete_limit: DeleteLimit | None = None
+    """None: whatever is deleted at the source is deleted here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +226,31 @@ class NewShape:
     key_back: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Deletes that wait for an operator's answer: those of a lane's commits from `first` through `through`.
+
+    `sentence` and `advice` are for that operator; `rows` are those that would go.
+    """
+
+    first: Place
+    through: Place
+    rows: int
+    sentence: str
+    advice: str
+    answered: bool
+
+    def admits(self, place: Place) -> bool:
+        """Whether a commit may be applied now; an answer is for these commits alone, and no transaction of the target
+        holds others too."""
+        return place <= self.through if self.answered else place < self.first
+
+
+class Held(Exception):
+    """The transaction would have deleted more than the target's limit lets through. It was rolled back, and the hold
+    is stored: the caller begins anew from `claim`."""
+
+
 class TryAgain(Exception):
     """The target was in the way of itself (a deadlock, a lock time-out): the same work may go through now."""
 
@@ -269,8 +306,11 @@ class Sink(Protocol):
     def commit(self, progress: Progress, table: str | None = None) -> None:
         """End the transaction: `progress` names the partitions that have moved, and where the lane stands now.
 
-        The lane is the main one, or that of `table`.
+        The lane is the main one, or that of `table`. Raises Held when an operator has to answer first.
         """
+
+    def hold(self, table: str | None = None) -> Hold | None:
+        """What of a lane waits for an operator, or was answered and is not through yet; as it was at the claim."""
 
     def pause(self, table: str, reason: str, advice: str) -> None:
         """Give a table a lane of its own, where the main lane stands in the target, or let its lane wait again.
@@ -279,10 +319,14 @@ class Sink(Protocol):
         """
 
     def rejoin(self, table: str) -> None:
-        """End a table's lane, which stands where the main lane does. Committed at once; then as after `pause`."""
+        """End a table's lane, which stands where the main lane does. Committed at once; then as after `pause`.
+
+        Raises Held as `commit` does.
+        """
 
     def regrouped(self) -> bool:
-        """Do what operators have asked for about whole tables. True: lanes have changed, then as after `pause`."""
+        """Do what operators have asked for about whole tables. True: lanes have changed, or a hold was answered; then
+        as after `pause`."""
 
     def rollback(self) -> None:
         """Forget the open transaction."""

@@ -27,6 +27,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from connectors.contract import DeleteLimit
 from connectors.route.condition import Column, columns, parse
 from connectors.route.masks import SHORTEST_KEY_BYTES, Scalar
 from daemon import both_ways
@@ -187,6 +188,9 @@ class Source(Section):
     queue_bytes: int = Field(16 * 1024 * 1024, ge=1_048_576, description="Most bytes on their way to Kafka.")
     check_interval_seconds: float = Field(10, gt=0, description="Between two looks for gaps while capture runs.")
     session_timeout_seconds: float = Field(3, ge=0.5, description="After this silence another capture takes over.")
+    restore_url: SecretStr | None = Field(
+        None, description="URL of a role that may write, to put rows back; else that of the target of the same name."
+    )
     wal_warning_minutes: float = Field(60, ge=0, description="Warn when the slot is lost in less than this.")
     wal_alert_minutes: float = Field(15, ge=0, description="Call it an error when the slot is lost in less than this.")
 
@@ -284,6 +288,19 @@ class Route(Section):
         return self
 
 
+class DeleteGuard(Section):
+    """How much of a table may be deleted at a target before an operator is asked."""
+
+    enabled: bool = Field(True, description="false: whatever is deleted at the source is deleted here.")
+    share: float = Field(0.1, gt=0, le=1, description="Most of a table's rows that go unasked; 1 is all of them.")
+    least: int = Field(100, ge=1, description="Fewer rows than this are never asked about.")
+    hours: float = Field(1, gt=0, le=168, description="Deletes of so many hours count together.")
+
+    @property
+    def limit(self) -> DeleteLimit | None:
+        return DeleteLimit(self.share, self.least, self.hours) if self.enabled else None
+
+
 class Target(Section):
     """A PostgreSQL database that changes are applied to."""
 
@@ -299,6 +316,7 @@ class Target(Section):
     auto_ddl: Literal["off", "additive"] = Field(
         "off", description="additive: columns that are added at the source are added here too; off: the table pauses."
     )
+    delete_guard: DeleteGuard = DeleteGuard()
     batch_rows: int = Field(500, ge=1, description="Most rows of one write; transactions are never split by it.")
     buffer_bytes: int = Field(4 * 1024 * 1024, ge=1_048_576, description="Most bytes read ahead of the merge.")
 

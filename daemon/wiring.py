@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import psycopg
+from pydantic import SecretStr
+
 from daemon.config import Settings
-from daemon.database import connect
+from daemon.database import connect, unreachable
 from daemon.errors import OperatorError
 from daemon.routes import routings, source_masks
 
 if TYPE_CHECKING:
     from connectors.conflicts import Rulings, Waitlist
     from connectors.contract import ReplayTarget
+    from connectors.postgres.answers import Answers
     from connectors.postgres.dead_letters import DeadLetters
     from connectors.postgres.pauses import Pauses
+    from connectors.postgres.put_back import PutBack
     from daemon.observe.measure import ReadProgress
     from daemon.supervisor import Worker
 
@@ -162,3 +168,56 @@ def pauses(settings: Settings, name: str) -> Iterator[Pauses]:
     with connect(target.url.get_secret_value(), f"Target {name}", f"targets.{name}.url") as connection:
         named = {table: {one.table for one in route.referred().values()} for table, route in target.tables.items()}
         yield Pauses(connection, name, target.source, named)
+
+
+@contextmanager
+def answers(settings: Settings, name: str) -> Iterator[Answers]:
+    """The deletes of a target that wait for an operator. Raises OperatorError when it cannot be reached."""
+    from connectors.postgres.answers import Answers
+
+    target = settings.targets[name]
+    with connect(target.url.get_secret_value(), f"Target {name}", f"targets.{name}.url") as connection:
+        yield Answers(connection, name, target.source)
+
+
+@contextmanager
+def put_back(settings: Settings, name: str, by: str) -> Iterator[PutBack]:
+    """What puts rows of a target back into its source, in the name of `by`.
+
+    Raises OperatorError when one of the two cannot be reached, or no role is known that may write to the source.
+    """
+    from connectors.postgres.put_back import PutBack
+    from connectors.postgres.session import open_session, translated
+
+    target = settings.targets[name]
+    source, (url, setting) = target.source, _writable(settings, target.source)
+    application = f"placemat put back {name}"
+    with ExitStack() as stack:
+        opened = []
+        for place, where, what in (
+            (target.url, f"targets.{name}.url", f"Target {name}"),
+            (url, setting, f"Source {source}"),
+        ):
+            try:
+                opened.append(stack.enter_context(closing(open_session(place.get_secret_value(), application))))
+            except psycopg.Error as error:
+                raise unreachable(error, what, where) from None
+        stack.enter_context(translated(name, "refuses what placemat keeps there", "Run: placemat init", lambda: None))
+        masked = source_masks(settings, source)
+        routes = {
+            table: replace(routing, masks={**routing.masks, **masked.get(table, {})})
+            for table, routing in routings(settings, name).items()
+        }
+        yield PutBack(opened[0], opened[1], name, source, routes, by)
+
+
+def _writable(settings: Settings, source: str) -> tuple[SecretStr, str]:
+    """The URL of a role that may write to a source, and the setting that holds it."""
+    if source in settings.targets:
+        return settings.targets[source].url, f"targets.{source}.url"
+    if (url := settings.sources[source].restore_url) is not None:
+        return url, f"sources.{source}.restore_url"
+    raise OperatorError(
+        f"Nothing says who may write to source {source}, and rows are to be put back there.",
+        f"Set sources.{source}.restore_url to a role that may write its tables, then run the same command.",
+    )

@@ -16,7 +16,9 @@ import psycopg
 from connectors.contract import Record
 from connectors.errors import OperatorError, TableUnfit
 from connectors.postgres.failures import Refused
+from connectors.postgres.holds import Holds
 from connectors.postgres.keyless import keyed, rekeyed
+from connectors.postgres.leaving import Leaving
 from connectors.postgres.parked import FOREIGN_KEY, OVERSIZE, Entry, Key, Parked
 from connectors.postgres.router import Router
 from connectors.postgres.rows import CannotFold, Event, Net, decode_change, decode_key, fold
@@ -36,7 +38,7 @@ class Writer:
 
     def __init__(
         self, connection: psycopg.Connection[Any], target: str, topics: Mapping[str, str], catalogue: Catalogue,
-        parked: Parked, router: Router | None = None, paused: frozenset[str] = frozenset(),
+        parked: Parked, router: Router | None = None, paused: frozenset[str] = frozenset(), holds: Holds | None = None,
         two_way: TwoWay | None = None,
     ) -> None:  # fmt: skip
         self._target = target
@@ -49,6 +51,7 @@ class Writer:
         """Of tables that had another one for a while: the key by which conditions find their rows."""
         self._parked = parked
         self._router = router
+        self._leaving = Leaving(holds)
         self._resting = paused | catalogue.missing
         self._held: list[Event] = []
         self._refused: list[Key] = []
@@ -97,7 +100,7 @@ class Writer:
         """Write what parents of a table's rows have asked for while it was paused."""
         if self._router is not None:
             for part in self._router.rejoin(table):
-                self._process(part)
+                self._process(self._leaving.spared(part))
             self.finish()
 
     @property
@@ -112,6 +115,7 @@ class Writer:
         self._held, self._refused = [], []
         if self._two_way is not None:
             self._two_way.forget()
+        self._leaving.forget()
         self._writes.arrived = set(self.catalogue.tables)
         self._tried_at = 0.0
 
@@ -130,6 +134,18 @@ class Writer:
         else:
             self._parked.unpark(key)
         return True
+
+    def discard(self, key: Key) -> None:
+        """A key waits no more, and what waited is not written; the other side of one that goes both ways is told so."""
+        if self._two_way is not None and key[0] in self._two_way.tables:
+            self._two_way.reject(self._parked.events(key))
+        self._parked.unpark(key)
+
+    def _refuse(self, event: Event, sqlstate: str, reason: str) -> None:
+        self._parked.refuse(event, sqlstate, reason)
+        self._leaving.refused(event)
+        if self._two_way is not None:
+            self._two_way.refused(event, sqlstate, reason)
 
     def _children(self, tables: set[str]) -> list[Key]:
         """Parked keys that a foreign key has refused and that rows of these tables may set free: those of children
@@ -192,10 +208,10 @@ class Writer:
 
     def _pass(self, events: Sequence[Event]) -> None:
         if self._router is None:
-            self._process(events)
+            self._process(self._leaving.spared(events))
             return
         for part in self._router.route(events):
-            self._process(part)
+            self._process(self._leaving.spared(part))
 
     def _process(self, events: Sequence[Event]) -> None:
         """Split events into runs that can be folded, and what stands between them."""
@@ -262,13 +278,15 @@ class Writer:
             else:
                 self._parked.queue(entry, event.record)
             self._refused.append(key)
+            self._leaving.refused(event)
         elif change.after is None or change.complete:
             try:
                 missing = self._write([event])
             except Refused as error:
-                self._parked.refuse(event, error.sqlstate, error.reason)
+                self._refuse(event, error.sqlstate, error.reason)
                 self._refused.append(key)
             else:
+                self._leaving.count(self._writes.deleted, [event])
                 if key not in missing:
                     self._parked.unpark(key)
                 self._answered([event])
@@ -313,17 +331,17 @@ class Writer:
                     self._stop_at_truncate(event.table)
                     for page in self._two_way.emptied(event):
                         self._process(page)
-            self._empty(list(dict.fromkeys(one.table for one in events if one.change.notice is None)))
+            if one_way := [event for event in events if event.change.notice is None]:
+                self._empty(list(dict.fromkeys(one.table for one in one_way)), one_way[0])
 
         return truncate
 
-    def _empty(self, tables: Sequence[str]) -> None:
+    def _empty(self, tables: Sequence[str], event: Event) -> None:
         for name in tables:
             self._stop_at_truncate(name)
-        if not tables:
-            return
         self._parked.clear(tables)
         try:
+            self._leaving.emptied(tables, event, self._writes.count)
             self._writes.truncate(tables)
         except Refused as error:
             raise TableUnfit(
@@ -356,7 +374,7 @@ class Writer:
             missing = self._write(events)
         except Refused as error:
             if len(events) == 1:
-                self._parked.refuse(events[0], error.sqlstate, error.reason)
+                self._refuse(events[0], error.sqlstate, error.reason)
                 self._refused.append((events[0].table, events[0].key))
             elif error.sqlstate == FOREIGN_KEY:
                 self._screen(events)
@@ -366,6 +384,7 @@ class Writer:
         except CannotFold:
             self._halve(events)
             return
+        self._leaving.count(self._writes.deleted, events)
         for key in missing:
             self._parked.need(key, _PARTIAL)
         self._answered(events)
@@ -377,6 +396,7 @@ class Writer:
         except (Refused, CannotFold):
             self._halve(events)
             return
+        self._leaving.count(self._writes.deleted, events)
         for key in missing:
             self._parked.need(key, _PARTIAL)
         self._answered([event for event in events if (event.table, event.key) not in orphans])
@@ -387,7 +407,7 @@ class Writer:
             if entry := self._parked.entries.get(key):
                 self._parked.queue(entry, event.record)
             else:
-                self._parked.refuse(event, FOREIGN_KEY, orphans[key])
+                self._refuse(event, FOREIGN_KEY, orphans[key])
                 self._refused.append(key)
 
     # What is written

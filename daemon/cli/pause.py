@@ -1,4 +1,5 @@
-"""`placemat pause` and `placemat resume`: one table of one target waits, while all others flow."""
+"""`placemat pause` and `placemat resume`: one table of one target waits, while all others flow; and the answer that
+held deletes of a target wait for."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from daemon.cli import held
 from daemon.cli.context import Target
 from daemon.cli.context import settings as read_settings
 from daemon.cli.context import target as chosen_target
@@ -22,6 +24,12 @@ if TYPE_CHECKING:
 Words = Annotated[
     list[str],
     typer.Argument(metavar="[TARGET] TABLE", help="The target as it is configured; the table with or without public."),
+]
+OptionalWords = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[TARGET] [TABLE]", help="The target as it is configured; the table with or without public."
+    ),
 ]
 Wait = Annotated[float, typer.Option(min=0, help="Seconds to wait for the worker to do it.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be asked for.")]
@@ -54,13 +62,37 @@ def pause(
 
 def resume(
     ctx: typer.Context,
-    words: Words,
+    words: OptionalWords = None,
     target: Target = None,
+    confirm_deletes: Annotated[
+        bool, typer.Option("--confirm-deletes", help="Let the deletes that wait at the target go through.")
+    ] = False,
+    reject_deletes: Annotated[
+        bool, typer.Option("--reject-deletes", help="Keep those rows, and put them back in the source.")
+    ] = False,
+    by: Annotated[str | None, typer.Option(help="Who answers; by default the operating system's user.")] = None,
+    reason: Annotated[str, typer.Option(help="Why; kept with the answer.")] = "",
     dry_run: DryRun = False,
     wait: Wait = 30,
     as_json: AsJson = False,
 ) -> None:
-    """Let a paused table catch up, and then go on with the others."""
+    """Let a paused table catch up, and then go on with the others; or answer about deletes that wait at a target."""
+    words = words or []
+    if confirm_deletes or reject_deletes:
+        if confirm_deletes and reject_deletes:
+            raise OperatorError("Deletes are confirmed or rejected.", "Give one of the two.", exit_code=2)
+        if len(words) > 1 or (words and target is not None):
+            raise OperatorError(
+                "Deletes wait at a target, not at a table.", "Name the target once, and nothing else.", exit_code=2
+            )
+        settings = read_settings(ctx)
+        name = chosen_target(settings, words[0] if words else target)
+        verdict: held.Answer = "confirmed" if confirm_deletes else "rejected"
+        asked = held.Answering(name, verdict, by or _who() or "unknown", reason, dry_run, wait, as_json)
+        held.answer(settings, asked)
+        return
+    if not words:
+        raise OperatorError("No table is named.", "placemat resume [TARGET] TABLE", exit_code=2)
     with _opened(ctx, words, target) as (pauses, target, name):
         before = _find(pauses, name)
         if before is None:

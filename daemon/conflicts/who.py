@@ -49,6 +49,8 @@ class Who:
     def at_spoke(self, spoke: str, logged: Sequence[Logged], field: str | None) -> str:
         """Who has made the edit, or the deletion (None), that waits: the last one that was met."""
         met = [one for one in logged if one.spoke == spoke and one.field == field and one.resolution == "manual"]
+        if field is None:
+            met = [one for one in met if one.theirs is None]
         message = self._record(met[-1].topic, met[-1].partition, met[-1].offset) if met else None
         if message is None or message.value() is None:
             return UNKNOWN

@@ -206,6 +206,7 @@ tables = [{json.dumps(TABLE)}]
 
 [targets.empathy_ledger]
 url = {json.dumps(target)}
+delete_guard = {{ enabled = false }}
 tables = {{ {json.dumps(TABLE)} = {{}} }}
 
 [http]

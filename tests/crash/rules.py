@@ -25,6 +25,7 @@ _SNAPSHOT = "tests/integration/test_snapshot.py"
 _SCHEMAS = "tests/integration/test_schema_changes.py"
 _FENCING = "tests/integration/test_apply_fencing.py"
 _APPLY_TRACES = "tests/integration/test_apply_traces.py"
+_GUARD = "tests/integration/test_delete_guard.py"
 _RESOLUTION = "tests/unit/test_resolution_traces.py"
 _MACHINE = (
     "tests/property/test_resolution_machine.py::test_whatever_people_do_all_sides_end_equal_and_no_edit_is_lost_unseen"
@@ -365,5 +366,26 @@ RULES = (
         'if verdict.kind == "taken" or (verdict.kind == "merged" and digest(verdict.value) == shadow.get(name)):',
         'if verdict.kind in ("taken", "merged"):',
         (f"{_RESOLUTION}::test_trace_20_a_merge_does_not_count_the_union_as_seen",),
+    ),
+    Rule(
+        "unasked",
+        "More deletes than a target may lose unasked do not reach it before they are confirmed.",
+        "connectors/postgres/holds.py",
+        "if excesses := guard.excesses(limit, before, self._count):",
+        "if (excesses := guard.excesses(limit, before, self._count)) and not excesses:",
+        (
+            f"{_GUARD}::test_a_delete_of_everything_does_not_reach_the_target_before_it_is_confirmed",
+            f"{_GUARD}::test_a_transaction_that_flows_in_parts_is_held_whole",
+        ),
+    ),
+    Rule(
+        "answer_for_more",
+        "An answer is for the commits that were shown, and for none behind them.",
+        "connectors/contract.py",
+        "return place <= self.through if self.answered else place < self.first",
+        "return self.answered or place < self.first",
+        (
+            "tests/unit/test_delete_guard.py::test_a_hold_lets_through_what_comes_before_it_and_its_answer_nothing_that_comes_after",
+        ),
     ),
 )

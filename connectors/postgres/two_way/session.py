@@ -17,7 +17,6 @@ from connectors.postgres.two_way.inward import HubRows
 from connectors.postgres.two_way.notes import Notes
 from connectors.postgres.two_way.observing import HubObserver
 from connectors.postgres.two_way.outward import SpokeRows, Work
-from schemas.position import START
 from schemas.resolution import Origin
 from schemas.topics import messages_topic
 
@@ -93,6 +92,11 @@ class TwoWay:
         if self._hub is not None:
             self._hub.forget()
 
+    def committed(self) -> None:
+        """The transaction was committed."""
+        if self._hub is not None:
+            self._hub.committed()
+
     def close(self) -> None:
         if self._hub is not None:
             self._hub.close()
@@ -124,6 +128,17 @@ class TwoWay:
         elif self._hub is not None:
             self._hub.settle(work, events, left_out)
 
+    def reject(self, events: Sequence[Event]) -> None:
+        """What the hub has stands, one event after the other, and the spoke is told so. Raises Behind."""
+        if self._hub is not None:
+            for event in events:
+                self._hub.settle(self._hub.plan([event], rejected=True), [event])
+
+    def refused(self, event: Event, sqlstate: str, reason: str) -> None:
+        """Tell those who decide that an event waits."""
+        if self._hub is not None and event.change.notice is not None:
+            self._hub.refused(event, sqlstate, reason)
+
     def observe(self, events: Sequence[Event]) -> None:
         assert self._observer is not None, "the hub's own stream is followed"
         self._observer.observe(events)
@@ -137,4 +152,4 @@ def _deletion(event: Event, key: bytes) -> Event:
     notice = event.change.notice
     assert notice is not None, "an event of a table that goes both ways says where it stands"
     noted = value[:-1] + b',"notice":%b}' % msgspec.json.encode(notice)
-    return Event(event.table, event.record._replace(key=key, value=noted, position=START), Change("d", notice=notice))
+    return Event(event.table, event.record._replace(key=key, value=noted), Change("d", notice=notice))
