@@ -58,9 +58,9 @@ def logged_json(one: Logged) -> dict[str, Json]:
         "rule": one.rule,
         "resolution": one.resolution,
         "won": one.won,
-        "base": _told(one.base),
-        "ours": _told(one.ours),
-        "theirs": _told(one.theirs),
+        "base": _told(one.base, one.field),
+        "ours": _told(one.ours, one.field),
+        "theirs": _told(one.theirs, one.field),
         "ours_at": one.ours_at.isoformat() if one.ours_at else None,
         "theirs_at": one.theirs_at.isoformat() if one.theirs_at else None,
     }
@@ -283,15 +283,13 @@ def _row(values: Mapping[str, str | None]) -> dict[str, Json]:
     return {name: _plain(text) for name, text in values.items()}
 
 
-def _told(text: str | None) -> Json:
-    """A value, or a row of them, or the sentence for what the hub has refused."""
+def _told(text: str | None, field: str | None) -> Json:
+    """A value; where it is about the row, that, or the sentence for what the hub has refused."""
     try:
         found = plain(text)
     except ValueError:
         return text
-    if isinstance(found, dict):
-        return {name: _told(one) if isinstance(one, str | None) else cast(Json, one) for name, one in found.items()}
-    return cast(Json, found)
+    return _row(found) if field is None and isinstance(found, dict) else cast(Json, found)
 
 
 def _plain(text: str | None) -> Json:
