@@ -24,7 +24,8 @@ def run(
     workers: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[WORKER]...", help="capture:SOURCE, apply:TARGET, or capture or apply for all of them."
+            metavar="[WORKER]...",
+            help="capture:SOURCE, apply:TARGET, notify:HUB, or capture, apply or notify for all of them.",
         ),
     ] = None,
 ) -> None:
