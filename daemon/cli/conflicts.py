@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import getpass
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from daemon.cli import conflict_view as view
+from daemon.cli import conflict_json, conflict_show, conflict_view
+from daemon.cli.conflict_show import AsJson, Field, Id, Table, Target, opened, shown_json, which
 from daemon.cli.conflict_wish import Asked
-from daemon.cli.context import settings as read_settings
 from daemon.cli.output import Json, say, write_json
-from daemon.errors import OperatorError, Unavailable
+from daemon.errors import OperatorError
 
 if TYPE_CHECKING:
     from connectors.conflicts import Done, Filter, Key, Order, Waiting
@@ -23,59 +22,14 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="What waits for a person's decision.", no_args_is_help=True, rich_markup_mode=None)
 
-Id = Annotated[int, typer.Argument(metavar="ID", help="Number as placemat conflicts list shows it.")]
-Target = Annotated[str | None, typer.Option(help="Only those with this spoke.")]
-Table = Annotated[str | None, typer.Option(help="Only those of this table, as the hub names it.")]
-Field = Annotated[str | None, typer.Option(help="Only those in which this field waits.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Try it, show what each side would have, and write nothing.")]
 Reason = Annotated[str | None, typer.Option(help="Kept with the decision.")]
 By = Annotated[str | None, typer.Option(metavar="NAME", help="Who decides; else the user of this system.")]
 Wait = Annotated[float, typer.Option(min=0, help="Seconds to wait until the hub's own changes are known.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
-@app.command("list")
-def list_(
-    ctx: typer.Context,
-    target: Target = None,
-    table: Table = None,
-    field: Field = None,
-    every: Annotated[bool, typer.Option("--all", help="Also those that rules have decided, newest first.")] = False,
-    limit: Annotated[int, typer.Option(min=1, help="Most that are shown of each.")] = 100,
-    before: Annotated[int | None, typer.Option(help="Of those that rules have decided, the ones before this.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Show what waits, oldest first."""
-    with _opened(ctx, target) as desk:
-        which = _filter(target, table, field)
-        many, found = desk.waitlist.count(which), desk.waitlist.waiting(which, limit)
-        titles = desk.titles(view.keys(found))
-        rules = desk.waitlist.decided_by_rule(which, limit, before) if every else []
-    waiting = [view.waiting_json(one, titles.get((one.table_name, one.key))) for one in found]
-    decided = [view.logged_json(one) for one in rules]
-    if as_json:
-        told: dict[str, Json] = {"count": many, "waiting": waiting}
-        page: dict[str, Json] = {"decided": decided, "before": rules[-1].id if len(rules) == limit else None}
-        write_json({**told, **page} if every else told)
-        return
-    if waiting:
-        view.write_waiting(waiting)
-    say("Nothing waits." if not many else f"{many:,} wait{'s' if many == 1 else ''}.")
-    if decided:
-        view.write_logged(decided)
-    if len(rules) == limit:
-        say(f"Older ones: placemat conflicts list --all --before {rules[-1].id}")
-
-
-@app.command()
-def show(ctx: typer.Context, conflict_id: Id, target: Target = None, as_json: AsJson = False) -> None:
-    """Show one conflict: every side's value, its time and who it is from, and what was decided before."""
-    with _opened(ctx, target) as desk:
-        told = _shown_json(desk, desk.show(conflict_id))
-    if as_json:
-        write_json(told)
-    else:
-        view.write_shown(told)
+app.command("list")(conflict_show.list_)
+app.command("show")(conflict_show.show)
 
 
 @app.command()
@@ -115,11 +69,11 @@ def resolve(
     asked = Asked(take or (), values or (), nulls or (), True if keep else False if delete else None)
     asked.check(bulk=every)
     how = How(by or _who(), reason, wait, dry_run, as_json)
-    with _opened(ctx, target) as desk:
+    with opened(ctx, target) as desk:
         if conflict_id is not None:
             _resolve_one(desk, conflict_id, asked, how, seen)
         else:
-            _resolve_all(desk, _filter(target or _spoke(asked), table, field), asked, how, sure=yes)
+            _resolve_all(desk, which(target or _spoke(asked), table, field), asked, how, sure=yes)
 
 
 @app.command()
@@ -135,18 +89,18 @@ def undo(
 ) -> None:
     """Take the newest decision back, as a change of yours at the hub to what was there before it."""
     how = How(by or _who(), reason, wait, dry_run, as_json)
-    with _opened(ctx, target) as desk:
+    with opened(ctx, target) as desk:
         before = desk.decided(conflict_id, wait)
         _refuse_changed(desk, before)
         done = desk.undo(before, how.order((before.decision.table_name, before.decision.key), before.decision.id))
         if done is None:
             _refuse_changed(desk, desk.decided(conflict_id, wait))
             raise _changed(conflict_id)
-    told = view.undone_json(before, done)
+    told = conflict_json.undone_json(before, done)
     if as_json:
         write_json({"id": conflict_id, **how.to_json(), **told})
     else:
-        view.write_effect(told)
+        conflict_view.write_effect(told)
     _done("undo", conflict_id, how, before.decision.table_name, before.decision.key)
 
 
@@ -173,19 +127,19 @@ def _resolve_one(desk: Desk, conflict_id: int, asked: Asked, how: How, seen: str
     shown = desk.look(conflict_id, how.wait)
     done = None if seen not in (None, shown.case.seen) else _resolve(desk, shown, asked, how)
     if done is None:
-        told = _shown_json(desk, desk.show(conflict_id))
+        told = shown_json(desk, desk.show(conflict_id))
         if how.as_json:
             write_json(
                 {**how.to_json(), "decided": [], "left": [{"id": conflict_id, "reason": "changed"}], "now": told}
             )
         else:
-            view.write_shown(told)
+            conflict_view.write_shown(told)
         raise _changed(conflict_id)
-    told = view.effect_json(shown, done)
+    told = conflict_json.effect_json(shown, done)
     if how.as_json:
         write_json({**how.to_json(), "decided": [{"id": conflict_id, **told}], "left": []})
     else:
-        view.write_effect(told)
+        conflict_view.write_effect(told)
         say(f"{'Would decide' if how.dry_run else 'Decided'} conflict {conflict_id}.")
 
 
@@ -196,9 +150,9 @@ def _resolve(desk: Desk, shown: Shown, asked: Asked, how: How) -> Done | None:
     return done
 
 
-def _resolve_all(desk: Desk, which: Filter, asked: Asked, how: How, *, sure: bool) -> None:
+def _resolve_all(desk: Desk, wanted: Filter, asked: Asked, how: How, *, sure: bool) -> None:
     asked.check(bulk=True)
-    found = desk.waitlist.waiting(which)
+    found = desk.waitlist.waiting(wanted)
     if not sure and not how.dry_run:
         raise OperatorError(
             f"This would decide {len(found):,} conflict{'s' if len(found) != 1 else ''}{_by_table(found)}.",
@@ -217,10 +171,10 @@ def _resolve_all(desk: Desk, which: Filter, asked: Asked, how: How, *, sure: boo
         if done is None:
             left.append({"id": one.id, "reason": "changed"})
             continue
-        decided.append({"id": one.id, **(told := view.effect_json(shown, done))})
+        decided.append({"id": one.id, **(told := conflict_json.effect_json(shown, done))})
         if how.dry_run and not how.as_json:
             typer.echo(f"Conflict {one.id}: {one.table_name}, {shown.title or one.key}")
-            view.write_effect(told)
+            conflict_view.write_effect(told)
     if how.as_json:
         write_json({**how.to_json(), "decided": decided, "left": left})
     else:
@@ -233,56 +187,11 @@ def _resolve_all(desk: Desk, which: Filter, asked: Asked, how: How, *, sure: boo
         )
 
 
-@contextmanager
-def _opened(ctx: typer.Context, target: str | None) -> Iterator[Desk]:
-    """The desk of the hub that is meant. Raises OperatorError (exit code 2) when none is, or one of several."""
-    from connectors.contract import TryAgain
-    from daemon import wiring
-    from daemon.conflicts.desk import Desk
-
-    settings = read_settings(ctx)
-    role = settings.role(target) if target is not None else None
-    hubs = [role.hub] if role is not None else list(settings.hubs)
-    if target is not None and (role is None or role.kind != "spoke"):
-        spokes = [name for hub in hubs for name in settings.spokes(hub)]
-        raise OperatorError(f"There is no spoke {target}.", f"Choose of: {', '.join(spokes) or 'none'}.", exit_code=2)
-    if len(hubs) != 1:
-        raise OperatorError(
-            f"There are {len(hubs)} hubs." if hubs else "No table goes both ways: nothing can wait.",
-            "Name a spoke with --target." if hubs else "Set both_ways in the route of a table that shall.",
-            exit_code=2,
-        )
-    try:
-        with wiring.conflicts(settings, hubs[0]) as (rulings, waitlist):
-            yield Desk(settings, hubs[0], rulings, waitlist)
-    except (Unavailable, TryAgain) as error:
-        raise OperatorError(f"The hub cannot do it now: {error}.", "Nothing was done; try again.") from error
-
-
-def _filter(target: str | None, table: str | None, field: str | None) -> Filter:
-    from connectors.conflicts import Filter
-
-    return Filter(target, table if table is None or "." in table else f"public.{table}", field)
-
-
 def _spoke(asked: Asked) -> str | None:
     """With a spoke's side only those are meant in which that has one."""
     from daemon.conflicts.titles import HUB
 
     return asked.side if asked.side != HUB else None
-
-
-def _shown_json(desk: Desk, shown: Shown) -> dict[str, Json]:
-    from daemon.conflicts.who import Who
-
-    who, case = Who(desk.settings, desk.hub), shown.case
-    logged = desk.waitlist.history(*shown.key)
-    spokes = {
-        (spoke, name): who.at_spoke(spoke, logged, name)
-        for spoke, own in case.conflict.fields.items() for name in own
-    } | {(spoke, ""): who.at_spoke(spoke, logged, None) for spoke in case.conflict.deletions}  # fmt: skip
-    behind = view.Behind(who.at_hub(shown.key[0], case, case.fields), spokes)
-    return view.shown_json(shown, behind, logged, desk.waitlist.decisions(shown.waiting.id))
 
 
 def _refuse_changed(desk: Desk, before: Before) -> None:
@@ -293,7 +202,7 @@ def _refuse_changed(desk: Desk, before: Before) -> None:
     case, decision = before.case, before.decision
     there = case.row is not None
     if there != decision.keeps_row:
-        when = view.when(view.moment(case.hub.state.time))
+        when = conflict_view.when(conflict_json.moment(case.hub.state.time))
         raise OperatorError(
             f"The row was {'made again' if there else 'deleted'} since, {when}: the decision cannot be taken back.",
             "Change it on either side, as any other.",
@@ -301,7 +210,8 @@ def _refuse_changed(desk: Desk, before: Before) -> None:
     if changed := changed_since(before.decided, case.hub.state):
         who = Who(desk.settings, desk.hub).at_hub(decision.table_name, case, changed)
         told = ", ".join(
-            f"{name} by {who[name]} {view.when(view.moment(case.hub.state.fields[name].time))}" for name in changed
+            f"{name} by {who[name]} {conflict_view.when(conflict_json.moment(case.hub.state.fields[name].time))}"
+            for name in changed
         )
         raise OperatorError(
             f"Changed since the decision: {told}. It cannot be taken back.", "Change it on either side, as any other."

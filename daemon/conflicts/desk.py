@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from connectors.conflicts import Decision, Done, Key, Order, Rulings, Waiting, Waitlist
-from daemon.config import Settings
+from daemon.config import Route, Settings
 from daemon.conflicts.choice import Wish, choose
 from daemon.conflicts.titles import title, title_columns
 from daemon.errors import OperatorError
@@ -20,21 +20,17 @@ LOOK_SECONDS = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One conflict as a person sees it; `rules` are by spoke and field."""
+    """One conflict as a person sees it; `sides` are all spokes that have such rows, `rules` are by spoke and field."""
 
     waiting: Waiting
     case: Case
     title: str | None
+    sides: Sequence[str]
     rules: Mapping[str, Mapping[str, str]]
 
     @property
     def key(self) -> Key:
         return self.waiting.table_name, self.waiting.key
-
-    @property
-    def sides(self) -> list[str]:
-        """Spokes with something of their own here."""
-        return sorted(self.case.conflict.spokes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +53,9 @@ class Desk:
         self._titles = title_columns(settings, hub)
 
     def titles(self, keys: Sequence[Key]) -> dict[Key, str | None]:
-        """What rows are called, those that are there."""
-        return {key: self._title(key, row) for key, row in self.rulings.rows(keys).items()}
+        """What rows are called; of one that is gone, what it was called."""
+        rows = self.rulings.rows(keys)
+        return {key: self._title(key, rows[key] if key in rows else self._case(key).known) for key in keys}
 
     def show(self, conflict_id: int) -> Shown:
         """Raises OperatorError when there is none."""
@@ -79,6 +76,11 @@ class Desk:
                 raise OperatorError(
                     f"Conflict {conflict_id} does not wait any more.",
                     f"placemat conflicts show {conflict_id} shows what was decided.",
+                )
+            if not self.rulings.fields(shown.key[0]):
+                raise OperatorError(
+                    f"{shown.key[0]} does not go both ways any more: its conflicts cannot be decided.",
+                    "Route it both ways again, or leave them.",
                 )
             if shown.case.observed:
                 return shown
@@ -107,8 +109,7 @@ class Desk:
                     f"The decision in conflict {conflict_id} has changed nothing at the hub: there is nothing to undo.",
                     "Change the row on either side, as any other.",
                 )
-            known = self.rulings.known((newest.table_name, newest.key))
-            case = read_case(known.at, known.links)
+            case = self._case((newest.table_name, newest.key))
             if case.observed:
                 return Before(newest, decided, case)
             self._until(deadline, conflict_id)
@@ -119,10 +120,20 @@ class Desk:
 
     def _shown(self, found: Waiting) -> Shown:
         key = found.table_name, found.key
-        known = self.rulings.known(key)
-        case = read_case(known.at, known.links)
+        case = self._case(key)
         row: Fields = {**case.known, **self._candidates(case)} if case.row is None else case.known
-        return Shown(found, case, self._title(key, row), self._rules(found.table_name, case))
+        routed = {one for one in self.settings.spokes(self.hub) if self._route(one, key[0]) is not None}
+        sides = sorted(routed | case.conflict.spokes)
+        return Shown(found, case, self._title(key, row), sides, self._rules(key[0], case))
+
+    def _case(self, key: Key) -> Case:
+        known = self.rulings.known(key)
+        return read_case(known.at, known.links)
+
+    def _route(self, spoke: str, table: str) -> Route | None:
+        target = self.settings.targets.get(spoke)
+        route = target.tables.get(table) if target is not None else None
+        return route if route is not None and route.both_ways else None
 
     def _candidates(self, case: Case) -> dict[str, str | None]:
         return {name: case.value(spoke, name) for spoke, own in case.conflict.fields.items() for name in own}
@@ -130,9 +141,7 @@ class Desk:
     def _rules(self, table: str, case: Case) -> dict[str, dict[str, str]]:
         found: dict[str, dict[str, str]] = {}
         for spoke, own in case.conflict.fields.items():
-            target = self.settings.targets.get(spoke)
-            route = target.tables.get(table) if target is not None else None
-            if route is not None:
+            if (route := self._route(spoke, table)) is not None:
                 found[spoke] = {name: route.rules.get(name, route.rule) for name in own}
         return found
 

@@ -46,6 +46,14 @@ class Who:
             found[name] = actor(named.get((place.timeline, place.commit_lsn), ()), place.ordinal, "u", row, column)
         return found
 
+    def deleted(self, case: Case) -> str:
+        """Who has deleted the hub's row."""
+        place = case.hub.state.rver
+        if not isinstance(place, Position):
+            return UNKNOWN
+        named = self._named(self._hub, [Commit(place[:2], max(0, case.hub.state.time.hi) // 1_000)])
+        return actor(named.get(place[:2], ()), place.ordinal, "d")
+
     def at_spoke(self, spoke: str, logged: Sequence[Logged], field: str | None) -> str:
         """Who has made the edit, or the deletion (None), that waits: the last one that was met."""
         met = [one for one in logged if one.spoke == spoke and one.field == field and one.resolution == "manual"]

@@ -193,10 +193,15 @@ def test_a_row_that_the_hub_has_deleted_comes_back_with_what_the_person_takes(
 ) -> None:
     key = a_teller(both, both.hub, workspace, bio="as it was")
     number = apart(both, key, {"bio": "ours"}, {"bio": "theirs"})
-    both.hub.execute("DELETE FROM storytellers WHERE id = %s", [key])
+    with both.hub.transaction():
+        both.hub.execute("SELECT pg_logical_emit_message(true, 'placemat.actor', 'grace')")
+        both.hub.execute("DELETE FROM storytellers WHERE id = %s", [key])
     both.rest()
     assert seen(both.spoke, "storytellers", key)
-    assert verb(both, "show", number)["row"] == {"hub": False, both.spoke_name: True}
+    shown = verb(both, "show", number)
+    assert (shown["row"], shown["title"]) == ({"hub": False, both.spoke_name: True}, "A teller")
+    assert [(one["side"], one["by"]) for one in shown["deletions"]] == [("hub", "grace")]
+    assert number in [one["id"] for one in verb(both, "list")["waiting"] if one["title"] == "A teller"]
     verb(both, "resolve", number, "--keep")
     assert_settled(both, key, bio="theirs", name="A teller")
 
