@@ -26,6 +26,10 @@ class Who:
     def __init__(self, settings: Settings, hub: str) -> None:
         self._settings = settings
         self._hub = hub
+        self._known: dict[tuple[str, int, int], str] = {}
+        """Of records that were read, by their place."""
+        self._away = False
+        """Kafka did not answer: it is not asked again."""
 
     def at_hub(self, table: str, case: Case, fields: Iterable[str]) -> dict[str, str]:
         """Who has changed these fields last, by field."""
@@ -59,15 +63,23 @@ class Who:
         met = [one for one in logged if one.spoke == spoke and one.field == field and one.resolution == "manual"]
         if field is None:
             met = [one for one in met if one.theirs is None]
-        message = self._record(met[-1].topic, met[-1].partition, met[-1].offset) if met else None
+        if not met:
+            return UNKNOWN
+        place = met[-1].topic, met[-1].partition, met[-1].offset
+        if place not in self._known:
+            self._known[place] = self._of_record(spoke, met[-1].table_name, place)
+        return self._known[place]
+
+    def _of_record(self, spoke: str, table: str, at: tuple[str, int, int]) -> str:
+        message = self._record(*at)
         if message is None or message.value() is None:
             return UNKNOWN
         position = Position.from_header(dict(message.headers() or ())[POSITION_HEADER])  # type: ignore[arg-type]
         event = orjson.loads(message.value() or b"{}")
         place = position.timeline, position.commit_lsn
         named = self._named(spoke, [Commit(place, int(event["source"]["ts_ms"]))])
-        column = self._column(met[-1].table_name, spoke)
-        return actor(named.get(place, ()), position.ordinal, str(event["op"]), event["after"], column)
+        column = self._column(table, spoke)
+        return actor(named.get(place, ()), position.ordinal, str(event["op"]), event.get("after"), column)
 
     def _column(self, table: str, spoke: str | None = None) -> str | None:
         """A route's `actor`; at a spoke by its name there."""
@@ -79,15 +91,20 @@ class Who:
         return None
 
     def _named(self, source: str, commits: Sequence[Commit]) -> Mapping[tuple[int, int], Any]:
+        if self._away:
+            return {}
         actors = Actors(self._settings.kafka, source)
         try:
             return actors.find(commits)
         except KafkaUnavailable:
+            self._away = True
             return {}
         finally:
             actors.close()
 
     def _record(self, topic: str, partition: int, offset: int) -> Message | None:
+        if self._away:
+            return None
         consumer = Consumer(
             {
                 **broker.options(self._settings.kafka),
@@ -106,6 +123,7 @@ class Who:
             consumer.assign([TopicPartition(topic, partition, offset)])
             message = consumer.poll(READ_SECONDS)
         except KafkaException:
+            self._away = True
             return None
         finally:
             consumer.close()

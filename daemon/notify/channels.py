@@ -16,7 +16,8 @@ from daemon import VERSION
 from daemon.config import Notify
 from daemon.notify.message import Message
 
-TIMEOUT_SECONDS = 10.0
+TIMEOUT_SECONDS = 5.0
+"""Of one answer; a worker that is to end has ten for all."""
 _PASSING = (408, 425, 429)
 
 

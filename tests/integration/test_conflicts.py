@@ -19,7 +19,7 @@ from tests.waiting import until
 def both(postgres_server: Postgres, kafka_server: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Linked]:
     """Both ways, at work. Of storytellers a person decides, but for names."""
     with made_linked(postgres_server, kafka_server, tmp_path_factory.mktemp("conflicts")) as linked:
-        linked.route("storytellers", rule="manual", rules={"name": "latest"}, title="name")
+        linked.route("storytellers", rule="manual", rules={"name": "latest"}, title="name", actor="name")
         linked.init()
         with linked.running():
             yield linked
@@ -126,6 +126,25 @@ def test_a_conflict_is_shown_with_both_sides_and_what_they_came_from(both: Linke
     verb(both, "resolve", number, "--take", "hub", "--by", "ada", "--reason", "It was agreed.")
     [decision] = verb(both, "show", number)["decisions"]
     assert (decision["by"], decision["reason"], decision["fields"]) == ("ada", "It was agreed.", {"bio": "ours"})
+    assert_settled(both, key, bio="ours")
+
+
+def test_a_column_of_the_row_says_who_where_the_application_does_not_and_nobody_is_unknown(
+    both: Linked, workspace: uuid.UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = a_teller(both, both.hub, workspace, name="hedy")
+    number = apart(both, key, {"bio": "ours", "name": "grace"}, {"bio": "theirs"})
+    [field] = verb(both, "show", number)["waiting"]
+    assert (field["hub"]["by"], field["spokes"][0]["by"]) == ("grace", "hedy")
+    put(both.hub, "storytellers", key, name="somebody else, who has not touched it")
+    both.rest()
+    [field] = verb(both, "show", number)["waiting"]
+    assert field["hub"]["by"] == "unknown"
+    monkeypatch.setenv("PLACEMAT_KAFKA__BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    monkeypatch.setattr("daemon.actors.REQUEST_SECONDS", 0.5)
+    [field] = verb(both, "show", number)["waiting"]
+    assert (field["hub"]["value"], field["hub"]["by"], field["spokes"][0]["by"]) == ("ours", "unknown", "unknown")
+    verb(both, "resolve", number, "--take", "hub")
     assert_settled(both, key, bio="ours")
 
 
