@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import psycopg
 import pytest
 
 from tests.fix_linked import Linked, made_linked
@@ -190,6 +192,42 @@ def test_a_decision_over_what_has_changed_since_it_was_shown_does_nothing(both: 
     assert on_both(both, "bio", key) == ("ours", "theirs, and later")
     verb(both, "resolve", number, "--take", both.spoke_name, "--seen", refused["now"]["seen"])
     assert_settled(both, key, bio="theirs, and later")
+
+
+def test_an_edit_that_a_decision_has_waited_for_is_not_lost(both: Linked, workspace: uuid.UUID) -> None:
+    key = a_teller(both, both.hub, workspace)
+    number = apart(both, key, {"bio": "ours"}, {"bio": "theirs"})
+    with ThreadPoolExecutor(1) as pool, psycopg.connect(both.site.primary) as person:
+        put(person, "storytellers", key, bio="just now")
+        deciding = pool.submit(verb, both, "resolve", number, "--take", both.spoke_name, code=1)
+        until(lambda: waits_for_a_lock(both), what="the decision to wait for the row")
+        person.commit()
+        assert deciding.result()["left"] == [{"id": number, "reason": "changed"}]
+    both.rest()
+    assert on_both(both, "bio", key) == ("just now", "theirs")
+    verb(both, "resolve", number, "--take", "hub")
+    assert_settled(both, key, bio="just now")
+
+
+def waits_for_a_lock(both: Linked) -> bool:
+    query = """
+    SELECT FROM pg_stat_activity
+    WHERE application_name = 'placemat conflicts' AND wait_event_type = 'Lock' AND datname = %s
+    """
+    return both.hub.execute(query, [both.hub.info.dbname]).fetchone() is not None
+
+
+def test_an_edit_on_its_way_while_a_person_decides_waits_as_a_new_conflict(both: Linked, workspace: uuid.UUID) -> None:
+    key = a_teller(both, both.hub, workspace)
+    number = apart(both, key, {"bio": "ours"}, {"bio": "theirs"})
+    with both.held():
+        put(both.spoke, "storytellers", key, bio="meanwhile")
+        verb(both, "resolve", number, "--take", "hub")
+    both.rest()
+    assert on_both(both, "bio", key) == ("ours", "meanwhile")
+    assert conflict(both, key) == number
+    verb(both, "resolve", number, "--take", both.spoke_name)
+    assert_settled(both, key, bio="meanwhile")
 
 
 def test_a_row_that_one_side_has_deleted_is_kept_or_deleted_by_a_person(both: Linked, workspace: uuid.UUID) -> None:
