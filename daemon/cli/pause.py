@@ -76,7 +76,7 @@ def resume(
     wait: Wait = 30,
     as_json: AsJson = False,
 ) -> None:
-    """Let a paused table catch up, and then go on with the others; or answer about deletes that wait at a target."""
+    """Let a paused table catch up, or answer about held deletes."""
     words = words or []
     if confirm_deletes or reject_deletes:
         if confirm_deletes and reject_deletes:
