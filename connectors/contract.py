@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal, NamedTuple, NoReturn, Protocol
 
 from connectors.route.condition import Condition
@@ -86,6 +87,9 @@ class Outward(Protocol):
     def plan(self, table: str, changes: Sequence[RowChange], side: str | None, current: Fields | None) -> Planned:
         """What is done for these changes of one key, given what is kept of its row, and the row, if there is one."""
 
+    def repair(self, row: Fields | None, side: str | None, current: Fields | None) -> Planned:
+        """What makes a row what the hub has given, as far as that is told, whatever it is now."""
+
     def settle(self, table: str, key: str, planned: Any, stored: Fields | None) -> tuple[str | None, str | None]:
         """Once it is written and read again: what to keep of the row, and the mark to be told; None: as it was."""
 
@@ -148,6 +152,8 @@ class Destination:
     both_ways: BothWays | None = None
     delete_limit: DeleteLimit | None = None
     """None: whatever is deleted at the source is deleted here."""
+    audited: bool = False
+    """What became of each event is written down in the target, for the audit log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -418,6 +424,41 @@ class ReplayTarget(Protocol):
 
     def rollback(self) -> None:
         """Forget the open transaction, if there is one."""
+
+    def close(self) -> None:
+        """Leave; safe to repeat."""
+
+
+class OutboxRow(NamedTuple):
+    """What became of the events of one transaction, or of a part of a large one: `events` is a `schemas.outbox.Outbox`
+    in JSON, `ends_from` the first record of the transactions topic that may be theirs."""
+
+    id: int
+    lane: str
+    ends_from: int
+    at: datetime
+    events: str
+
+
+class OutboxLag(NamedTuple):
+    """Rows that wait, and the age of the oldest."""
+
+    rows: int
+    seconds: float
+
+
+class Outbox(Protocol):
+    """What a target tells of the events that it has taken. Every method but `close` raises Unavailable when the target
+    does not answer, and OperatorError when it is not prepared."""
+
+    def read(self, limit: int) -> list[OutboxRow]:
+        """The oldest rows."""
+
+    def delete(self, ids: Sequence[int]) -> None:
+        """These rows are written down elsewhere; committed at once."""
+
+    def lag(self) -> OutboxLag:
+        """How much waits."""
 
     def close(self) -> None:
         """Leave; safe to repeat."""

@@ -26,8 +26,8 @@ UNKNOWN: Final = "unknown"
 LONGEST_NAME = 200
 CLOCKS_MS = 300_000
 """How far the clocks of the source and of the capture may differ."""
-REQUEST_SECONDS = 10.0
-READ_SECONDS = 10.0
+REQUEST_SECONDS = 5.0
+READ_SECONDS = 5.0
 _BEFORE_ALL = -1, -1
 
 Place = tuple[int, int]

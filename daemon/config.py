@@ -33,6 +33,7 @@ from connectors.route.masks import SHORTEST_KEY_BYTES, Scalar
 from daemon import both_ways
 from daemon.errors import OperatorError
 from daemon.window import Window
+from schemas.topics import AUDIT_TOPIC
 
 DEFAULT_PATH = Path("placemat.toml")
 FAULTS_NAMED = 5
@@ -361,6 +362,25 @@ class Notify(Section):
         return self.webhook_url is not None or self.email_to is not None
 
 
+class Audit(Section):
+    """The record of what became of every change, and of what operators did."""
+
+    enabled: bool = Field(True, description="Off: nothing is recorded, neither here nor in the targets.")
+    signing_key: Path | None = Field(
+        None, description="File with the key that signs the chain, made by placemat audit key; kept off the database."
+    )
+    public_key: str | None = Field(
+        None, description="Public half of that key, for verify where the private one is not at hand."
+    )
+    topic: str = Field(
+        AUDIT_TOPIC, pattern=r"^[A-Za-z0-9._-]{1,249}$", description="Kafka's copy of the heads; one for each daemon."
+    )
+    checkpoint_entries: int = Field(1_000, ge=1, description="Most entries from one checkpoint to the next.")
+    checkpoint_seconds: float = Field(60, gt=0, description="Longest time before new entries get a checkpoint.")
+    segments: Path | None = Field(None, description="Directory for the files of sealed months.")
+    retention_months: int | None = Field(None, ge=1, description="Seal months that are older; none are when not set.")
+
+
 class Http(Section):
     """Where /metrics, /healthz and /readyz are answered."""
 
@@ -390,6 +410,7 @@ class Settings(BaseSettings):
     targets: dict[InstanceName, Target] = Field(default_factory=dict)
     masking: Masking = Masking()
     notify: Notify = Notify()
+    audit: Audit = Audit()
     http: Http = Http()
     log: Log = Log()
     _roles: dict[str, both_ways.Role] = PrivateAttr(default_factory=dict)
@@ -432,6 +453,11 @@ class Settings(BaseSettings):
     def role(self, target: str) -> both_ways.Role | None:
         """Which part a target takes where tables go both ways; None: none."""
         return self._roles.get(target)
+
+    def observes(self, target: str) -> bool:
+        """Whether a target only follows its hub's own changes, and writes none."""
+        role = self.role(target)
+        return role is not None and role.kind == "observer"
 
     @property
     def hubs(self) -> dict[str, str]:

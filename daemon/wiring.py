@@ -17,7 +17,7 @@ from daemon.routes import routings, source_masks
 
 if TYPE_CHECKING:
     from connectors.conflicts import Rulings, Waitlist
-    from connectors.contract import ReplayTarget
+    from connectors.contract import Outbox, ReplayTarget
     from connectors.postgres.answers import Answers
     from connectors.postgres.dead_letters import DeadLetters
     from connectors.postgres.pauses import Pauses
@@ -32,7 +32,13 @@ def worker_names(settings: Settings) -> list[str]:
         *(f"capture:{name}" for name in settings.sources),
         *(f"apply:{name}" for name in settings.targets),
         *(f"notify:{hub}" for hub in settings.hubs if settings.notify.wanted),
+        *(f"audit:{name}" for name in settings.targets if audited(settings, name)),
     ]
+
+
+def audited(settings: Settings, target: str) -> bool:
+    """Whether what becomes of events at a target is entered into the audit log; an observer changes nothing."""
+    return settings.audit.enabled and not settings.observes(target)
 
 
 def choose(settings: Settings, wanted: Sequence[str]) -> list[str]:
@@ -42,7 +48,7 @@ def choose(settings: Settings, wanted: Sequence[str]) -> list[str]:
     """
     known = worker_names(settings)
     for name in wanted:
-        if name not in known and name not in ("capture", "apply", "notify"):
+        if name not in known and name not in ("capture", "apply", "audit", "notify"):
             raise OperatorError(f"There is no worker {name}.", f"Choose one of: {', '.join(known)}.", exit_code=2)
     return [name for name in known if not wanted or name in wanted or name.partition(":")[0] in wanted]
 
@@ -61,6 +67,10 @@ def _worker(settings: Settings, kind: str, name: str) -> Worker:
         from daemon.notify.worker import NotifyWorker
 
         return NotifyWorker(settings, name, conflicts)
+    if kind == "audit":
+        from daemon.audit.worker import AuditWorker
+
+        return AuditWorker(settings, name, lambda: outbox(settings, name))
     from connectors.postgres.sink import PostgresSink
     from daemon.apply.worker import ApplyWorker
 
@@ -88,7 +98,7 @@ def prepare_target(settings: Settings, name: str) -> list[OperatorError]:
         with ours.transaction():
             bookkeeping.install(ours)
             conditions.remember(theirs, ours, target.source, routes)
-        if role is not None and role.kind == "observer":
+        if role is not None and settings.observes(name):
             return list(two_way.check_hub(ours, name, role.hub, routes))
         both = {table: routes[table] for table, route in target.tables.items() if route.both_ways}
         return [
@@ -103,6 +113,14 @@ def progress_reader(settings: Settings, name: str) -> ReadProgress:
 
     target = settings.targets[name]
     return ProgressReader(target.url.get_secret_value(), target.source)
+
+
+def outbox(settings: Settings, name: str) -> Outbox:
+    """What a target tells of the events that it has taken. Nothing is connected before it is asked."""
+    from connectors.postgres.outbox import PostgresOutbox
+
+    target = settings.targets[name]
+    return PostgresOutbox(target.url.get_secret_value(), name, target.source)
 
 
 def restart_target(settings: Settings, name: str, era: int, ends: Mapping[str, list[int]]) -> None:
@@ -150,13 +168,25 @@ def conflicts(settings: Settings, hub: str) -> Iterator[tuple[Rulings, Waitlist]
 
 
 def replay_target(settings: Settings, name: str) -> ReplayTarget:
-    """A target as `placemat replay` writes it. Nothing is connected before `open`."""
+    """A target as `placemat replay` writes it. Nothing is connected before `open`.
+
+    Raises OperatorError (exit code 2) for one that brings a spoke's changes to the hub.
+    """
     from connectors.contract import Destination
     from connectors.postgres.replay import PostgresReplay
+    from daemon.apply.two_way import two_way
 
-    target = settings.targets[name]
+    target, role = settings.targets[name], settings.role(name)
+    if role is not None and role.kind != "spoke":
+        raise OperatorError(
+            f"Target {name} brings to {role.hub} what was changed elsewhere, and each change was judged when it came.",
+            f"Name the target that {role.hub} gives its rows to.",
+            exit_code=2,
+        )
     routes = routings(settings, name)
-    return PostgresReplay(Destination(name, target.url.get_secret_value(), target.source, routes))
+    return PostgresReplay(
+        Destination(name, target.url.get_secret_value(), target.source, routes, both_ways=two_way(settings, name))
+    )
 
 
 @contextmanager

@@ -115,3 +115,15 @@ CREATE TABLE IF NOT EXISTS placemat.rejected (
 );
 COMMENT ON TABLE placemat.rejected IS 'rows that were kept when their delete was rejected, until they are back in the source';
 COMMENT ON COLUMN placemat.rejected.key IS 'the record key; empty where the table was truncated: every row that is here';
+
+CREATE TABLE IF NOT EXISTS placemat.outbox (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    source text NOT NULL,
+    lane text NOT NULL,
+    ends_from bigint NOT NULL,
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    events text NOT NULL
+);
+COMMENT ON TABLE placemat.outbox IS 'what became of the events of each transaction, until the audit log has it';
+COMMENT ON COLUMN placemat.outbox.ends_from IS 'next record of the transactions topic when the transaction began';
+COMMENT ON COLUMN placemat.outbox.events IS 'places and outcomes as JSON, no values: schemas/outbox.py';

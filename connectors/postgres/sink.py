@@ -12,9 +12,11 @@ from connectors.contract import Destination, Hold, NewShape, Pin, Progress, Reco
 from connectors.errors import Unavailable
 from connectors.postgres import pins, plan, turns
 from connectors.postgres.adapt import Adapting
+from connectors.postgres.bookkeeping import MAIN_LANE
 from connectors.postgres.guard import BEFORE_ALL, LAST
 from connectors.postgres.holds import Exceeded, Holds
 from connectors.postgres.lanes import Lanes
+from connectors.postgres.outcomes import Outcomes
 from connectors.postgres.parked import Parked
 from connectors.postgres.related import read_columns
 from connectors.postgres.rerouting import Rerouting
@@ -25,6 +27,7 @@ from connectors.postgres.two_way.session import TwoWay
 from connectors.postgres.unrouted import Unrouted
 from connectors.postgres.untellable import check_conditions, unfit_as_gone, unread
 from connectors.postgres.writer import Writer
+from schemas.outbox import DISCARDED
 from schemas.topics import messages_topic, table_topic, transactions_topic
 
 _END_PREDECESSORS = """
@@ -53,6 +56,8 @@ class PostgresSink:
         self._rerouting: Rerouting | None = None
         self._two_way: TwoWay | None = None
         self._holds: Holds | None = None
+        self._messages = messages_topic(destination.source) if destination.both_ways is not None else None
+        self._outcomes = Outcomes(destination.source, {}, wanted=False)
 
     def claim(self) -> Progress:
         self.close()
@@ -69,8 +74,12 @@ class PostgresSink:
             catalogue = read_catalogue(connection, self._destination.name, self._destination.routes)
             self._pause_missing(lanes, catalogue.missing)
             paused = lanes.paused
-            router = self._router = open_router(connection, self._destination, paused)
-            self._parked = Parked(connection, self._destination.source, router, self._destination.routes)
+            outcomes = Outcomes(
+                self._destination.source, lanes.next_offsets, wanted=self._destination.audited, silent=self._messages
+            )
+            self._outcomes = outcomes
+            router = self._router = open_router(connection, self._destination, paused, outcomes)
+            self._parked = Parked(connection, self._destination.source, router, self._destination.routes, outcomes)
             self._parked.load()
             holds = self._holds = Holds(connection, self._destination, catalogue)
             holds.load(lanes.main, lanes.tables)
@@ -81,7 +90,16 @@ class PostgresSink:
             connection.commit()
         self._lanes = lanes
         self._writer = Writer(
-            connection, self._destination.name, self._topics, catalogue, self._parked, router, paused, holds, two_way
+            connection,
+            self._destination.name,
+            self._topics,
+            catalogue,
+            self._parked,
+            router,
+            paused,
+            holds,
+            two_way,
+            outcomes,
         )
         return lanes.main
 
@@ -149,7 +167,9 @@ class PostgresSink:
                 self._holds.begin(table, (position.timeline, position.commit_lsn))
             if self._two_way is not None:
                 self._two_way.narrow({table} if table else self._two_way.tables - {one.table for one in lanes.tables})
+            self._outcomes.take(records)
             writer.write(records)
+            self._outcomes.spill(connection, MAIN_LANE, lanes.ends_from(), writer.waiting)
 
     def commit(self, progress: Progress, table: str | None = None) -> None:
         connection, writer, _, lanes = self._session()
@@ -158,9 +178,11 @@ class PostgresSink:
             holds.begin(table, progress.place)
             writer.finish()
             holds.check()
+            self._outcomes.store(connection, table or MAIN_LANE, lanes.ends_from(table), progress)
             lanes.store(progress, table)
             holds.settle(progress.place)
             self._commit(connection)
+        self._outcomes.stored(progress)
         lanes.stored(progress, table)
         holds.committed(progress.place)
 
@@ -183,6 +205,7 @@ class PostgresSink:
             writer.rejoin(table)
             holds.check()
             holds.settle(LAST)
+            self._tell(connection, lanes)
             self._commit(connection)
 
     def regrouped(self) -> bool:
@@ -194,6 +217,7 @@ class PostgresSink:
         return changed or answered
 
     def rollback(self) -> None:
+        self._outcomes.forget()
         if self._connection is None:
             return
         with self._translated():
@@ -216,13 +240,16 @@ class PostgresSink:
             lanes.hold()
             for key, request in asked:
                 if request == "discard":
+                    self._outcomes.change(*key, DISCARDED, parked.events(key))
                     writer.discard(key)
                 elif parked.entries[key].kind == "refused":
                     writer.redrive(key)
                 else:
                     parked.ask_again(key)
             writer.finish()
+            self._tell(connection, lanes)
             self._commit(connection)
+            self._outcomes.forget()
 
     def wanted(self) -> list[Wanted]:
         connection, _, parked, lanes = self._session()
@@ -249,8 +276,8 @@ class PostgresSink:
     def _forget_unrouted(self, connection: psycopg.Connection[Any], lanes: Lanes) -> None:
         source, topics = self._destination.source, self._topics
         kept = {*topics, transactions_topic(source)}
-        if self._destination.both_ways is not None:
-            kept.add(messages_topic(source))
+        if self._messages is not None:
+            kept.add(self._messages)
         if unrouted := Unrouted(connection, source, kept, topics.values(), self._destination.routes):
             self._begin(connection, anew=True)
             unrouted.forget()
@@ -282,6 +309,10 @@ class PostgresSink:
         if self._two_way is not None:
             self._two_way.committed()
 
+    def _tell(self, connection: psycopg.Connection[Any], lanes: Lanes) -> None:
+        """What was done to keys beside the stream."""
+        self._outcomes.store(connection, MAIN_LANE, lanes.ends_from(), None)
+
     def _session(self) -> tuple[psycopg.Connection[Any], Writer, Parked, Lanes]:
         if self._connection is None or self._writer is None or self._parked is None or self._lanes is None:
             raise Unavailable(f"target {self._destination.name} is not connected")
@@ -308,6 +339,7 @@ class PostgresSink:
         return translated(name, "refuses what placemat keeps there", "Run: placemat init", self._abandon)
 
     def _abandon(self) -> None:
+        self._outcomes.forget()
         connection = self._connection
         if connection is None:
             return

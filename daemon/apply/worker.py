@@ -41,7 +41,7 @@ class ApplyWorker:
         self._target = target
         self._target_name = name
         self._host = self._instance = instance or socket.gethostname()
-        routes, role = routings(settings, name), settings.role(name)
+        routes, observes = routings(settings, name), settings.observes(name)
         self._sink: Sink = sink_type(
             Destination(
                 name,
@@ -50,9 +50,8 @@ class ApplyWorker:
                 routes,
                 additive=target.auto_ddl == "additive",
                 both_ways=two_way(settings, name),
-                delete_limit=None
-                if (role := settings.role(name)) and role.kind == "observer"
-                else target.delete_guard.limit,
+                delete_limit=None if observes else target.delete_guard.limit,
+                audited=settings.audit.enabled and not observes,
             )
         )
         self._pins = TargetPins(settings, name, self._sink)

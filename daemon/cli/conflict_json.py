@@ -69,8 +69,8 @@ def decision_json(one: Decision) -> dict[str, Json]:
         "by": one.decided_by,
         "reason": one.reason,
         "row": one.keeps_row,
-        "fields": _row(json.loads(one.fields)),
-        "before": _row(json.loads(one.before)),
+        "fields": values(json.loads(one.fields)),
+        "before": values(json.loads(one.before)),
         "undone_at": one.undone_at.isoformat() if one.undone_at else None,
         "undone_by": one.undone_by,
         "undone_reason": one.undone_reason,
@@ -178,8 +178,8 @@ def moment(time: Interval) -> str | None:
     return None if time.hi < 0 else datetime.fromtimestamp(time.hi / 1_000_000, UTC).isoformat()
 
 
-def _row(values: Mapping[str, str | None]) -> dict[str, Json]:
-    return {name: _plain(text) for name, text in values.items()}
+def values(row: Mapping[str, str | None]) -> dict[str, Json]:
+    return {name: _plain(text) for name, text in row.items()}
 
 
 def _told(text: str | None, field: str | None) -> Json:
@@ -188,7 +188,7 @@ def _told(text: str | None, field: str | None) -> Json:
         found = plain(text)
     except ValueError:
         return text
-    return _row(found) if field is None and isinstance(found, dict) else cast(Json, found)
+    return values(found) if field is None and isinstance(found, dict) else cast(Json, found)
 
 
 def _plain(text: str | None) -> Json:

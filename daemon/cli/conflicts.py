@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from daemon.errors import OperatorError
 if TYPE_CHECKING:
     from connectors.conflicts import Done, Filter, Key, Order, Waiting
     from daemon.conflicts.desk import Before, Desk, Shown
+    from schemas.resolution import Fields
 
 app = typer.Typer(help="What waits for a person's decision.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -92,7 +93,12 @@ def undo(
     with opened(ctx, target) as desk:
         before = desk.decided(conflict_id, wait)
         _refuse_changed(desk, before)
-        done = desk.undo(before, how.order((before.decision.table_name, before.decision.key), before.decision.id))
+        key, decided, row = (before.decision.table_name, before.decision.key), before.decided, before.case.row or {}
+        now = {name: value for name, value in row.items() if name in decided.fields or decided.action == "create"}
+        _enter(
+            desk, "conflicts undo", conflict_id, how, key, now, None if decided.action == "create" else decided.before
+        )
+        done = desk.undo(before, how.order(key, before.decision.id))
         if done is None:
             _refuse_changed(desk, desk.decided(conflict_id, wait))
             raise _changed(conflict_id)
@@ -101,7 +107,6 @@ def undo(
         write_json({"id": conflict_id, **how.to_json(), **told})
     else:
         conflict_view.write_effect(told)
-    _done("undo", conflict_id, how, before.decision.table_name, before.decision.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,10 +149,15 @@ def _resolve_one(desk: Desk, conflict_id: int, asked: Asked, how: How, seen: str
 
 
 def _resolve(desk: Desk, shown: Shown, asked: Asked, how: How) -> Done | None:
-    done = desk.resolve(shown, asked.wish(shown.key[0], desk.rulings), how.order(shown.key))
-    if done is not None:
-        _done("resolve", shown.waiting.id, how, *shown.key)
-    return done
+    from daemon.conflicts.choice import choose
+
+    case = shown.case
+    choice = choose(case, asked.wish(shown.key[0], desk.rulings))
+    chosen = {name: cast("str | None", value) for name, value in choice.fields.items()}
+    row = {} if case.row is None else case.row
+    before = {name: value for name, value in row.items() if name in chosen or not choice.row}
+    _enter(desk, "conflicts resolve", shown.waiting.id, how, shown.key, before, chosen if choice.row else None)
+    return desk.resolve(shown, choice, how.order(shown.key))
 
 
 def _resolve_all(desk: Desk, wanted: Filter, asked: Asked, how: How, *, sure: bool) -> None:
@@ -230,19 +240,22 @@ def _by_table(found: Sequence[Waiting]) -> str:
     return ": " + ", ".join(f"{many:,} in {table}" for table, many in sorted(counts.items())) if counts else ""
 
 
-def _done(verb: str, conflict_id: int, how: How, table: str, key: str) -> None:
-    """What a person has done, once it is; the one place for whoever keeps account of that."""
-    import structlog
+def _enter(desk: Desk, op: str, conflict_id: int, how: How, key: Key, before: Fields, after: Fields | None) -> None:
+    """Into the audit log, before it is done. `before`: what the hub has in those fields; `after` None: the row goes."""
+    from daemon.audit.actions import enter
+    from daemon.audit.entry import Draft
 
-    if not how.dry_run:
-        structlog.get_logger(__name__).info(
-            "conflict decided", verb=verb, conflict=conflict_id, by=how.by, table=table, key=key
-        )
+    if how.dry_run:
+        return
+    told = {"before": conflict_json.values(before), "after": None if after is None else conflict_json.values(after)}
+    draft = Draft(
+        "action", op, "asked", how.by, source=desk.hub, entity=key[0], key=key[1], fields=sorted(after or before),
+        conflict=str(conflict_id), reason=how.reason, content=json.dumps(told, ensure_ascii=False),
+    )  # fmt: skip
+    enter(desk.settings, [draft])
 
 
 def _who() -> str:
-    """The person at the terminal; a container may have no name for its user."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "unknown"
+    from daemon.audit.actions import person
+
+    return person()

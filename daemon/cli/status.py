@@ -12,6 +12,7 @@ from daemon.cli.output import Json, local, write_json, write_table
 from schemas.position import format_lsn
 
 if TYPE_CHECKING:
+    from connectors.contract import OutboxLag
     from connectors.postgres.answers import HeldDeletes, Rejected
     from connectors.postgres.pauses import Pause
     from daemon.config import Settings
@@ -20,12 +21,13 @@ if TYPE_CHECKING:
 
 
 class _Standing(NamedTuple):
-    """What of a target waits: tables, keys, deletes, and rows that are to be put back."""
+    """What of a target waits: tables, keys, deletes, rows that are to be put back, and what the audit log lacks."""
 
     paused: list[Pause]
     parked: int
     held: list[HeldDeletes]
     rejected: list[Rejected]
+    audit: OutboxLag | None
 
 
 def status(
@@ -70,34 +72,42 @@ def status(
 def _standing(settings: Settings, name: str) -> _Standing | None:
     """None when the target does not answer."""
     from daemon import wiring
-    from daemon.errors import OperatorError
+    from daemon.errors import OperatorError, Unavailable
 
+    outbox = wiring.outbox(settings, name)
     try:
         with (
             wiring.pauses(settings, name) as pauses,
             wiring.dead_letters(settings, name) as letters,
             wiring.answers(settings, name) as answers,
         ):
-            return _Standing(pauses.read(), letters.count(), answers.held(), answers.rejected())
-    except OperatorError:
+            lag = outbox.lag() if wiring.audited(settings, name) else None
+            return _Standing(pauses.read(), letters.count(), answers.held(), answers.rejected(), lag)
+    except (OperatorError, Unavailable):
         return None
+    finally:
+        outbox.close()
 
 
 def _standing_json(found: _Standing | None) -> dict[str, Json]:
     if found is None:
         return dict.fromkeys(_Standing._fields)
+    lag = found.audit
     return {
         "paused": [_pause_json(one) for one in found.paused],
         "parked": found.parked,
         "held": [held.held_json(one) for one in found.held],
         "rejected": [held.rejected_json(one) for one in found.rejected],
+        "audit": None if lag is None else {"rows": lag.rows, "seconds": round(lag.seconds, 3)},
     }
 
 
 def _standing_lines(name: str, found: _Standing) -> list[str]:
     keys = "1 key is" if found.parked == 1 else f"{found.parked:,} keys are"
-    parked = [f"{keys} parked; placemat dlq list shows why"] if found.parked else []
-    return [*map(_pause_line, found.paused), *parked, *held.held_lines(name, found.held, found.rejected)]
+    lines = [f"{keys} parked; placemat dlq list shows why"] if found.parked else []
+    if (lag := found.audit) is not None and lag.rows:
+        lines.append(f"{lag.rows:,} transactions wait for the audit log, the oldest for {lag.seconds:.0f} s")
+    return [*map(_pause_line, found.paused), *lines, *held.held_lines(name, found.held, found.rejected)]
 
 
 def _kept(settings: Settings, name: str) -> str | None:

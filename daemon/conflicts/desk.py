@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from connectors.conflicts import Decision, Done, Key, Order, Rulings, Waiting, Waitlist
 from daemon.config import Route, Settings
-from daemon.conflicts.choice import Wish, choose
 from daemon.conflicts.titles import title, title_columns
 from daemon.errors import OperatorError
+from daemon.resolve.override import Choice
 from daemon.resolve.ruling import Case, Decided, Resolving, Undoing, read_case
 from schemas.resolution import Fields
 
@@ -86,10 +86,9 @@ class Desk:
                 return shown
             self._until(deadline, conflict_id)
 
-    def resolve(self, shown: Shown, wish: Wish, order: Order) -> Done | None:
-        """None: it has changed since it was shown. Raises OperatorError where the wish decides too little, or the hub
-        refuses the row."""
-        return self.rulings.rule(order, Resolving(choose(shown.case, wish), shown.case.seen))
+    def resolve(self, shown: Shown, choice: Choice, order: Order) -> Done | None:
+        """None: it has changed since it was shown. Raises OperatorError where the hub refuses the row."""
+        return self.rulings.rule(order, Resolving(choice, shown.case.seen))
 
     def decided(self, conflict_id: int, seconds: float) -> Before:
         """The newest decision that was not taken back. Raises OperatorError where there is none to take back."""

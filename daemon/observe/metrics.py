@@ -66,6 +66,8 @@ NOTIFICATIONS = Counter(
 NOTIFICATION_FAILURES = Counter(
     "placemat_notification_failures_total", "Messages that did not arrive, after all attempts.", ["hub", "channel"]
 )
+AUDIT_LAG_ROWS = Gauge("placemat_audit_lag_rows", "Transactions of a target without audit entries.", ["target"])
+AUDIT_LAG_SECONDS = Gauge("placemat_audit_lag_seconds", "Age of the oldest of those transactions.", ["target"])
 
 GAP = Gauge("placemat_gap", "1 while the worker is stopped because changes are missing.", ["worker", "reason"])
 WORKER_STATE = Gauge("placemat_worker_state", "1 for the state that the worker is in.", ["worker", "state"])

@@ -290,6 +290,10 @@ def test_a_decision_is_taken_back_unless_somebody_has_changed_the_field_since(
     assert_settled(both, key, bio="theirs")
     verb(both, "undo", number, "--by", "ada", "--reason", "Ruth asked for it.")
     assert_settled(both, key, bio="ours")
+    assert entered(both, number) == [
+        ("conflicts resolve", {"before": {"bio": "ours"}, "after": {"bio": "theirs"}}),
+        ("conflicts undo", {"before": {"bio": "theirs"}, "after": {"bio": "ours"}}),
+    ]
     [decision] = verb(both, "show", number)["decisions"]
     assert (decision["undone_by"], decision["undone_reason"]) == ("ada", "Ruth asked for it.")
     assert "taken back" in verb(both, "undo", number, code=1)["error"]
@@ -304,6 +308,16 @@ def test_a_decision_is_taken_back_unless_somebody_has_changed_the_field_since(
     refused = verb(both, "undo", number, code=1)["error"]
     assert "Changed since the decision: bio by" in refused
     assert_settled(both, key, bio="by somebody")
+
+
+def entered(both: Linked, number: int) -> list[tuple[Any, ...]]:
+    """What the audit log says of what people have done in a conflict."""
+    query = """
+    SELECT op, content::jsonb FROM placemat.audit_entries JOIN placemat.audit_values USING (sequence)
+    WHERE kind = 'action' AND conflict = %s ORDER BY sequence
+    """
+    with psycopg.connect(both.site.state) as state:
+        return state.execute(query, [str(number)]).fetchall()
 
 
 def test_a_row_that_a_decision_has_deleted_is_brought_back(both: Linked, workspace: uuid.UUID) -> None:
