@@ -15,6 +15,7 @@ from daemon.errors import OperatorError
 from daemon.routes import routings, source_masks
 
 if TYPE_CHECKING:
+    from connectors.conflicts import Rulings, Waitlist
     from connectors.contract import Outbox, ReplayTarget
     from connectors.event_outcomes import OutcomesOf
     from connectors.postgres.answers import Answers
@@ -33,6 +34,7 @@ def worker_names(settings: Settings) -> list[str]:
     return [
         *(f"capture:{name}" for name in settings.sources),
         *(f"apply:{name}" for name in settings.targets),
+        *(f"notify:{hub}" for hub in settings.hubs if settings.notify.wanted),
         *(f"audit:{name}" for name in settings.targets if audited(settings, name)),
     ]
 
@@ -49,7 +51,7 @@ def choose(settings: Settings, wanted: Sequence[str]) -> list[str]:
     """
     known = worker_names(settings)
     for name in wanted:
-        if name not in known and name not in ("capture", "apply", "audit"):
+        if name not in known and name not in ("capture", "apply", "audit", "notify"):
             raise OperatorError(f"There is no worker {name}.", f"Choose one of: {', '.join(known)}.", exit_code=2)
     return [name for name in known if not wanted or name in wanted or name.partition(":")[0] in wanted]
 
@@ -64,6 +66,10 @@ def _worker(settings: Settings, kind: str, name: str) -> Worker:
         from daemon.capture.worker import CaptureWorker
 
         return CaptureWorker(settings, name)
+    if kind == "notify":
+        from daemon.notify.worker import NotifyWorker
+
+        return NotifyWorker(settings, name, conflicts)
     if kind == "audit":
         from daemon.audit.worker import AuditWorker
 
@@ -144,6 +150,24 @@ def dead_letters(settings: Settings, name: str) -> Iterator[DeadLetters]:
     target = settings.targets[name]
     with connect(target.url.get_secret_value(), f"Target {name}", f"targets.{name}.url") as connection:
         yield DeadLetters(connection, name, target.source)
+
+
+@contextmanager
+def conflicts(settings: Settings, hub: str) -> Iterator[tuple[Rulings, Waitlist]]:
+    """The rows of a hub for those who decide, and what waits there. Raises OperatorError when it cannot be reached."""
+    from connectors.contract import Destination
+    from connectors.postgres.session import translated
+    from connectors.postgres.two_way.ruling import HubRulings
+    from connectors.postgres.two_way.waiting import HubWaitlist
+
+    name = settings.hubs[hub]
+    url = settings.targets[name].url.get_secret_value()
+    connect(url, f"Hub {hub}", f"targets.{settings.brings(hub)}.url").close()
+    with (
+        translated(name, "refuses what placemat keeps there", "Run: placemat init", lambda: None),
+        closing(HubRulings(Destination(name, url, hub, routings(settings, name)), hub)) as rulings,
+    ):
+        yield rulings, HubWaitlist(rulings.connection)
 
 
 def replay_target(settings: Settings, name: str) -> ReplayTarget:

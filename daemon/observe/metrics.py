@@ -59,6 +59,13 @@ LAG_BYTES = Gauge("placemat_lag_bytes", "WAL between what is applied and the new
 
 PAUSED_RECORDS = Gauge("placemat_paused_records", "Records that wait for a paused table.", ["target", "table"])
 
+CONFLICTS_WAITING = Gauge("placemat_conflicts_waiting", "Conflicts that wait for a person.", ["hub"])
+NOTIFICATIONS = Counter(
+    "placemat_notifications_total", "Messages that told somebody of waiting conflicts.", ["hub", "channel"]
+)
+NOTIFICATION_FAILURES = Counter(
+    "placemat_notification_failures_total", "Messages that did not arrive, after all attempts.", ["hub", "channel"]
+)
 AUDIT_LAG_ROWS = Gauge("placemat_audit_lag_rows", "Transactions of a target without audit entries.", ["target"])
 AUDIT_LAG_SECONDS = Gauge("placemat_audit_lag_seconds", "Age of the oldest of those transactions.", ["target"])
 

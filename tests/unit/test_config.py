@@ -139,3 +139,30 @@ def test_the_schema_for_editors_takes_the_template_and_refuses_what_we_refuse() 
     validator = jsonschema.Draft202012Validator(json.loads(schema_text()))
     validator.validate(tomllib.loads(TEMPLATE))
     assert not validator.is_valid(tomllib.loads(TEMPLATE.replace("partitions = 6", "partition = 6", 1)))
+
+
+def with_notify(file: Path, *lines: str) -> Path:
+    file.write_text("\n".join([TEMPLATE, "[notify]", *lines]))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("lines", "sentence"),
+    [
+        (['webhook_url = "ftp://example.org/hook"'], "begins with https:// or http://"),
+        (['smtp_user = "placemat"'], "smtp_user and smtp_password need each other"),
+        (['smtp_user = "p"', 'smtp_password = "x"', 'smtp_security = "none"'], "would be sent in the clear"),
+    ],
+)
+def test_nobody_is_told_in_a_way_that_cannot_work_or_shows_a_password(
+    file: Path, lines: list[str], sentence: str
+) -> None:
+    with pytest.raises(OperatorError, match=sentence):
+        load(with_notify(file, *lines))
+
+
+def test_somebody_is_told_only_where_an_address_is_given(file: Path) -> None:
+    assert not load(file).notify.wanted
+    found = load(with_notify(file, 'webhook_url = "https://example.org/hook?token=secret"')).notify
+    assert found.wanted
+    assert "secret" not in repr(found)

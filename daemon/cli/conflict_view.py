@@ -1,0 +1,118 @@
+"""How conflicts are shown to a person: what `conflict_json` makes of them, in lines and tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, cast
+
+import typer
+
+from daemon.cli.output import Json, local, write_table
+from daemon.conflicts.titles import HUB, key_text
+
+if TYPE_CHECKING:
+    pass
+
+LONGEST_CELL = 60
+
+
+def write_shown(told: Mapping[str, Json]) -> None:
+    """What `shown_json` holds, for a person."""
+    found = cast("dict[str, object]", told)
+    typer.echo(f"Conflict {found['id']}: {found['table']}, {_named(found['title'], found['key'])}")
+    if not found["waits"]:
+        typer.echo("Nothing waits any more.")
+    for deletion in _dicts(found["deletions"] if found["waits"] else []):
+        typer.echo(f"{deletion['side']} has deleted the row {when(deletion['at'])}, by {deletion['by'] or 'unknown'}.")
+    for one in _dicts(found["waiting"]):
+        _write_field(one)
+    for one in _dicts(found["decisions"]):
+        undone = f"; taken back by {one['undone_by']} {when(one['undone_at'])}" if one["undone_at"] else ""
+        why = f" ({one['reason']})" if one["reason"] else ""
+        typer.echo(f"Decided {when(one['at'])} by {one['by']}{why}: {_decision(one)}{undone}")
+    for one in _dicts(found["history"]):
+        what = one["field"] or "the row"
+        typer.echo(
+            f"Met {when(one['at'])} from {one['spoke']}: {what}, {one['kind']}, {one['rule']}: {one['resolution']}"
+        )
+
+
+def _write_field(one: Mapping[str, object]) -> None:
+    hub = cast("dict[str, object]", one[HUB])
+    rows = [(HUB, cell(hub["value"]), when(hub["at"]), str(hub["by"] or "unknown"))]
+    bases = []
+    for side in _dicts(one["spokes"]):
+        rows.append((str(side["spoke"]), cell(side["value"]), when(side["at"]), str(side["by"] or "unknown")))
+        bases.append((f"base of {side['spoke']}", cell(side["base"]), "", f"rule {side['rule']}"))
+    typer.echo(f"{one['label']} ({one['field']})")
+    write_table(("  SIDE", "VALUE", "SINCE", "BY"), [(f"  {first}", *rest) for first, *rest in [*rows, *bases]])
+
+
+def write_effect(told: Mapping[str, Json]) -> None:
+    """What `effect_json` holds, for a person."""
+    found = cast("dict[str, dict[str, object]]", told)
+    before, then = cast("dict[str, bool]", found["row"]["now"]), found["row"]["then"]
+    if not (then and all(before.values())):
+        there = ", ".join(f"{side} {'has' if has else 'does not have'} it" for side, has in before.items())
+        typer.echo(f"The row {'stays' if then else 'goes'} on all sides ({there} now).")
+    rows: list[tuple[str, str, str]] = []
+    for name, one in cast("dict[str, dict[str, object]]", found["fields"]).items():
+        for side, value in cast("dict[str, object]", one["now"]).items():
+            rows.append((f"{name} at {side}", cell(value), cell(one["then"]) if then else "-"))
+    if rows:
+        write_table(("FIELD", "NOW", "THEN"), rows)
+
+
+def write_waiting(found: Sequence[Mapping[str, Json]]) -> None:
+    rows = []
+    for one in cast("list[dict[str, object]]", list(found)):
+        fields = ", ".join(cast("list[str]", one["fields"])) or "the row"
+        named = _named(one["title"], one["key"])
+        since = when(one["opened_at"])
+        rows.append(
+            (str(one["id"]), str(one["table"]), named, fields, ", ".join(cast("list[str]", one["spokes"])), since)
+        )
+    write_table(("ID", "TABLE", "ROW", "FIELDS", "WITH", "SINCE"), rows)
+
+
+def write_logged(found: Sequence[Mapping[str, Json]]) -> None:
+    rows = [
+        (
+            str(one["number"]), when(one["at"]), str(one["table"]), _key(one["key"]), str(one["field"] or "the row"),
+            str(one["spoke"]), str(one["rule"]), str(one["resolution"]),
+        )
+        for one in found
+    ]  # fmt: skip
+    write_table(("NUMBER", "AT", "TABLE", "KEY", "FIELD", "WITH", "RULE", "RESOLUTION"), rows)
+
+
+def cell(value: object) -> str:
+    """A value for a person: texts as they are, all else as JSON; on one line."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    line = " ".join(text.split()) if isinstance(value, str) else text
+    return line if len(line) <= LONGEST_CELL else f"{line[: LONGEST_CELL - 1]}…"
+
+
+def _decision(one: Mapping[str, object]) -> str:
+    if not one["row"]:
+        return "the row goes"
+    fields = cast("dict[str, object]", one["fields"])
+    return ", ".join(f"{name} = {cell(value)}" for name, value in fields.items()) or "the row stays"
+
+
+def _named(title: object, key: object) -> str:
+    return f"{title} ({_key(key)})" if title else _key(key)
+
+
+def _key(key: object) -> str:
+    return key_text(json.dumps(key))
+
+
+def _dicts(found: object) -> Iterator[dict[str, object]]:
+    yield from cast("list[dict[str, object]]", found)
+
+
+def when(told: object) -> str:
+    return local(datetime.fromisoformat(told)) if isinstance(told, str) else "at an unknown time"
