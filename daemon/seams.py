@@ -35,6 +35,7 @@ AFTER_GAP_BEGUN: Final = "after_gap_begun"
 AFTER_TARGET_SET: Final = "after_target_set"
 AFTER_TABLE_ASKED: Final = "after_table_asked"
 BEFORE_GAP_CLOSED: Final = "before_gap_closed"
+AFTER_REKEY: Final = "after_rekey"
 
 _wanted, _, _count = os.environ.get(VARIABLE, "").partition(":")
 _left = int(_count or 1)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
+from daemon.both_ways import OBSERVER, Role
 from daemon.config import Settings
 from daemon.database import connect
 from daemon.errors import OperatorError
 from daemon.routes import routings, source_masks
 
 if TYPE_CHECKING:
-    from connectors.contract import ReplayTarget
+    from connectors.contract import Destination, ReplayTarget
+    from connectors.linking import LinkHub, LinkSpoke
     from connectors.postgres.dead_letters import DeadLetters
     from connectors.postgres.pauses import Pauses
     from daemon.observe.measure import ReadProgress
@@ -124,6 +126,43 @@ def replay_target(settings: Settings, name: str) -> ReplayTarget:
     target = settings.targets[name]
     routes = routings(settings, name)
     return PostgresReplay(Destination(name, target.url.get_secret_value(), target.source, routes))
+
+
+@contextmanager
+def link_sides(settings: Settings, spoke: str) -> Iterator[tuple[LinkHub, LinkSpoke]]:
+    """The hub, and a target that goes both ways. Raises as `connectors.linking.LinkSide` does."""
+    from connectors.postgres.two_way.linking import PostgresLinkSide
+    from connectors.postgres.two_way.linking_spoke import PostgresLinkSpoke
+
+    target = settings.targets[spoke]
+    observer = settings.targets[OBSERVER.format(hub=target.source)]
+    hub_times = {table: route.updated_at for table, route in observer.tables.items() if route.updated_at}
+    times = {
+        table: route.columns.get(route.updated_at, route.updated_at)
+        for table, route in target.tables.items()
+        if route.updated_at
+    }
+    with (
+        closing(PostgresLinkSide(_both_ways(settings, brings_back(settings, spoke)), hub_times)) as ours,
+        closing(PostgresLinkSpoke(_both_ways(settings, spoke), times)) as theirs,
+    ):
+        yield ours, theirs
+
+
+def _both_ways(settings: Settings, name: str) -> Destination:
+    from connectors.contract import Destination
+    from daemon.apply.two_way import two_way
+
+    target, routes = settings.targets[name], routings(settings, name)
+    both = two_way(settings, name)
+    return Destination(name, target.url.get_secret_value(), target.source, routes, both_ways=both)
+
+
+def brings_back(settings: Settings, spoke: str) -> str:
+    """The target that brings a spoke's changes to the hub."""
+    return next(
+        name for name in settings.targets if settings.role(name) == Role("hub", settings.targets[spoke].source, spoke)
+    )
 
 
 @contextmanager

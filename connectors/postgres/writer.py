@@ -17,7 +17,7 @@ from connectors.contract import Record
 from connectors.errors import OperatorError, TableUnfit
 from connectors.postgres.failures import Refused
 from connectors.postgres.keyless import keyed, rekeyed
-from connectors.postgres.parked import FOREIGN_KEY, OVERSIZE, Entry, Key, Parked
+from connectors.postgres.parked import AMBIGUOUS, FOREIGN_KEY, OVERSIZE, Entry, Key, Parked
 from connectors.postgres.router import Router
 from connectors.postgres.rows import CannotFold, Event, Net, decode_change, decode_key, fold
 from connectors.postgres.statements import Catalogue
@@ -272,7 +272,8 @@ class Writer:
                 self._parked.replace(entry, event.record)
             else:
                 self._parked.queue(entry, event.record)
-            self._refused.append(key)
+            if entry.sqlstate != AMBIGUOUS:
+                self._refused.append(key)
         elif change.after is None or change.complete:
             try:
                 missing = self._write([event])

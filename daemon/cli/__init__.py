@@ -12,7 +12,23 @@ import typer
 from typer.exceptions import Abort, Exit, TyperException
 
 from daemon import VERSION
-from daemon.cli import config, demo, dev, dlq, init, lag, pause, replay, resync, run, snapshot, status, tail, verify
+from daemon.cli import (
+    config,
+    demo,
+    dev,
+    dlq,
+    init,
+    lag,
+    link,
+    pause,
+    replay,
+    resync,
+    run,
+    snapshot,
+    status,
+    tail,
+    verify,
+)
 from daemon.cli.context import Context
 from daemon.cli.output import complain
 from daemon.errors import OperatorError
@@ -35,6 +51,7 @@ app.command("lag")(lag.lag)
 app.command("tail")(tail.tail)
 app.command("snapshot")(snapshot.snapshot)
 app.command("resync")(resync.resync)
+app.command("link")(link.link)
 app.command("verify")(verify.verify)
 app.command("replay")(replay.replay)
 app.command("pause")(pause.pause)
