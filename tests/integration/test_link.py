@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
+import pytest
 
+from daemon.seams import AFTER_REKEY, VARIABLE
 from tests.fix_linked import Linked
 
 Connection = psycopg.Connection[Any]
@@ -183,5 +186,77 @@ def test_two_full_databases_become_one_as_the_report_has_predicted(linked: Linke
     assert value(linked.hub, "stories", "content", rows.same["story"]) == "ours", "its teller's key is no edit of it"
     assert sorted(value(linked.hub, "stories", "themes", rows.pairs["story"][0])) == ["a", "b", "c"]
     assert value(linked.hub, "stories", "content", rows.spoke["story"]) == "long " * 5_000
-    for connection in (linked.hub, linked.spoke):
-        assert connection.execute("SELECT count(*) FROM placemat.parked").fetchone() == (0,)
+    assert parked(linked) == ([], [])
+    again = run(linked, *WORDS)
+    assert again["nothing_to_do"]
+    assert table_of(again, "storytellers")["in_flow"] == len(manual), "they wait for a person"
+    assert (everything(linked, linked.hub), everything(linked, linked.spoke)) == (hub, spoke)
+
+
+def test_rows_that_nobody_can_tell_wait_for_a_person_on_both_sides(linked: Linked) -> None:
+    hub, spoke = linked.hub, linked.spoke
+    space = uuid.uuid4()
+    for connection in (hub, spoke):
+        make(connection, "workspaces", id=space, name="Commons", slug="commons")
+    anna = make(hub, "storytellers", workspace_id=space, name="Anna", bio="ours")
+    annas = [make(spoke, "storytellers", workspace_id=space, name="Anna", bio=one) for one in ("first", "second")]
+    bens = [make(hub, "storytellers", workspace_id=space, name="Ben") for _ in range(2)]
+    ben = make(spoke, "storytellers", workspace_id=space, name="Ben")
+    story = make(spoke, "stories", workspace_id=space, storyteller_id=annas[0], title="Fire")
+    linked.init()
+    report = run(linked, *WORDS, code=3)
+    tellers = table_of(report, "storytellers")
+    assert [(keys(one["hub"]), keys(one["target"])) for one in tellers["ambiguous"]].count(({anna}, set(annas))) == 1
+    assert report["ambiguous"] == 6
+    assert run(linked, *WORDS, code=3) == report, "what waits does so once"
+    with linked.running():
+        linked.rest(60)
+        spoke.execute("UPDATE storytellers SET bio = 'first, later' WHERE id = %s", [annas[0]])
+        linked.rest()
+        assert names(hub) == {anna: "Anna", **dict.fromkeys(bens, "Ben")}
+        assert names(spoke) == {**dict.fromkeys(annas, "Anna"), ben: "Ben"}
+        assert value(hub, "stories", "title", story) is None, "its storyteller waits"
+    listed = linked.site.placemat("dlq", "list", "--target", linked.hub_target)
+    assert "ambiguous: 1 rows of the hub and 2 of the other side have the same name, workspace_id" in listed.out
+    spoke.execute("UPDATE storytellers SET name = 'Anna B' WHERE id = %s", [annas[1]])
+    report = run(linked, *WORDS, code=3)
+    assert report["ambiguous"] == 3
+    assert [keys([one["key"]]) for one in table_of(report, "storytellers")["rekeyed"]] == [{anna}]
+    with linked.running():
+        for target in (linked.hub_target, linked.spoke_name):
+            done = linked.site.placemat("dlq", "redrive", "--all", "--target", target)
+            assert done.code == 0, done.err
+        linked.rest(60)
+    both = {anna: "Anna", annas[1]: "Anna B", ben: "Ben", **dict.fromkeys(bens, "Ben")}
+    assert names(hub) == names(spoke) == both, "who was told apart is one; who was let through is a row of its own"
+    for connection in (hub, spoke):
+        assert value(connection, "storytellers", "bio", anna) == "first, later"
+        assert value(connection, "stories", "storyteller_id", story) == anna
+    assert parked(linked) == ([], [])
+    assert run(linked, *WORDS)["nothing_to_do"]
+
+
+def names(connection: Connection) -> dict[uuid.UUID, str]:
+    return dict(connection.execute("SELECT id, name FROM storytellers").fetchall())
+
+
+def parked(linked: Linked) -> tuple[list[Any], list[Any]]:
+    """What waits at the hub, and at the spoke."""
+    query = "SELECT table_name, key, reason FROM placemat.parked"
+    return linked.hub.execute(query).fetchall(), linked.spoke.execute(query).fetchall()
+
+
+def test_a_run_that_was_killed_is_gone_on_with_by_the_next(linked: Linked, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = fill(linked)
+    make(linked.hub, "storytellers", workspace_id=rows.space[0], name="Anna")
+    for _ in range(2):
+        make(linked.spoke, "storytellers", workspace_id=rows.space[1], name="Anna")
+    linked.init()
+    monkeypatch.setenv(VARIABLE, AFTER_REKEY)
+    killed = linked.site.spawn("link", linked.spoke_name, *WORDS)
+    assert killed.wait(60) == -signal.SIGKILL
+    report = run(linked, *WORDS, code=3)
+    assert report["rekeyed"] == 0
+    assert report["ambiguous"] == 3
+    assert [len(found) for found in parked(linked)] == [2, 1]
+    assert {table["table"]: table["pairs"] for table in report["tables"]}["public.stories"] == 2
