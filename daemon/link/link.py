@@ -8,13 +8,14 @@ run may be killed anywhere and run again.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
 from connectors.linking import Key, Linkable, LinkHub, LinkSpoke
 from daemon.errors import OperatorError
 from daemon.link.pairs import Ambiguous, Pair, pair
-from daemon.link.plan import Differing, Matches, Row, TablePlan, decide, key_of, row_of, translate
+from daemon.link.plan import Differing, Matches, Row, TablePlan, decide, differ, key_of, late_fields, row_of, translate
 from daemon.progress import OnProgress, Tracker
 from daemon.resolve import wire
 from daemon.resolve.rules import Rules
@@ -23,6 +24,16 @@ from daemon.seams import AFTER_REKEY, seam
 BATCH_ROWS = 500
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A plan, with what is kept of its rows until they are compared."""
+
+    plan: TablePlan
+    ours: Mapping[Key, Row]
+    theirs: Mapping[Key, Row]
+    late: tuple[str, ...]
 
 
 class Link:
@@ -50,15 +61,24 @@ class Link:
         given other keys that cannot be.
         """
         tables = self._tables(wanted)
-        self._check(tables, matches)
+        names = [one.table for one in tables]
+        late = {one.table: late_fields(one, names[at:]) for at, one in enumerate(tables)}
+        self._check(tables, matches, late)
         moves: dict[str, dict[Key, Key]] = {}
-        plans = []
-        for table in tables:
-            plan = self._plan(table, [one for one in matches if set(one) <= table.fields], moves)
+        plans, circular = [], []
+        for at, table in enumerate(tables):
+            draft = self._draft(table, matches, late[table.table], moves)
+            plan = draft.plan
             if plan.moves and (obstacle := self._spoke.obstacle(table.table)) is not None:
                 raise obstacle
             moves[table.table] = plan.moves
             plans.append(plan)
+            if {one.table for one in table.references} & set(names[at + 1 :]):
+                circular.append(draft)
+            else:
+                self._compare(draft, moves)
+        for draft in circular:
+            self._compare(draft, moves)
         return plans
 
     def write(self, plans: Sequence[TablePlan], by: str) -> None:
@@ -93,75 +113,88 @@ class Link:
         ]
 
     @staticmethod
-    def _check(tables: Sequence[Linkable], matches: Matches) -> None:
+    def _check(tables: Sequence[Linkable], matches: Matches, late: Mapping[str, Sequence[str]]) -> None:
         for match in matches:
-            if not any(set(match) <= one.fields for one in tables):
+            if not any(set(match) <= one.fields - {*late[one.table]} for one in tables):
                 raise OperatorError(
-                    f"No table that is linked has {' and '.join(match)} among the fields that go both ways.",
+                    f"No table that is linked has {' and '.join(match)} among the fields that go both ways and do not"
+                    " refer to rows of its own.",
                     "Name fields as the hub names them: --match legacy_id --match name,workspace_id",
                     exit_code=2,
                 )
 
     # One table
 
-    def _plan(self, table: Linkable, matches: Matches, moves: Mapping[str, Mapping[Key, Key]]) -> TablePlan:
-        ours, theirs = self._ours(table, matches), self._theirs(table, matches, moves)
-        found = pair([one.entry for one in ours.values()], [one.entry for one in theirs.values()], len(matches))
-        plan = TablePlan(table, tuple(matches), len(ours), len(theirs), found)
+    def _draft(
+        self, table: Linkable, matches: Matches, late: Sequence[str], moves: Mapping[str, Mapping[Key, Key]]
+    ) -> _Draft:
+        usable = [one for one in matches if set(one) <= table.fields - {*late}]
+        ours, theirs = self._ours(table, usable, late), self._theirs(table, usable, late, moves)
+        found = pair([one.entry for one in ours.values()], [one.entry for one in theirs.values()], len(usable))
+        plan = TablePlan(table, tuple(usable), len(ours), len(theirs), found)
         final = {one.theirs: one.ours for one in found.pairs}
         plan.moves = {one.place: final.get(key, key) for key, one in theirs.items() if one.place != final.get(key, key)}
-        unequal = [one for one in found.pairs if ours[one.ours].digest != theirs[one.theirs].digest]
-        self._tracker.begin(f"differences of {table.table}", len(unequal))
-        for batch in _batches(unequal, BATCH_ROWS):
-            self._compare(plan, batch, ours, theirs, moves)
-            self._tracker.advance(len(batch))
         mine, other = plan.ambiguous
         places = {one.place for one in theirs.values()} - plan.moves.keys()
         plan.released_ours = {key: key not in ours for key in self._spoke.held(table.table) if key not in mine}
         plan.released_theirs = {key: key not in places for key in self._hub.held(table.table) if key not in other}
-        return plan
+        return _Draft(plan, ours, theirs, tuple(late))
 
-    def _ours(self, table: Linkable, matches: Matches) -> dict[Key, Row]:
+    def _ours(self, table: Linkable, matches: Matches, late: Sequence[str]) -> dict[Key, Row]:
         found = {}
         self._tracker.begin(f"{table.table} of the hub", 0)
         for page in self._hub.rows(table.table):
             for row, ts_us in page:
                 key = key_of(table, row)
-                found[key] = row_of(table, row, key, ts_us, matches)
+                found[key] = row_of(table, row, key, ts_us, matches, late)
             self._tracker.advance(len(page))
         return found
 
-    def _theirs(self, table: Linkable, matches: Matches, moves: Mapping[str, Mapping[Key, Key]]) -> dict[Key, Row]:
+    def _theirs(
+        self, table: Linkable, matches: Matches, late: Sequence[str], moves: Mapping[str, Mapping[Key, Key]]
+    ) -> dict[Key, Row]:
         """By the keys that they will have once their parents have moved."""
         found = {}
         self._tracker.begin(f"{table.table} of {self._name}", 0)
         for page in self._spoke.rows(table.table):
             rows = self._hub.conform(table.table, [one.row for one in page])
             for row, (_, ts_us) in zip(rows, page, strict=True):
-                one = row_of(table, translate(table, row, moves), key_of(table, row), ts_us, matches)
+                one = row_of(table, translate(table, row, moves), key_of(table, row), ts_us, matches, late)
                 found[one.entry.key] = one
             self._tracker.advance(len(page))
         return found
 
-    def _compare(
-        self, plan: TablePlan, pairs: Sequence[Pair], ours: Mapping[Key, Row], theirs: Mapping[Key, Row],
-        moves: Mapping[str, Mapping[Key, Key]],
-    ) -> None:  # fmt: skip
-        table = plan.table
+    # What differs
+
+    def _compare(self, draft: _Draft, moves: Mapping[str, Mapping[Key, Key]]) -> None:
+        plan, ours, theirs = draft.plan, draft.ours, draft.theirs
+        unequal = [
+            one
+            for one in plan.pairing.pairs
+            if differ(plan.table, ours[one.ours], theirs[one.theirs], draft.late, moves)
+        ]
+        self._tracker.begin(f"differences of {plan.table.table}", len(unequal))
+        for batch in _batches(unequal, BATCH_ROWS):
+            self._decide(draft, batch, moves)
+            self._tracker.advance(len(batch))
+
+    def _decide(self, draft: _Draft, pairs: Sequence[Pair], moves: Mapping[str, Mapping[Key, Key]]) -> None:
+        plan, table = draft.plan, draft.plan.table
+        place = {one: draft.theirs[one.theirs].place for one in pairs}
         known = self._hub.known(table.table, [one.ours for one in pairs])
         left = self._hub.read(table.table, [one.ours for one in pairs])
-        there = self._spoke.read(table.table, [theirs[one.theirs].place for one in pairs])
+        there = self._spoke.read(table.table, list(place.values()))
         conformed = dict(zip(there, self._hub.conform(table.table, list(there.values())), strict=True))
         for one in pairs:
-            mine, other = left.get(one.ours), conformed.get(theirs[one.theirs].place)
-            kept = known.get(one.ours)
+            mine, other, kept = left.get(one.ours), conformed.get(place[one]), known.get(one.ours)
             if mine is None or other is None or (kept is not None and kept.linked and one.ours == one.theirs):
                 plan.in_flow += 1
                 continue
-            times = ours[one.ours].ts_us, theirs[one.theirs].ts_us
+            times = draft.ours[one.ours].ts_us, draft.theirs[one.theirs].ts_us
             state = wire.read_state(kept.state if kept is not None else None)
             fields = decide(table, mine, translate(table, other, moves), state, times, self._rules[table.table])
-            plan.differing.append(Differing(one, fields))
+            if fields:
+                plan.differing.append(Differing(one, fields))
 
     # What waits for a person
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -26,13 +26,15 @@ Moves = Mapping[str, Mapping[Key, Key]]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What is kept of a row while its table is planned: where it is read, and a hash of all fields but its key's."""
+    """What is kept of a row while its table is planned: where it is read, and a hash of its fields but for those of its
+    key and those that are `late`."""
 
     entry: Entry
     place: Key
     """Its key as it is now."""
     digest: bytes
     ts_us: int | None
+    late: tuple[str | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,24 +99,40 @@ class TablePlan:
         return not (self.moves or self.differing or found.ours or found.theirs or found.ambiguous)
 
 
+def late_fields(table: Linkable, later: Collection[str]) -> tuple[str, ...]:
+    """Fields that refer to rows whose new keys are not known yet when the table is read: of itself, or of `later` ones,
+    where tables refer to each other in a circle."""
+    names = {name for one in table.references if one.table in (table.table, *later) for name in one.fields}
+    return tuple(sorted(names - set(table.key)))
+
+
 def translate(table: Linkable, row: Fields, moves: Moves) -> Fields:
     """A row of the spoke as it will be once the rows that it refers to have the hub's keys."""
     changed = dict(row)
     for reference in table.references:
-        held = tuple(row[name] for name in reference.fields)
+        held = tuple(row.get(name) for name in reference.fields)
         if None not in held and (new := moves.get(reference.table, {}).get(tuple(map(str, held)))) is not None:
             changed.update(zip(reference.fields, new, strict=True))
     return changed
 
 
-def row_of(table: Linkable, row: Fields, place: Key, ts_us: int | None, matches: Matches) -> Row:
+def row_of(table: Linkable, row: Fields, place: Key, ts_us: int | None, matches: Matches, late: Sequence[str]) -> Row:
     """What is kept of a row."""
     hashed = hashlib.blake2b(digest_size=12)
-    for name in sorted(table.fields - set(table.key)):
+    for name in sorted(table.fields - {*table.key, *late}):
         text = row[name]
         hashed.update(b"-" if text is None else b"+%d:%b" % (len(text), text.encode()))
     values = tuple(tuple(row[name] for name in match) for match in matches)
-    return Row(Entry(key_of(table, row), values), place, hashed.digest(), ts_us)
+    return Row(Entry(key_of(table, row), values), place, hashed.digest(), ts_us, tuple(row[name] for name in late))
+
+
+def differ(table: Linkable, ours: Row, theirs: Row, late: Sequence[str], moves: Moves) -> bool:
+    """Whether two rows are not equal, once all that the spoke's refers to has the hub's keys."""
+    if ours.digest != theirs.digest:
+        return True
+    return bool(late) and translate(table, dict(zip(late, theirs.late, strict=True)), moves) != dict(
+        zip(late, ours.late, strict=True)
+    )
 
 
 def key_of(table: Linkable, row: Fields) -> Key:

@@ -6,12 +6,15 @@ import signal
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
 import pytest
 
 from daemon.seams import AFTER_REKEY, VARIABLE
+from daemon.state.engine import opened
+from daemon.state.workers import Told, tell
 from tests.fix_linked import Linked
 
 Connection = psycopg.Connection[Any]
@@ -260,3 +263,52 @@ def test_a_run_that_was_killed_is_gone_on_with_by_the_next(linked: Linked, monke
     assert report["ambiguous"] == 3
     assert [len(found) for found in parked(linked)] == [2, 1]
     assert {table["table"]: table["pairs"] for table in report["tables"]}["public.stories"] == 2
+
+
+def test_what_is_found_is_told_in_words_with_examples(linked: Linked) -> None:
+    route(linked)
+    rows = fill(linked)
+    linked.init()
+    done = linked.site.placemat(
+        "link", linked.spoke_name, "public.workspaces", "public.storytellers", "--dry-run", *WORDS[:6]
+    )
+    assert done.code == 0, done.err
+    hub, spoke = linked.site.source, linked.spoke_name
+    assert (
+        f"public.storytellers: 6 rows in {hub}, 6 in {spoke}; 5 are the same rows, 2 of them under another key,"
+        f" 4 with differences; 1 only in {hub}, 1 only in {spoke}; 0 ambiguous"
+    ) in done.out
+    assert "  bio differs in 3 rows: by the rule manual a person decides\n" in done.out
+    assert f"  metadata differs in 1 rows: by the rule hub that of {hub} stands\n" in done.out
+    ours, theirs = rows.space
+    assert f"  id={theirs} of {spoke} becomes id={ours}\n" in done.out
+    assert f"  only in {spoke}: id={rows.spoke['teller']}\n" in done.out
+
+
+def test_a_link_waits_until_no_worker_could_carry_rows_over(linked: Linked) -> None:
+    linked.init()
+    now = datetime.now(UTC)
+    with opened(linked.site.state) as engine:
+        tell(engine, "elsewhere", {f"apply:{linked.hub_target}": Told("running", None, now)})
+        done = linked.site.placemat("link", linked.spoke_name)
+        assert done.code == 1
+        assert f"Worker apply:{linked.hub_target} runs" in done.err
+        assert linked.site.placemat("link", linked.spoke_name, "--dry-run").code == 0
+        tell(engine, "elsewhere", {f"apply:{linked.hub_target}": Told("stopped", None, now)})
+        assert linked.site.placemat("link", linked.spoke_name).code == 0
+
+
+def test_a_link_says_what_it_cannot_do(linked: Linked) -> None:
+    done = linked.site.placemat("link", linked.spoke_name)
+    assert done.code == 1
+    assert "placemat init" in done.err
+    linked.init()
+    for words, sentence in (
+        ((linked.hub_target,), f"Target {linked.hub_target} has no tables that go both ways."),
+        (("nobody",), "There is no target nobody."),
+        ((linked.spoke_name, "public.events"), "public.events does not go both ways"),
+        ((linked.spoke_name, "--match", "nonsense"), "No table that is linked has nonsense"),
+    ):
+        done = linked.site.placemat("link", *words)
+        assert done.code == 2, done
+        assert sentence in done.err

@@ -199,4 +199,5 @@ class PostgresLinkSide:
     def translated(self) -> AbstractContextManager[None]:
         """What goes wrong within, as `connectors.linking` has it; whatever was open is rolled back by then."""
         name = self._destination.name
-        return translated(name, "refuses what placemat link does", "Run: placemat init", lambda: None)
+        advice = "Put right there what the sentence names, and run the same again."
+        return translated(name, "refuses what placemat link does", advice, lambda: None)
