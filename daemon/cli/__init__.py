@@ -13,6 +13,7 @@ from typer.exceptions import Abort, Exit, TyperException
 
 from daemon import VERSION
 from daemon.cli import (
+    audit,
     config,
     demo,
     dev,
@@ -57,6 +58,7 @@ app.command("replay")(replay.replay)
 app.command("pause")(pause.pause)
 app.command("resume")(pause.resume)
 app.add_typer(dlq.app, name="dlq")
+app.add_typer(audit.app, name="audit")
 app.add_typer(config.app, name="config")
 app.add_typer(dev.app, name="dev")
 app.command("demo")(demo.demo)

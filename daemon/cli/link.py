@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from daemon.cli.bar import progress_bar
+from daemon.cli.context import By, Reason
 from daemon.cli.context import settings as read_settings
 from daemon.cli.output import say, write_json
 
@@ -33,15 +33,14 @@ def link(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object, with every row that is told of.")
     ] = False,
-    by: Annotated[
-        str | None, typer.Option(help="Who asks for it; by default the user of the operating system.")
-    ] = None,
-    reason: Annotated[str | None, typer.Option(help="Why, for whoever reads it later.")] = None,
+    by: By = None,
+    reason: Reason = None,
 ) -> None:
     """Find the rows that a target and its hub both have already, and link them. Exit status 3 when some wait."""
     from connectors.contract import TryAgain
     from daemon import wiring
     from daemon.apply.two_way import rules_of
+    from daemon.audit.actions import person, record
     from daemon.errors import OperatorError, Unavailable
     from daemon.link.link import Link
     from daemon.link.report import LinkReport
@@ -51,13 +50,14 @@ def link(
     matches = [tuple(one.strip() for one in text.split(",") if one.strip()) for text in match or ()]
     if not dry_run:
         _check_rests(settings, target)
-    who, hub = by or getpass.getuser(), settings.targets[target].source
+    who, hub = by or person(), settings.targets[target].source
     try:
         with wiring.link_sides(settings, target) as (ours, theirs), progress_bar() as on_progress:
             run = Link(ours, theirs, target, rules_of(settings, target), on_progress)
             plans = run.plan(tables or [], matches)
             report = LinkReport(target, hub, plans, not dry_run, who, reason)
             if not dry_run:
+                record(settings, "link", by, reason, {"matches": list(match or ()), **report.counts()}, target=target)
                 run.write(plans, who)
     except (Unavailable, TryAgain) as error:
         raise OperatorError(f"The link has stopped: {error}.", "Run it again: it goes on where it was left.") from error

@@ -1,4 +1,4 @@
-"""The daemon of a demo: real processes, one for capture and one for apply, as in the containers."""
+"""The daemon of a demo: real processes, one for capture, apply and audit each, as in the containers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from daemon.embedded.process import Process, spawn
 from daemon.errors import OperatorError
 
 STOP_SECONDS = 12.0
-WORKERS = ("capture", "apply")
+WORKERS = ("capture", "apply", "audit")
 
 
 class DemoDaemon:

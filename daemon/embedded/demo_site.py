@@ -67,6 +67,8 @@ tables = {json.dumps(tables)}
 
 [targets.empathy_ledger]
 url = {json.dumps(target)}
+# The demo's own load deletes rows all the time.
+delete_guard = {{ enabled = false }}
 {routes}
 [http]
 port = 0

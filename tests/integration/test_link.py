@@ -161,6 +161,10 @@ def test_two_full_databases_become_one_as_the_report_has_predicted(linked: Linke
     assert (everything(linked, linked.hub), everything(linked, linked.spoke)) == before
     report = run(linked, *WORDS, "--by", "ada", "--reason", "the move")
     assert {**report, "dry_run": True, "by": "", "reason": None} == {**foreseen, "by": ""}
+    audited = linked.site.placemat("audit", "show", "--json")
+    assert [one for one in audited.out.splitlines() if '"link"' in one and '"ada"' in one and "the move" in one], (
+        audited
+    )
     tellers = table_of(report, "storytellers")
     assert keys(tellers["only_hub"]) == {rows.hub["teller"]}
     assert keys(tellers["only_target"]) == {rows.spoke["teller"]}

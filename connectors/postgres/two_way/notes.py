@@ -15,7 +15,7 @@ import msgspec
 import orjson
 
 from connectors.contract import Place, Record
-from connectors.postgres.rows import Event, decode_change
+from connectors.postgres.rows import Change, Event, decode_change
 from connectors.postgres.two_way.canonical import Canonical
 from schemas.resolution import ANSWERS_PREFIX, LINKED_PREFIX, MARKS_PREFIX, ORIGIN_PREFIX, LinkedEntry
 
@@ -77,6 +77,10 @@ class Notes:
         self._rows: dict[tuple[str, str], list[tuple[Record, int]]] = {}
         self._changed_at: dict[tuple[str, str], int | None] = {}
         """By table and key, times of rows that have only got another key."""
+
+    def waiting(self) -> list[Event]:
+        """Rows of ours that wait for their marks, as they came."""
+        return [Event(table, one, Change("u")) for (table, _), some in self._rows.items() for one, _ in some]
 
     def message(self, record: Record) -> Iterator[Event]:
         """Events of a message: answers of the hub; rows of ours that have waited for their marks."""
