@@ -16,6 +16,7 @@ from daemon.seams import AFTER_REKEY, VARIABLE
 from daemon.state.engine import opened
 from daemon.state.workers import Told, tell
 from tests.fix_linked import Linked
+from tests.waiting import until
 
 Connection = psycopg.Connection[Any]
 EARLIER, LATER = "2026-01-01 10:00:00+00", "2026-03-01 10:00:00+00"
@@ -210,31 +211,36 @@ def test_rows_that_nobody_can_tell_wait_for_a_person_on_both_sides(linked: Linke
     bens = [make(hub, "storytellers", workspace_id=space, name="Ben") for _ in range(2)]
     ben = make(spoke, "storytellers", workspace_id=space, name="Ben")
     story = make(spoke, "stories", workspace_id=space, storyteller_id=annas[0], title="Fire")
+    cyd = make(hub, "storytellers", workspace_id=space, name="Cyd")
+    cyds = [make(spoke, "storytellers", workspace_id=space, name="Cyd") for _ in range(2)]
     linked.init()
     report = run(linked, *WORDS, code=3)
     tellers = table_of(report, "storytellers")
     assert [(keys(one["hub"]), keys(one["target"])) for one in tellers["ambiguous"]].count(({anna}, set(annas))) == 1
-    assert report["ambiguous"] == 6
+    assert report["ambiguous"] == 9
     assert run(linked, *WORDS, code=3) == report, "what waits does so once"
     with linked.running():
         linked.rest(60)
         spoke.execute("UPDATE storytellers SET bio = 'first, later' WHERE id = %s", [annas[0]])
         linked.rest()
-        assert names(hub) == {anna: "Anna", **dict.fromkeys(bens, "Ben")}
-        assert names(spoke) == {**dict.fromkeys(annas, "Anna"), ben: "Ben"}
+        assert names(hub) == {anna: "Anna", **dict.fromkeys(bens, "Ben"), cyd: "Cyd"}
+        assert names(spoke) == {**dict.fromkeys(annas, "Anna"), ben: "Ben", **dict.fromkeys(cyds, "Cyd")}
         assert value(hub, "stories", "title", story) is None, "its storyteller waits"
+        done = linked.site.placemat("dlq", "discard", parked_id(hub, cyds[1]), "--target", linked.hub_target)
+        assert done.code == 0, done.err
+        until(lambda: cyds[1] not in names(spoke), what="what the hub does not want is gone")
     listed = linked.site.placemat("dlq", "list", "--target", linked.hub_target)
     assert "ambiguous: 1 rows of the hub and 2 of the other side have the same name, workspace_id" in listed.out
     spoke.execute("UPDATE storytellers SET name = 'Anna B' WHERE id = %s", [annas[1]])
     report = run(linked, *WORDS, code=3)
     assert report["ambiguous"] == 3
-    assert [keys([one["key"]]) for one in table_of(report, "storytellers")["rekeyed"]] == [{anna}]
+    assert keys([one["key"] for one in table_of(report, "storytellers")["rekeyed"]]) == {anna, cyd}
     with linked.running():
         for target in (linked.hub_target, linked.spoke_name):
             done = linked.site.placemat("dlq", "redrive", "--all", "--target", target)
             assert done.code == 0, done.err
         linked.rest(60)
-    both = {anna: "Anna", annas[1]: "Anna B", ben: "Ben", **dict.fromkeys(bens, "Ben")}
+    both = {anna: "Anna", annas[1]: "Anna B", ben: "Ben", **dict.fromkeys(bens, "Ben"), cyd: "Cyd"}
     assert names(hub) == names(spoke) == both, "who was told apart is one; who was let through is a row of its own"
     for connection in (hub, spoke):
         assert value(connection, "storytellers", "bio", anna) == "first, later"
@@ -245,6 +251,12 @@ def test_rows_that_nobody_can_tell_wait_for_a_person_on_both_sides(linked: Linke
 
 def names(connection: Connection) -> dict[uuid.UUID, str]:
     return dict(connection.execute("SELECT id, name FROM storytellers").fetchall())
+
+
+def parked_id(connection: Connection, key: uuid.UUID) -> str:
+    row = connection.execute("SELECT id FROM placemat.parked WHERE key = %s", [f'{{"id":"{key}"}}']).fetchone()
+    assert row is not None
+    return str(row[0])
 
 
 def parked(linked: Linked) -> tuple[list[Any], list[Any]]:
