@@ -127,7 +127,7 @@ def _lines(plan: TablePlan, hub: str, target: str) -> Iterator[str]:
         f" {len(found.theirs):,} only in {target}; {sum(map(len, plan.ambiguous)):,} ambiguous"
     )
     if plan.in_flow:
-        yield f"  {plan.in_flow:,} differ that are on their way, or wait for a person already: placemat conflicts"
+        yield f"  {plan.in_flow:,} differ that are on their way, or wait for a person already"
     fields = Counter((one.field, one.rule, one.won) for pair in plan.differing for one in pair.fields)
     for (field, rule, won), many in sorted(fields.items(), key=str):
         yield f"  {field} differs in {many:,} rows: by the rule {rule} {_outcome(won, rule, hub, target)}"

@@ -16,6 +16,7 @@ from connectors.postgres.two_way.linking import PostgresLinkSide
 from connectors.postgres.two_way.linking_spoke import PostgresLinkSpoke
 from daemon.errors import OperatorError
 from daemon.link.link import Link
+from daemon.link.pairs import Pair
 from daemon.link.plan import Matches
 from daemon.resolve.inward import HubResolver
 from daemon.resolve.outward import SpokeResolver
@@ -171,3 +172,59 @@ def test_fields_that_no_table_has_are_refused(two: Two) -> None:
     with pytest.raises(OperatorError, match="No table that is linked has nonsense and name among the fields") as error:
         two.link([("nonsense", "name")])
     assert error.value.exit_code == 2
+
+
+def test_tables_and_columns_that_have_other_names_there_are_linked_by_the_hubs(
+    database_factory: Callable[[str], str],
+) -> None:
+    urls = database_factory("hub"), database_factory("spoke")
+    with ExitStack() as stack:
+        hub, spoke = (stack.enter_context(psycopg.connect(url, autocommit=True)) for url in urls)
+        hub.execute(
+            "CREATE TABLE people (id integer PRIMARY KEY, name text, age numeric, at timestamptz, secret text);"
+            "CREATE TABLE pets (id integer PRIMARY KEY, name text, owner integer REFERENCES people);"
+            "INSERT INTO people VALUES (1, 'Ada', 7, '2026-01-01Z', 'x'); INSERT INTO pets VALUES (5, 'Rex', 1)"
+        )
+        spoke.execute(
+            'CREATE TABLE "Folk 100%"'
+            ' (nr integer PRIMARY KEY, "full name" text, age numeric(5, 2), changed timestamptz);'
+            'CREATE TABLE pets (nr integer PRIMARY KEY, name text, "of" integer REFERENCES "Folk 100%");'
+            "INSERT INTO \"Folk 100%\" VALUES (11, 'Ada', 8, '2026-02-01Z'); INSERT INTO pets VALUES (15, 'Rex', 11)"
+        )
+        for connection in (hub, spoke):
+            bookkeeping.install(connection)
+        outward = {
+            "public.people": Routing(
+                table="public.Folk 100%", columns={"id": "nr", "name": "full name", "at": "changed"},
+                exclude=frozenset({"secret"}), local=frozenset({"at"}),
+            ),
+            "public.pets": Routing(columns={"id": "nr", "owner": "of"}),
+        }  # fmt: skip
+        inward = {
+            "public.Folk 100%": Routing(
+                table="public.people",
+                columns={"nr": "id", "full name": "name", "changed": "at"},
+                local=frozenset({"changed"}),
+            ),
+            "public.pets": Routing(columns={"nr": "id", "of": "owner"}),
+        }
+        rules = {"public.people": Rules(), "public.pets": Rules()}
+        ours = BothWays(frozenset(inward), "h", inward=HubResolver("s", rules))
+        theirs = BothWays(frozenset(outward), "h", outward=SpokeResolver("s", rules))
+        left = PostgresLinkSide(Destination("back", urls[0], "s", inward, both_ways=ours), {"public.people": "at"})
+        right = PostgresLinkSpoke(
+            Destination("s", urls[1], "h", outward, both_ways=theirs), {"public.people": "changed"}
+        )
+        stack.callback(left.close)
+        stack.callback(right.close)
+        link = Link(left, right, "s", rules)
+        plans = link.plan([], [("name", "age"), ("name",)])
+        people, pets = plans
+        assert people.pairing.pairs == (Pair(("1",), ("11",), 1),)
+        assert [(one.field, one.ours, one.theirs, one.won) for one in people.differing[0].fields] == [
+            ("age", "7", "8.00", "theirs")
+        ]
+        assert (pets.pairing.pairs, pets.differing) == ((Pair(("5",), ("15",), 0),), [])
+        link.write(plans, "ada")
+        assert spoke.execute('SELECT nr, "full name" FROM "Folk 100%"').fetchall() == [(1, "Ada")]
+        assert spoke.execute('SELECT nr, name, "of" FROM pets').fetchall() == [(5, "Rex", 1)]

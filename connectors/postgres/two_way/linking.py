@@ -109,7 +109,7 @@ class PostgresLinkSide:
         with self.translated(), self.connection.transaction():
             self.connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
             with self.connection.cursor(name="placemat_link") as cursor:
-                cursor.execute(canonical.all(self.time(table, "t")).encode())
+                cursor.execute(canonical.all(self.time(table, "t")).encode(), [])
                 while page := cursor.fetchmany(PAGE_ROWS):
                     yield [Told(canonical.row(texts), ts_us) for *texts, ts_us in page]
 
