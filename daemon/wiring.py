@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
+from daemon.both_ways import OBSERVER, Role
 from daemon.config import Settings
 from daemon.database import connect, unreachable
 from daemon.errors import OperatorError
@@ -16,8 +17,9 @@ from daemon.routes import routings, source_masks
 
 if TYPE_CHECKING:
     from connectors.conflicts import Rulings, Waitlist
-    from connectors.contract import Outbox, ReplayTarget
+    from connectors.contract import Destination, Outbox, ReplayTarget
     from connectors.event_outcomes import OutcomesOf
+    from connectors.linking import LinkHub, LinkSpoke
     from connectors.postgres.answers import Answers
     from connectors.postgres.dead_letters import DeadLetters
     from connectors.postgres.pauses import Pauses
@@ -189,6 +191,43 @@ def replay_target(settings: Settings, name: str) -> ReplayTarget:
     routes = routings(settings, name)
     return PostgresReplay(
         Destination(name, target.url.get_secret_value(), target.source, routes, both_ways=two_way(settings, name))
+    )
+
+
+@contextmanager
+def link_sides(settings: Settings, spoke: str) -> Iterator[tuple[LinkHub, LinkSpoke]]:
+    """The hub, and a target that goes both ways. Raises as `connectors.linking.LinkSide` does."""
+    from connectors.postgres.two_way.linking import PostgresLinkSide
+    from connectors.postgres.two_way.linking_spoke import PostgresLinkSpoke
+
+    target = settings.targets[spoke]
+    observer = settings.targets[OBSERVER.format(hub=target.source)]
+    hub_times = {table: route.updated_at for table, route in observer.tables.items() if route.updated_at}
+    times = {
+        table: route.columns.get(route.updated_at, route.updated_at)
+        for table, route in target.tables.items()
+        if route.updated_at
+    }
+    with (
+        closing(PostgresLinkSide(_both_ways(settings, brings_back(settings, spoke)), hub_times)) as ours,
+        closing(PostgresLinkSpoke(_both_ways(settings, spoke), times)) as theirs,
+    ):
+        yield ours, theirs
+
+
+def _both_ways(settings: Settings, name: str) -> Destination:
+    from connectors.contract import Destination
+    from daemon.apply.two_way import two_way
+
+    target, routes = settings.targets[name], routings(settings, name)
+    both = two_way(settings, name)
+    return Destination(name, target.url.get_secret_value(), target.source, routes, both_ways=both)
+
+
+def brings_back(settings: Settings, spoke: str) -> str:
+    """The target that brings a spoke's changes to the hub."""
+    return next(
+        name for name in settings.targets if settings.role(name) == Role("hub", settings.targets[spoke].source, spoke)
     )
 
 

@@ -139,10 +139,21 @@ class Origin(msgspec.Struct, frozen=True, omit_defaults=True):
     mark: str = ""
 
 
+class LinkedEntry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a transaction of `placemat link` says of one row before it: the row has only got another key, or refers to
+    one that has; people have changed it last at this moment, in microseconds since 1970, None where nobody knows."""
+
+    table: str
+    """The hub's."""
+    key: str
+    at: int | None = None
+
+
 ORIGIN_PREFIX = "placemat.origin"
 MARKS_PREFIX = "placemat.marks"
 ANSWERS_PREFIX = "placemat.answers"
-NOTES = frozenset({ORIGIN_PREFIX, MARKS_PREFIX, ANSWERS_PREFIX})
+LINKED_PREFIX = "placemat.linked"
+NOTES = frozenset({ORIGIN_PREFIX, MARKS_PREFIX, ANSWERS_PREFIX, LINKED_PREFIX})
 """Messages of ours that stand in the streams of databases that go both ways."""
 
 

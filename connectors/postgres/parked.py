@@ -21,6 +21,8 @@ from schemas.topics import table_topic
 Kind = Literal["refused", "needs_full_row"]
 OVERSIZE = "oversize"
 """Stands where an SQLSTATE would: the row is never asked for by itself, as it would be too large again."""
+AMBIGUOUS = "ambiguous"
+"""Stands there too: nobody can tell which row of the other side it is. It waits for a person, whatever comes."""
 FOREIGN_KEY = "23503"
 
 _PARK = """

@@ -20,7 +20,7 @@ from connectors.postgres.holds import Holds
 from connectors.postgres.keyless import keyed, rekeyed
 from connectors.postgres.leaving import Leaving
 from connectors.postgres.outcomes import Outcomes
-from connectors.postgres.parked import FOREIGN_KEY, OVERSIZE, Entry, Key, Parked
+from connectors.postgres.parked import AMBIGUOUS, FOREIGN_KEY, OVERSIZE, Entry, Key, Parked
 from connectors.postgres.router import Router
 from connectors.postgres.rows import CannotFold, Event, Net, decode_change, decode_key, fold
 from connectors.postgres.statements import Catalogue
@@ -308,7 +308,8 @@ class Writer:
                 self._parked.replace(entry, event.record)
             else:
                 self._parked.queue(entry, event.record)
-            self._refused.append(key)
+            if entry.sqlstate != AMBIGUOUS:
+                self._refused.append(key)
             self._leaving.refused(event)
         elif change.after is None or change.complete:
             try:

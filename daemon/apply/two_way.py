@@ -21,12 +21,17 @@ def two_way(settings: Settings, target: str) -> BothWays | None:
     times = {table: route.updated_at for table, route in tables.items() if route.updated_at is not None}
     if role.kind == "observer":
         return BothWays(frozenset(tables), role.hub, times, observing=HubObserver())
-    outward = settings.targets[role.spoke]
-    rules = {table: _rules(route, outward.skew_seconds) for table, route in outward.tables.items() if route.both_ways}
+    outward, rules = settings.targets[role.spoke], rules_of(settings, role.spoke)
     if role.kind == "spoke":
         return BothWays(frozenset(tables), role.hub, times, outward=SpokeResolver(role.spoke, rules))
     hidden = {table: frozenset((*route.local, *route.exclude)) for table, route in outward.tables.items()}
     return BothWays(frozenset(tables), role.hub, times, inward=HubResolver(role.spoke, rules, hidden))
+
+
+def rules_of(settings: Settings, spoke: str) -> dict[str, Rules]:
+    """Of a spoke's tables that go both ways, by the hub's names."""
+    target = settings.targets[spoke]
+    return {table: _rules(route, target.skew_seconds) for table, route in target.tables.items() if route.both_ways}
 
 
 def _rules(route: config.Route, skew_seconds: float) -> Rules:

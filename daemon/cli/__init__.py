@@ -22,6 +22,7 @@ from daemon.cli import (
     history,
     init,
     lag,
+    link,
     pause,
     rebuild,
     replay,
@@ -55,6 +56,7 @@ app.command("lag")(lag.lag)
 app.command("tail")(tail.tail)
 app.command("snapshot")(snapshot.snapshot)
 app.command("resync")(resync.resync)
+app.command("link")(link.link)
 app.command("verify")(verify.verify)
 app.command("replay")(replay.replay)
 app.command("history")(history.history)

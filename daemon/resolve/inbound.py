@@ -157,6 +157,8 @@ def _edited(record: SpokeRecord, hub: Hub, link: Link, told: Told, rules: Rules,
     state = hub.state
     ours_row = hub.row if hub.row is not None else state.values
     life_seen = contains(link.row_seen, state.rver)
+    # Of a row that both sides have made apart, there was no life before: it is decided as any other edit.
+    other_life = not life_seen and not (state.alive and link.at == START)
     verdicts = {}
     for name, value in told.edits.items():
         ours = state.fields.get(name)
@@ -164,7 +166,7 @@ def _edited(record: SpokeRecord, hub: Hub, link: Link, told: Told, rules: Rules,
         seen = ours is None or base.has_seen(name, ours) or (not state.alive and life_seen)
         time = UNKNOWN if name in record.unsure else record.time
         before, before_value = (link.shadow or {}).get(name), link.kept.get(name)
-        edit = Edit(name, value, time, ours, ours_row.get(name), before, before_value, seen, not life_seen, kind)
+        edit = Edit(name, value, time, ours, ours_row.get(name), before, before_value, seen, other_life, kind)
         verdicts[name] = judge(edit, rules)
     return verdicts
 

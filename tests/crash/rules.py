@@ -27,6 +27,7 @@ _FENCING = "tests/integration/test_apply_fencing.py"
 _APPLY_TRACES = "tests/integration/test_apply_traces.py"
 _GUARD = "tests/integration/test_delete_guard.py"
 _RELAY = "tests/integration/test_audit_relay.py"
+_LINK = "tests/integration/test_link.py"
 _RESOLUTION = "tests/unit/test_resolution_traces.py"
 _MACHINE = (
     "tests/property/test_resolution_machine.py::test_whatever_people_do_all_sides_end_equal_and_no_edit_is_lost_unseen"
@@ -454,6 +455,45 @@ RULES = (
         (
             "tests/property/test_audit.py::test_an_entry_that_is_altered_hash_and_all_is_named",
             "tests/integration/test_audit_tampering.py::test_an_entry_that_was_written_anew_with_its_hash_is_named",
+        ),
+    ),
+    Rule(
+        "linked_is_edited",
+        "A row that has only got another key is as old as it was.",
+        "connectors/postgres/two_way/notes.py",
+        "                    self._changed_at[table, one.key] = one.at\n",
+        "                    pass\n",
+        (f"{_LINK}::test_two_full_databases_become_one_as_the_report_has_predicted",),
+    ),
+    Rule(
+        "made_apart_is_latest",
+        "Rows that both sides have made apart are decided by the rules of their route.",
+        "daemon/resolve/inbound.py",
+        "other_life = not life_seen and not (state.alive and link.at == START)",
+        "other_life = not life_seen",
+        (
+            f"{_LINK}::test_two_full_databases_become_one_as_the_report_has_predicted",
+            "tests/property/test_link_plan.py::test_what_is_foretold_is_what_the_resolver_lists",
+            f"{_RESOLUTION}::test_a_row_that_both_sides_have_made_apart_is_decided_by_its_rules",
+        ),
+    ),
+    Rule(
+        "ambiguous_tried",
+        "An ambiguous row waits for a person, whatever comes of it.",
+        "connectors/postgres/writer.py",
+        "            if entry.sqlstate != AMBIGUOUS:\n                self._refused.append(key)\n",
+        "            self._refused.append(key)\n",
+        (f"{_LINK}::test_rows_that_nobody_can_tell_wait_for_a_person_on_both_sides",),
+    ),
+    Rule(
+        "shared_value_pairs",
+        "A value that several rows of a side share joins none of them.",
+        "daemon/link/pairs.py",
+        "return len(self.free) == 1 and not self.taken",
+        "return bool(self.free)",
+        (
+            "tests/property/test_pairs.py::test_a_pair_has_the_same_key_or_values_that_no_other_row_of_either_side_has",
+            "tests/property/test_pairs.py::test_a_value_that_several_rows_of_a_side_share_is_never_guessed",
         ),
     ),
 )

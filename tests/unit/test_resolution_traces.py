@@ -453,3 +453,19 @@ def test_what_a_spoke_has_seen_is_not_forgotten_when_an_older_write_of_ours_come
     w.settle()
     assert_everywhere(w, name="made again")
     assert not [one for one in w.listed if one.conflict.theirs == "made again"]
+
+
+def test_a_row_that_both_sides_have_made_apart_is_decided_by_its_rules() -> None:
+    w = world(name=FieldRule("target"), note=FieldRule("manual"), tags=FieldRule("merge"))
+    w.edit("hub", "2", name="ours", note="ours", tags=["a"])
+    w.edit("ledger", "2", name="theirs", note="theirs", tags=["b"])
+    w.settle()
+    rows = w.rows("2")
+    for row in rows.values():
+        assert row is not None
+        assert row["name"] == "theirs"
+        assert row["tags"] == ["a", "b"]
+    assert {site: row["note"] for site, row in rows.items() if row} == {
+        "hub": "ours", "archive": "ours", "ledger": "theirs",
+    }  # fmt: skip
+    assert {one.conflict.rule for one in w.listed} == {"target", "manual", "merge"}

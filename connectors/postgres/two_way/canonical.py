@@ -95,6 +95,11 @@ class Canonical:
         texts = ", ".join(self._text(name, self._given(name)) for name in names)
         return f"SELECT v.n, {texts} FROM {self._unpacked(names)}"
 
+    def all(self, time: str) -> str:
+        """All rows: their fields, and what `time` says of each."""
+        texts = ", ".join(self._text(name, f"t.{self._quoted(name)}") for name in self.fields)
+        return f"SELECT {texts}, {time} FROM {self.table.only} AS t"
+
     def read(self, key: Sequence[str], *, locked: bool) -> str:
         """Rows by key. Parameters: a `text[]` per key column; returns numbers from 1, and all fields."""
         arrays = ", ".join(["%s::text[]"] * len(key))

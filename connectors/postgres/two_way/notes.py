@@ -17,7 +17,7 @@ import orjson
 from connectors.contract import Place, Record
 from connectors.postgres.rows import Change, Event, decode_change
 from connectors.postgres.two_way.canonical import Canonical
-from schemas.resolution import ANSWERS_PREFIX, MARKS_PREFIX, ORIGIN_PREFIX
+from schemas.resolution import ANSWERS_PREFIX, LINKED_PREFIX, MARKS_PREFIX, ORIGIN_PREFIX, LinkedEntry
 
 ANSWER = "n"
 """Op of an event that says something of a row, and changes nothing."""
@@ -51,6 +51,7 @@ _message = msgspec.json.Decoder(_MessageEvent).decode
 _head = msgspec.json.Decoder(_Head).decode
 _notes = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _named = msgspec.json.Decoder(_Named).decode
+_linked = msgspec.json.Decoder(list[LinkedEntry]).decode
 
 
 class Notes:
@@ -74,6 +75,8 @@ class Notes:
         self._place: Place = (0, 0)
         self._origin = b""
         self._rows: dict[tuple[str, str], list[tuple[Record, int]]] = {}
+        self._changed_at: dict[tuple[str, str], int | None] = {}
+        """By table and key, times of rows that have only got another key."""
 
     def waiting(self) -> list[Event]:
         """Rows of ours that wait for their marks, as they came."""
@@ -89,6 +92,10 @@ class Notes:
         elif event.message.prefix == MARKS_PREFIX and self._marked:
             for note in _notes(content):
                 yield from self._mark(record, bytes(note), event.source.ts_ms)
+        elif event.message.prefix == LINKED_PREFIX and self._marked:
+            for one in _linked(content):
+                if (table := self._by_hub.get(one.table)) is not None:
+                    self._changed_at[table, one.key] = one.at
         elif event.message.prefix == ANSWERS_PREFIX and not self._marked:
             for note in _notes(content):
                 named = _named(note)
@@ -99,8 +106,13 @@ class Notes:
         """Events of a row's record; none yet of one that waits for its mark."""
         yield from self.arrive(record)
         head = _head(record.value)
-        if self._marked and self._origin and record.key and head.op in "cud":
-            name = table, self._tables[table].key_text(record.key)
+        if not (self._marked and (self._origin or self._changed_at) and record.key and head.op in "cud"):
+            yield self._event(table, record, self._time(table, head, record))
+            return
+        name = table, self._tables[table].key_text(record.key)
+        if name in self._changed_at:
+            yield self._event(table, record, self._changed_at[name])
+        elif self._origin:
             self._rows.setdefault(name, []).append((record, head.source.ts_ms))
         else:
             yield self._event(table, record, self._time(table, head, record))
@@ -115,6 +127,7 @@ class Notes:
         """Rows of ours that no mark has named: triggers have changed them."""
         rows, self._rows = self._rows, {}
         origin, self._origin = self._origin, b""
+        self._changed_at = {}
         for (table, _), records in rows.items():
             yield self._event(table, _last(records), records[-1][1] * 1_000, origin=origin)
 
