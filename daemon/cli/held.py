@@ -58,10 +58,21 @@ def answer(settings: Settings, asked: Answering) -> None:
             if asked.dry_run:
                 _tell(asked, "held", held, [])
                 return
+            _enter(settings, asked, held)
             waiting = _answered(answers, asked, held)
             done = put_back.run(partial(seam, AFTER_PUT_BACK)) if put_back is not None else []
         _tell(asked, asked.answer, held, done)
         _check(asked, waiting, done)
+
+
+def _enter(settings: Settings, asked: Answering, held: Sequence[HeldDeletes]) -> None:
+    """Into the audit log, before it is done."""
+    from daemon.audit.actions import record
+
+    deletes = {one.table: one.deletes for each in held for one in each.excesses}
+    record(
+        settings, f"resume --{asked.flag}", asked.by, asked.reason or None, {"deletes": deletes}, target=asked.target
+    )
 
 
 def _known(answers: Answers, asked: Answering) -> tuple[list[HeldDeletes], list[Rejected]]:
