@@ -119,7 +119,7 @@ def run_demo(*, once: bool, data: Path | None, json: bool) -> int:
         say("Starting PostgreSQL (primary), PostgreSQL (Empathy Ledger) and Kafka …")
         servers = stack.enter_context(Servers(settings=demo_site.SETTINGS))
         config = directory / "placemat.toml"
-        counts = demo_site.install(servers, config, sample=data is None)
+        counts = demo_site.install(servers, config, sample=data is None, both_ways=True)
         if counts:
             say(f"Loaded sample data: {sum(counts.values()):,} rows in {len(counts)} tables of the primary.")
         entry = running.describe(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 
 import psycopg
@@ -14,6 +15,19 @@ from daemon.embedded.servers import Servers
 from schemas import domain
 
 LOCAL_COLUMN = "updated_at"
+OWN_COLUMNS = {
+    "workspaces": ("theme_colour",),
+    "storytellers": ("preferred_contact",),
+    "stories": ("featured", "reading_count"),
+    "story_media": ("alt_text",),
+}
+"""Those that only the Empathy Ledger has."""
+RULES = {
+    "storytellers": {"bio": "manual", "cultural_background": "target"},
+    "stories": {"content": "hub", "themes": "merge"},
+}
+"""Where both sides have changed a field; of all others the latest change stands."""
+SKEW_SECONDS = 0.2
 SETTINGS = {"track_commit_timestamp": "on"}
 """Of the demo's PostgreSQL servers: the time from commit to commit is measured by what they note themselves."""
 
@@ -23,8 +37,11 @@ WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attname <>
 """
 
 
-def install(servers: Servers, config: Path, *, sample: bool) -> dict[str, int]:
-    """Make the domain's two databases, with sample rows if asked for, watch both, and write `config`; rows by table."""
+def install(servers: Servers, config: Path, *, sample: bool, both_ways: bool = False) -> dict[str, int]:
+    """Make the domain's two databases, with sample rows if asked for, watch both, and write `config`; rows by table.
+
+    `both_ways`: what people change in the Empathy Ledger comes to the primary.
+    """
     passwords = {role: secrets.token_urlsafe(16) for role in (domain.CAPTURE, domain.APPLY)}
     dsns = servers.dsns
     with psycopg.connect(dsns["primary"]) as primary:
@@ -35,10 +52,8 @@ def install(servers: Servers, config: Path, *, sample: bool) -> dict[str, int]:
         counts = load_sample(primary) if sample else {}
         compared = {f"public.{table}": _columns(primary, table) for table in domain.ROUTED_TABLES}
     witness.install(dsns["primary"], dsns["empathy_ledger"], compared)
-    source = servers.hub.dsn("primary", domain.CAPTURE, passwords[domain.CAPTURE])
-    target = servers.ledger.dsn("empathy_ledger", domain.APPLY, passwords[domain.APPLY])
     config.touch(mode=0o600)  # it holds passwords
-    config.write_text(_configuration(servers, source, target))
+    config.write_text(_configuration(servers, passwords, both_ways=both_ways))
     return counts
 
 
@@ -48,12 +63,23 @@ def _columns(connection: psycopg.Connection[tuple[object, ...]], table: str) -> 
     return list(row[0])  # type: ignore[call-overload,no-any-return]
 
 
-def _configuration(servers: Servers, source: str, target: str) -> str:
-    tables = [f"public.{table}" for table in domain.ROUTED_TABLES]
-    routes = "".join(
-        f"[targets.empathy_ledger.tables.{json.dumps(table)}]\nlocal = [{json.dumps(LOCAL_COLUMN)}]\n"
-        for table in tables
-    )
+def _configuration(servers: Servers, passwords: Mapping[str, str], *, both_ways: bool) -> str:
+    urls = {
+        (database, role): json.dumps(server.dsn(database, role, passwords[role]))
+        for server, database in ((servers.hub, "primary"), (servers.ledger, "empathy_ledger"))
+        for role in passwords
+    }
+    tables = json.dumps([f"public.{table}" for table in domain.ROUTED_TABLES])
+    back = f"""
+[sources.empathy_ledger]
+url = {urls["empathy_ledger", domain.CAPTURE]}
+tables = {tables}
+
+[targets.primary]
+source = "empathy_ledger"
+url = {urls["primary", domain.APPLY]}
+"""
+    routes = "\n".join(_route(table, both_ways=both_ways) for table in domain.ROUTED_TABLES)
     return f"""# Written by placemat demo.
 [state]
 url = {json.dumps(servers.dsns["state"])}
@@ -62,12 +88,25 @@ url = {json.dumps(servers.dsns["state"])}
 bootstrap_servers = {json.dumps(servers.kafka.bootstrap_servers)}
 
 [sources.primary]
-url = {json.dumps(source)}
-tables = {json.dumps(tables)}
-
+url = {urls["primary", domain.CAPTURE]}
+tables = {tables}
+{back if both_ways else ""}
 [targets.empathy_ledger]
-url = {json.dumps(target)}
+url = {urls["empathy_ledger", domain.APPLY]}
+skew_seconds = {SKEW_SECONDS}
+
 {routes}
 [http]
 port = 0
 """
+
+
+def _route(table: str, *, both_ways: bool) -> str:
+    said: dict[str, object] = {"local": [LOCAL_COLUMN]}
+    if both_ways:
+        said = {"local": [LOCAL_COLUMN, *OWN_COLUMNS.get(table, ())], "both_ways": True, "updated_at": LOCAL_COLUMN}
+    lines = [f"{name} = {json.dumps(value)}" for name, value in said.items()]
+    if both_ways and table in RULES:
+        rules = ", ".join(f"{field} = {json.dumps(rule)}" for field, rule in RULES[table].items())
+        lines.append(f"rules = {{ {rules} }}")
+    return "\n".join([f"[targets.empathy_ledger.tables.{json.dumps(f'public.{table}')}]", *lines, ""])

@@ -17,7 +17,7 @@ from connectors.postgres.rows import Event
 from connectors.postgres.session import open_session
 from connectors.postgres.two_way.canonical import Canonical
 from connectors.postgres.two_way.changes import Changes, Key
-from connectors.postgres.two_way.hub import HubStore
+from connectors.postgres.two_way.hub import HubStore, Known
 from connectors.postgres.two_way.outward import Work, net_of, tell
 from schemas.position import START, Position, parse_lsn
 from schemas.resolution import ANSWERS_PREFIX, AtHub, Fields, Kept, RowChange
@@ -120,8 +120,14 @@ class HubRows:
     ) -> dict[Key, tuple[AtHub, Planned]]:
         self._look_for_ends(changes, current)
         until = time.monotonic() + (0 if self._held else PATIENCE_SECONDS)
+        names = [self._hub_name(key) for key in changes]
+        judged: tuple[Position, Known] | None = None
+        found: dict[Key, tuple[AtHub, Planned]] | None = None
         while True:
-            found = self._judge(changes, current)
+            # In this order: what is observed after this was read is no harm.
+            observed, known = self._store.observed(), self._store.read(names)
+            if judged is None or known != judged[1] or (found is None and observed != judged[0]):
+                judged, found = (observed, known), self._judge(changes, current, observed, known)
             if found is not None and self._held:
                 return found
             if found is not None:
@@ -133,12 +139,9 @@ class HubRows:
                 time.sleep(LOOK_SECONDS)
 
     def _judge(
-        self, changes: Mapping[Key, RowChange], current: Mapping[Key, Fields]
+        self, changes: Mapping[Key, RowChange], current: Mapping[Key, Fields], observed: Position, known: Known
     ) -> dict[Key, tuple[AtHub, Planned]] | None:
         """None: one of them has to wait."""
-        # In this order: what is observed after this was read is no harm.
-        observed = self._store.observed()
-        known = self._store.read([self._hub_name(key) for key in changes])
         found = {}
         for key, change in changes.items():
             name = self._hub_name(key)
