@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -67,6 +67,8 @@ class Linked:
     site: Site
     hub: Connection
     spoke: Connection
+    others: dict[str, Connection] = field(default_factory=dict)
+    """Further spokes, by name."""
 
     @property
     def spoke_name(self) -> str:
@@ -108,9 +110,11 @@ class Linked:
     def _rests(self) -> bool:
         """What each side's stream shows now was taken by all who follow it, and nothing came of that meanwhile."""
         before = self._written()
-        for connection, followers in ((self.hub, (self.hub, self.spoke)), (self.spoke, (self.hub,))):
+        spokes = {self.spoke_name: self.spoke, **self.others}
+        followed = {self.site.source: (self.hub, (self.hub, *spokes.values()))}
+        followed |= {name: (connection, (self.hub,)) for name, connection in spokes.items()}
+        for source, (connection, followers) in followed.items():
             (place,) = connection.execute(_TICK).fetchone() or (0,)
-            source = self.site.source if connection is self.hub else self.spoke_name
             for follower in followers:
                 until(lambda f=follower, s=source, p=place: self._applied(f, s) >= p, what=f"{source} taken")  # type: ignore[misc]
         return self._written() == before
@@ -121,7 +125,7 @@ class Linked:
             self.rows(connection, table, "md5(string_agg(state, ',' ORDER BY table_name, key))")
             for connection, table in (
                 (self.hub, "placemat.hub_rows"), (self.hub, "placemat.links"), (self.hub, "placemat.conflicts"),
-                (self.spoke, "placemat.sides"),
+                *((connection, "placemat.sides") for connection in (self.spoke, *self.others.values())),
             )
         ]  # fmt: skip
 
@@ -137,6 +141,14 @@ class Linked:
         query = "SELECT commit_lsn::bigint FROM placemat.lanes WHERE source = %s AND lane = 'main'"
         row = connection.execute(query, [source]).fetchone()
         return int(row[0]) if row else 0
+
+    def discard(self, table: str, key: object) -> None:
+        """What a person does with `placemat dlq discard` at the hub."""
+        self.hub.execute(
+            "UPDATE placemat.parked SET request = 'discard' WHERE table_name = %s AND key = %s",
+            [f"public.{table}", f'{{"id":"{key}"}}'],
+        )
+        until(lambda: self.hub.execute("SELECT FROM placemat.parked WHERE request IS NOT NULL").fetchone() is None)
 
     def until_equal(self, table: str, columns: str, seconds: float = 20.0) -> None:
         try:
@@ -169,19 +181,28 @@ def made_linked(postgres_server: Postgres, kafka_server: Kafka, directory: Path)
 
 
 def _go_both_ways(site: Site, server: Postgres) -> None:
-    spoke, hub = f"e{site.uid}", f"h{site.uid}"
-    primary, ledger = (url.rpartition("/")[2] for url in (site.primary, site.ledger))
-    targets = site.values["targets"]
-    out = targets.pop("empathy_ledger")
-    out["tables"] = {
-        f"public.{table}": {"local": ["updated_at", *OWN.get(table, ())], "both_ways": True, "updated_at": "updated_at"}
+    site.values["targets"].pop("empathy_ledger")
+    add_spoke(site, server, f"e{site.uid}", f"h{site.uid}", site.ledger)
+
+
+def add_spoke(site: Site, server: Postgres, spoke: str, back: str, url: str) -> None:
+    """A spoke, whose changes come back by the target `back`; `url` is a superuser's."""
+    hub_database, database = (one.rpartition("/")[2] for one in (site.primary, url))
+    tables = {
+        f"public.{table}": {
+            "local": ["updated_at", *OWN.get(table, ())],
+            "both_ways": True,
+            "updated_at": "updated_at",
+        }
         for table in domain.ROUTED_TABLES
     }
-    targets[spoke] = out
-    targets[hub] = {"url": server.dsn(primary, domain.APPLY, PASSWORD), "source": spoke}
+    site.values["targets"] |= {
+        spoke: {"url": server.dsn(database, domain.APPLY, PASSWORD), "source": site.source, "tables": tables},
+        back: {"url": server.dsn(hub_database, domain.APPLY, PASSWORD), "source": spoke},
+    }
     site.values["sources"][spoke] = {
-        "url": server.dsn(ledger, domain.CAPTURE, PASSWORD),
-        "slot": f"placemat_e_{site.uid}",
+        "url": server.dsn(database, domain.CAPTURE, PASSWORD),
+        "slot": f"placemat_{spoke}",
         "tables": [f"public.{table}" for table in domain.ROUTED_TABLES],
     }
     site.write()

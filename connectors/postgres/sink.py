@@ -149,7 +149,7 @@ class PostgresSink:
             self._begin(connection)
             writer.finish()
             lanes.store(progress, table)
-            connection.commit()
+            self._commit(connection)
         lanes.stored(progress, table)
 
     def pause(self, table: str, reason: str, advice: str) -> None:
@@ -165,7 +165,7 @@ class PostgresSink:
             self._begin(connection, anew=True)
             lanes.rejoin(table)
             writer.rejoin(table)
-            connection.commit()
+            self._commit(connection)
 
     def regrouped(self) -> bool:
         connection, _, _, lanes = self._session()
@@ -197,13 +197,13 @@ class PostgresSink:
             lanes.hold()
             for key, request in asked:
                 if request == "discard":
-                    parked.unpark(key)
+                    writer.discard(key)
                 elif parked.entries[key].kind == "refused":
                     writer.redrive(key)
                 else:
                     parked.ask_again(key)
             writer.finish()
-            connection.commit()
+            self._commit(connection)
 
     def wanted(self) -> list[Wanted]:
         connection, _, parked, lanes = self._session()
@@ -257,6 +257,11 @@ class PostgresSink:
         if anew or connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE:
             origin = self._origin if self._two_way is None else self._two_way.origin()
             turns.begin_live(connection, self._destination.source, origin)
+
+    def _commit(self, connection: psycopg.Connection[Any]) -> None:
+        connection.commit()
+        if self._two_way is not None:
+            self._two_way.committed()
 
     def _session(self) -> tuple[psycopg.Connection[Any], Writer, Parked, Lanes]:
         if self._connection is None or self._writer is None or self._parked is None or self._lanes is None:

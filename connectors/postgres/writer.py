@@ -131,6 +131,17 @@ class Writer:
             self._parked.unpark(key)
         return True
 
+    def discard(self, key: Key) -> None:
+        """A key waits no more, and what waited is not written; the other side of one that goes both ways is told so."""
+        if self._two_way is not None and key[0] in self._two_way.tables:
+            self._two_way.reject(self._parked.events(key))
+        self._parked.unpark(key)
+
+    def _refuse(self, event: Event, sqlstate: str, reason: str) -> None:
+        self._parked.refuse(event, sqlstate, reason)
+        if self._two_way is not None:
+            self._two_way.refused(event, sqlstate, reason)
+
     def _children(self, tables: set[str]) -> list[Key]:
         """Parked keys that a foreign key has refused and that rows of these tables may set free: those of children
         that lacked their parent, and of parents to which children referred still."""
@@ -266,7 +277,7 @@ class Writer:
             try:
                 missing = self._write([event])
             except Refused as error:
-                self._parked.refuse(event, error.sqlstate, error.reason)
+                self._refuse(event, error.sqlstate, error.reason)
                 self._refused.append(key)
             else:
                 if key not in missing:
@@ -356,7 +367,7 @@ class Writer:
             missing = self._write(events)
         except Refused as error:
             if len(events) == 1:
-                self._parked.refuse(events[0], error.sqlstate, error.reason)
+                self._refuse(events[0], error.sqlstate, error.reason)
                 self._refused.append((events[0].table, events[0].key))
             elif error.sqlstate == FOREIGN_KEY:
                 self._screen(events)
@@ -387,7 +398,7 @@ class Writer:
             if entry := self._parked.entries.get(key):
                 self._parked.queue(entry, event.record)
             else:
-                self._parked.refuse(event, FOREIGN_KEY, orphans[key])
+                self._refuse(event, FOREIGN_KEY, orphans[key])
                 self._refused.append(key)
 
     # What is written

@@ -43,6 +43,14 @@ def receive(spoke: str, record: SpokeRecord, hub: Hub, link: Link, rules: Rules)
     return _on_row(spoke, record, hub, link, told, rules)
 
 
+def reject(record: SpokeRecord, hub: Hub, link: Link, rules: Rules) -> Drop | Decision:
+    """The hub's row stands as it is, whatever the record says, and the spoke is told so: somebody has decided that of
+    what the hub could not take, or has not let through."""
+    if record.at <= link.at:
+        return Drop()
+    return Decision("none", {}, {}, sort_out(record, link, rules).link, hub.conflict, answer=True)
+
+
 def since(previous_read: int, latest: int) -> Interval:
     """When an edit was made that a read shows: after the read before, at the latest when the service says so."""
     return Interval(min(previous_read, latest), latest)

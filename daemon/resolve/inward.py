@@ -11,7 +11,7 @@ import orjson
 from daemon.resolve import decision, wire
 from daemon.resolve.conflict import Conflict
 from daemon.resolve.decision import Decision, Drop, Hub, Wait, Written
-from daemon.resolve.inbound import receive
+from daemon.resolve.inbound import receive, reject
 from daemon.resolve.interval import UNKNOWN
 from daemon.resolve.read import spoke_record
 from daemon.resolve.rules import Rules
@@ -62,12 +62,13 @@ class HubResolver:
         self._rules = rules
         self._hidden = hidden or {}
 
-    def judge(self, table: str, change: RowChange, hub: AtHub) -> Planned | None:
+    def judge(self, table: str, change: RowChange, hub: AtHub, *, rejected: bool = False) -> Planned | None:
         hidden = self._hidden.get(table, frozenset())
         whole = read_hub(hub)
         facts = replace(whole, state=_without(whole.state, hidden))
         link = wire.read_link(hub.link)
-        found = receive(self._spoke, spoke_record(change), facts, link, self._rules[table])
+        record, rules = spoke_record(change), self._rules[table]
+        found = reject(record, facts, link, rules) if rejected else receive(self._spoke, record, facts, link, rules)
         match found:
             case Wait():
                 return None

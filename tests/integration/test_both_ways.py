@@ -218,6 +218,11 @@ def test_a_new_child_of_a_parent_that_the_hub_has_deleted_is_a_conflict_and_neve
     both.rest()
     assert seen(both.spoke, "stories", story)
     assert not seen(both.hub, "stories", story)
+    assert [one[1] for one in listed(both, story)] == ["fk_parent_missing"]
+    assert seen(both.spoke, "storytellers", teller), "its deletion waits for what would go with it"
+    both.discard("stories", story)
+    for table, key in (("stories", story), ("storytellers", teller)):
+        until(lambda t=table, k=key: not seen(both.spoke, t, k), what=f"{table} gone")  # type: ignore[misc]
 
 
 def test_a_parent_that_a_spoke_has_deleted_stays_where_it_has_a_new_child(both: Linked, workspace: uuid.UUID) -> None:
@@ -231,6 +236,11 @@ def test_a_parent_that_a_spoke_has_deleted_stays_where_it_has_a_new_child(both: 
         both.spoke.execute("DELETE FROM storytellers WHERE id = %s", [teller])
     both.rest()
     assert seen(both.hub, "stories", story)
+    assert [one[1] for one in listed(both, teller)] == ["delete_origin_differs"]
+    both.discard("storytellers", teller)
+    for table, key in (("storytellers", teller), ("stories", story)):
+        until(lambda t=table, k=key: seen(both.spoke, t, k), what=f"{table} back")  # type: ignore[misc]
+        assert seen(both.hub, table, key)
 
 
 def test_a_changed_key_is_changed_on_the_other_side(both: Linked, workspace: uuid.UUID) -> None:

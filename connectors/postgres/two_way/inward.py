@@ -20,7 +20,7 @@ from connectors.postgres.two_way.changes import Changes, Key
 from connectors.postgres.two_way.hub import HubStore, Known
 from connectors.postgres.two_way.outward import Work, net_of, tell
 from schemas.position import START, Position, parse_lsn
-from schemas.resolution import ANSWERS_PREFIX, AtHub, Fields, Kept, RowChange
+from schemas.resolution import ANSWERS_PREFIX, AtHub, Fields, Kept, Listed, RowChange
 
 PATIENCE_SECONDS = 0.3
 """How long people's edits of the locked rows may wait with us."""
@@ -49,6 +49,9 @@ class HubRows:
         self._store = HubStore(connection, hub)
         self._held = False
         self._ends: dict[Key, Position] = {}
+        """Of keys without a row, through where the hub's stream has to be observed; found once, however often the
+        transaction is tried."""
+        self._written: set[Key] = set()
         self._ticks: psycopg.Connection[Any] | None = None
         self.mark = ""
         """The open transaction's."""
@@ -56,22 +59,30 @@ class HubRows:
     def begin(self, mark: str) -> None:
         """A transaction begins, and says so by this mark."""
         self.mark = mark
-        self._held = False
+        self.forget()
 
     def forget(self) -> None:
-        """The transaction has ended."""
+        """The transaction was rolled back."""
         self._held = False
+        self._written = set()
+
+    def committed(self) -> None:
+        """The transaction was committed: of what it has written, all is to be found out anew."""
+        for key in self._written:
+            self._ends.pop(key, None)
+        self.forget()
 
     def close(self) -> None:
         if self._ticks is not None:
             self._ticks.close()
 
-    def plan(self, events: Sequence[Event]) -> Work:
-        """Lock the rows and decide; each event has a key of its own. Raises Behind."""
+    def plan(self, events: Sequence[Event], *, rejected: bool = False) -> Work:
+        """Lock the rows and decide; each event has a key of its own. `rejected`: what the hub has stands. Raises
+        Behind."""
         changes = {key: some[0] for key, some in self._changes.read(events).items()}
         current = self._changes.present(sorted(changes), locked=True)
         work = Work()
-        for (name, text), (hub, planned) in self._judged(changes, current).items():
+        for (name, text), (hub, planned) in self._judged(changes, current, rejected=rejected).items():
             table, key = self._tables[name], (name, text)
             told = {**(changes[key].row or {}), **planned.values}
             if planned.action == "create" and not told.keys() >= set(table.fields.values()):
@@ -99,15 +110,23 @@ class HubRows:
             kept[hub] = self._inward.settle(*hub, one, stored, self.mark)
             if (answer := kept[hub].answer) is not None:
                 answers.append(answer)
-        for key, one in planned.items():
-            if one.action == "create":
-                self._ends.pop(key, None)
+        self._written |= {key for key, one in planned.items() if one.action != "none"}
         self._store.store(self._spoke, kept)
         for event in events:
             name = self._changes.name(event)
             if name in planned and (listed := kept[self._hub_name(name)].listed):
                 self._store.list_conflicts(self._spoke, self._hub_name(name), listed, event.record)
         tell(self._connection, ANSWERS_PREFIX, answers)
+
+    def refused(self, event: Event, sqlstate: str, reason: str) -> None:
+        """List what the hub's own constraints keep out: it waits for a person, or for what it lacks."""
+        kinds = {"23505": "insert_exists" if event.change.op == "c" else "update_exists", "23503": "fk_parent_missing"}
+        kind = kinds.get(sqlstate, "refused")
+        if event.change.after is None:
+            kind = "delete_origin_differs"
+        listed = Listed(None, kind, "manual", "manual", None, None, None, reason, None, None)
+        name = self._hub_name(self._changes.name(event))
+        self._store.list_conflicts(self._spoke, name, [listed], event.record)
 
     def alive(self, table: str, after: str, most: int) -> list[str]:
         """Keys of rows that the hub has, a page of them."""
@@ -116,7 +135,7 @@ class HubRows:
     # Until everything is known that has to be
 
     def _judged(
-        self, changes: Mapping[Key, RowChange], current: Mapping[Key, Fields]
+        self, changes: Mapping[Key, RowChange], current: Mapping[Key, Fields], *, rejected: bool
     ) -> dict[Key, tuple[AtHub, Planned]]:
         self._look_for_ends(changes, current)
         until = time.monotonic() + (0 if self._held else PATIENCE_SECONDS)
@@ -127,7 +146,7 @@ class HubRows:
             # In this order: what is observed after this was read is no harm.
             observed, known = self._store.observed(), self._store.read(names)
             if judged is None or known != judged[1] or (found is None and observed != judged[0]):
-                judged, found = (observed, known), self._judge(changes, current, observed, known)
+                judged, found = (observed, known), self._judge(changes, current, observed, known, rejected=rejected)
             if found is not None and self._held:
                 return found
             if found is not None:
@@ -139,7 +158,13 @@ class HubRows:
                 time.sleep(LOOK_SECONDS)
 
     def _judge(
-        self, changes: Mapping[Key, RowChange], current: Mapping[Key, Fields], observed: Position, known: Known
+        self,
+        changes: Mapping[Key, RowChange],
+        current: Mapping[Key, Fields],
+        observed: Position,
+        known: Known,
+        *,
+        rejected: bool,
     ) -> dict[Key, tuple[AtHub, Planned]] | None:
         """None: one of them has to wait."""
         found = {}
@@ -147,17 +172,16 @@ class HubRows:
             name = self._hub_name(key)
             link, end = known.links.get(name, {}).get(self._spoke), self._ends.get(key, START)
             hub = AtHub(current.get(key), known.states.get(name), link, known.conflicts.get(name), observed, end)
-            planned = self._inward.judge(name[0], change, hub)
+            planned = self._inward.judge(name[0], change, hub, rejected=rejected)
             if planned is None:
                 return None
             found[key] = hub, planned
         return found
 
     def _look_for_ends(self, changes: Mapping[Key, RowChange], current: Collection[Key]) -> None:
-        """The end of the hub's log where a row was first found missing: somebody may have made and deleted it, and that
+        """The end of the hub's log when a row was first found missing: somebody may have made and deleted it, and that
         has to be observed before it is made again."""
         missing = [key for key, change in changes.items() if key not in current and change.row is not None]
-        self._ends = {key: end for key, end in self._ends.items() if key not in current}
         if new := [key for key in missing if key not in self._ends]:
             self._ends |= dict.fromkeys(new, self._end())
 

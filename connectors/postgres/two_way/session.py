@@ -93,6 +93,11 @@ class TwoWay:
         if self._hub is not None:
             self._hub.forget()
 
+    def committed(self) -> None:
+        """The transaction was committed."""
+        if self._hub is not None:
+            self._hub.committed()
+
     def close(self) -> None:
         if self._hub is not None:
             self._hub.close()
@@ -123,6 +128,17 @@ class TwoWay:
             self._spoke.settle(work, left_out)
         elif self._hub is not None:
             self._hub.settle(work, events, left_out)
+
+    def reject(self, events: Sequence[Event]) -> None:
+        """What the hub has stands, one event after the other, and the spoke is told so. Raises Behind."""
+        if self._hub is not None:
+            for event in events:
+                self._hub.settle(self._hub.plan([event], rejected=True), [event])
+
+    def refused(self, event: Event, sqlstate: str, reason: str) -> None:
+        """Tell those who decide that an event waits."""
+        if self._hub is not None and event.change.notice is not None:
+            self._hub.refused(event, sqlstate, reason)
 
     def observe(self, events: Sequence[Event]) -> None:
         assert self._observer is not None, "the hub's own stream is followed"

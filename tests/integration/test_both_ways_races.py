@@ -1,0 +1,170 @@
+"""Two databases edited at the same moment, thousands of times: the sides end equal, and no edit is lost unseen."""
+
+from __future__ import annotations
+
+import random
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.fix_linked import Linked, made_linked
+from tests.fix_servers import Kafka, Postgres
+from tests.waiting import until
+
+Connection = psycopg.Connection[Any]
+EDITS = 1_500
+TELLERS = 6
+LOG = """
+CREATE TABLE public.seen (id uuid, name text);
+GRANT INSERT ON public.seen TO PUBLIC;
+CREATE FUNCTION log_seen() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO public.seen VALUES (NEW.id, NEW.name);
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER log_seen AFTER INSERT OR UPDATE ON storytellers FOR EACH ROW EXECUTE FUNCTION log_seen();
+"""
+
+
+@pytest.fixture(scope="module")
+def racing(
+    postgres_server: Postgres, kafka_server: Kafka, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Linked]:
+    """At work, with clocks that are trusted: of two edits the later one wins."""
+    with made_linked(postgres_server, kafka_server, tmp_path_factory.mktemp("racing")) as linked:
+        linked.site.set(f"targets.{linked.spoke_name}.skew_seconds", 0)
+        linked.route("storytellers", rules={"cultural_background": "merge", "bio": "target"})
+        linked.route("stories", rules={"themes": "merge", "content": "hub"})
+        linked.hub.execute(LOG.encode())
+        linked.init()
+        with linked.running():
+            yield linked
+
+
+@pytest.fixture(scope="module")
+def workspace(racing: Linked) -> uuid.UUID:
+    row = racing.hub.execute(
+        "INSERT INTO workspaces (name, slug) VALUES ('Commons', %s) RETURNING id", [uuid.uuid4().hex]
+    ).fetchone()
+    assert row is not None
+    racing.rest()
+    found = row[0]
+    assert isinstance(found, uuid.UUID)
+    return found
+
+
+def people(url: str, seed: int, edit: Callable[[Connection, random.Random, int], None], edits: int) -> threading.Thread:
+    """Somebody who edits as fast as the database takes it; what others have made impossible is left."""
+
+    def work() -> None:
+        rng = random.Random(seed)
+        with psycopg.connect(url, autocommit=True) as connection:
+            for number in range(edits):
+                with suppress(psycopg.errors.IntegrityError, psycopg.errors.DeadlockDetected):
+                    edit(connection, rng, number)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread
+
+
+def test_every_edit_of_a_spoke_is_taken_or_listed_however_close_it_comes(racing: Linked, workspace: uuid.UUID) -> None:
+    keys = [uuid.uuid4() for _ in range(TELLERS)]
+    for key in keys:
+        racing.hub.execute(
+            "INSERT INTO storytellers (id, workspace_id, name) VALUES (%s, %s, 'made')", [key, workspace]
+        )
+    racing.rest()
+
+    def rename(prefix: str) -> Callable[[Connection, random.Random, int], None]:
+        def edit(connection: Connection, rng: random.Random, number: int) -> None:
+            name = f"{prefix}{number}"
+            connection.execute("UPDATE storytellers SET name = %s WHERE id = %s", [name, rng.choice(keys)])
+
+        return edit
+
+    threads = [
+        people(racing.site.primary, 1, rename("hub "), EDITS),
+        people(racing.site.ledger, 2, rename("spoke "), EDITS),
+    ]
+    for thread in threads:
+        thread.join()
+    racing.rest(120)
+    assert racing.equal("storytellers", "id, name")
+    taken = {name for (name,) in racing.hub.execute("SELECT name FROM public.seen").fetchall()}
+    lost = {
+        name for (name,) in racing.hub.execute("SELECT theirs::jsonb #>> '{}' FROM placemat.conflict_log").fetchall()
+    }
+    assert {f"spoke {number}" for number in range(EDITS)} <= taken | lost
+    assert taken & {f"spoke {number}" for number in range(EDITS)}, "some have won"
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_people_do_on_both_sides_the_sides_end_equal(racing: Linked, workspace: uuid.UUID, seed: int) -> None:
+    keys = [uuid.uuid4() for _ in range(8)]
+    stories = [uuid.uuid4() for _ in range(12)]
+    given = iter(range(10**9))
+
+    def edit(connection: Connection, rng: random.Random, number: int) -> None:
+        teller, story, value = rng.choice(keys), rng.choice(stories), f"v{next(given)}"
+        match rng.randrange(12):
+            case 0 | 1:
+                connection.execute(
+                    "INSERT INTO storytellers (id, workspace_id, name, bio) VALUES (%s, %s, %s, %s)",
+                    [teller, workspace, value, value],
+                )
+            case 2 | 3:
+                connection.execute(
+                    "INSERT INTO stories (id, workspace_id, storyteller_id, title, themes) VALUES (%s, %s, %s, %s, %s)",
+                    [story, workspace, teller, value, [value]],
+                )
+            case 4 | 5:
+                connection.execute("UPDATE storytellers SET name = %s WHERE id = %s", [value, teller])
+            case 6:
+                connection.execute(
+                    "UPDATE storytellers SET bio = %s, metadata = %s WHERE id = %s",
+                    [value, f'{{"n": {number}}}', teller],
+                )
+            case 7 | 8:
+                connection.execute("UPDATE stories SET title = %s, content = %s WHERE id = %s", [value, value, story])
+            case 9:
+                connection.execute("UPDATE stories SET themes = themes || %s WHERE id = %s", [[value], story])
+            case 10:
+                connection.execute("DELETE FROM stories WHERE id = %s", [story])
+            case _:
+                connection.execute("DELETE FROM storytellers WHERE id = %s", [teller])
+
+    threads = [
+        people(racing.site.primary, seed, edit, 250),
+        people(racing.site.ledger, seed + 1_000, edit, 250),
+    ]
+    for thread in threads:
+        thread.join()
+    racing.rest(120)
+    settle_what_waits(racing)
+    assert racing.rows(racing.hub, "storytellers", "id, name, bio, metadata") == racing.rows(
+        racing.spoke, "storytellers", "id, name, bio, metadata"
+    )
+    assert racing.rows(racing.hub, "stories", "id, storyteller_id, title, content, themes") == racing.rows(
+        racing.spoke, "stories", "id, storyteller_id, title, content, themes"
+    )
+
+
+def settle_what_waits(racing: Linked) -> None:
+    """A person discards what the hub cannot take, until nothing waits on either side."""
+
+    def nothing_waits() -> bool:
+        racing.hub.execute("UPDATE placemat.parked SET request = 'discard' WHERE request IS NULL")
+        racing.rest(60)
+        return all(
+            connection.execute("SELECT FROM placemat.parked").fetchone() is None
+            for connection in (racing.hub, racing.spoke)
+        )
+
+    until(nothing_waits, 60)

@@ -1,0 +1,140 @@
+"""A hub and two spokes, with triggers that change what is written: all comes to rest, and all three are equal."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from schemas import domain
+from tests.fix_linked import Linked, add_spoke, made_linked
+from tests.fix_servers import Kafka, Postgres, databases
+from tests.fix_site import PASSWORD
+
+Connection = psycopg.Connection[Any]
+NORMALISE = """
+CREATE FUNCTION normalise() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.{column} := {function}(NEW.{column});
+    RETURN NEW;
+END
+$$;
+CREATE TRIGGER normalise BEFORE INSERT OR UPDATE ON storytellers FOR EACH ROW EXECUTE FUNCTION normalise();
+"""
+
+
+@pytest.fixture
+def ring(postgres_server: Postgres, kafka_server: Kafka, tmp_path: Path) -> Iterator[Linked]:
+    """Prepared, not running."""
+    with databases(postgres_server) as make, made_linked(postgres_server, kafka_server, tmp_path) as linked:
+        url = make("archive")
+        with psycopg.connect(url) as connection:
+            domain.install_empathy_ledger(connection, {domain.CAPTURE: PASSWORD, domain.APPLY: PASSWORD})
+        name = f"a{linked.site.uid}"
+        add_spoke(linked.site, postgres_server, name, f"b{linked.site.uid}", url)
+        with psycopg.connect(url, autocommit=True) as archive:
+            linked.others[name] = archive
+            yield linked
+
+
+def normalise(connection: Connection, column: str, function: str) -> None:
+    connection.execute(NORMALISE.format(column=column, function=function).encode())
+
+
+def sides(ring: Linked) -> list[Connection]:
+    return [ring.hub, ring.spoke, *ring.others.values()]
+
+
+def names(connection: Connection) -> list[tuple[Any, ...]]:
+    return connection.execute("SELECT id, name, bio FROM storytellers ORDER BY id").fetchall()
+
+
+def a_workspace(ring: Linked) -> uuid.UUID:
+    key = uuid.uuid4()
+    ring.hub.execute("INSERT INTO workspaces (id, name, slug) VALUES (%s, 'Commons', %s)", [key, key.hex])
+    ring.rest()
+    return key
+
+
+def a_teller(connection: Connection, workspace: uuid.UUID, name: str) -> uuid.UUID:
+    key = uuid.uuid4()
+    connection.execute("INSERT INTO storytellers (id, workspace_id, name) VALUES (%s, %s, %s)", [key, workspace, name])
+    return key
+
+
+def test_an_edit_anywhere_is_everywhere_and_comes_to_rest(ring: Linked) -> None:
+    ring.init()
+    with ring.running():
+        workspace = a_workspace(ring)
+        keys = [a_teller(connection, workspace, "made") for connection in sides(ring)]
+        ring.rest()
+        for connection, key in zip(sides(ring), keys, strict=True):
+            connection.execute("UPDATE storytellers SET name = 'renamed', bio = 'told' WHERE id = %s", [key])
+        ring.rest()
+        hub, *spokes = map(names, sides(ring))
+        assert {(key, "renamed", "told") for key in keys} == set(hub)
+        assert all(spoke == hub for spoke in spokes)
+        assert ring.rows(ring.hub, "placemat.conflict_log", "id") == []
+
+
+def test_what_the_hub_and_a_spoke_make_of_a_value_is_everywhere(ring: Linked) -> None:
+    normalise(ring.hub, "name", "upper")
+    normalise(ring.spoke, "bio", "btrim")
+    ring.init()
+    with ring.running():
+        workspace = a_workspace(ring)
+        archive = next(iter(ring.others.values()))
+        key = a_teller(archive, workspace, "made in the archive")
+        ring.rest()
+        archive.execute("UPDATE storytellers SET name = 'renamed', bio = '  told  ' WHERE id = %s", [key])
+        ring.rest()
+        ring.spoke.execute("UPDATE storytellers SET name = 'again' WHERE id = %s", [key])
+        ring.rest()
+        for connection in sides(ring):
+            assert names(connection) == [(key, "AGAIN", "told")]
+        assert ring.rows(ring.hub, "placemat.conflict_log", "id") == [], "nobody was in anybody's way"
+
+
+def test_two_triggers_that_disagree_are_stopped_and_listed(ring: Linked) -> None:
+    normalise(ring.spoke, "name", "upper")
+    normalise(next(iter(ring.others.values())), "name", "lower")
+    ring.init()
+    with ring.running():
+        key = a_teller(ring.hub, a_workspace(ring), "Mixed")
+        ring.rest(60)
+        listed = ring.rows(ring.hub, "placemat.conflict_log", "kind, resolution")
+        assert ("update_origin_differs", "skip") in listed
+        ring.hub.execute("UPDATE storytellers SET bio = 'goes on' WHERE id = %s", [key])
+        ring.rest(60)
+        assert [bio for connection in sides(ring) for _, _, bio in names(connection)] == ["goes on"] * 3
+
+
+def test_a_table_that_is_emptied_in_one_place_is_empty_everywhere(ring: Linked) -> None:
+    ring.init()
+    with ring.running():
+        workspace = a_workspace(ring)
+        for connection in sides(ring):
+            a_teller(connection, workspace, "made")
+        ring.rest()
+        ring.spoke.execute("TRUNCATE storytellers CASCADE")
+        ring.rest()
+        assert [names(connection) for connection in sides(ring)] == [[], [], []]
+
+
+def test_the_same_natural_key_made_in_two_places_waits_for_a_person(ring: Linked) -> None:
+    ring.init()
+    with ring.running():
+        workspace = a_workspace(ring)
+        with ring.held():
+            for connection in (ring.hub, ring.spoke):
+                connection.execute(
+                    "INSERT INTO storytellers (workspace_id, name, legacy_id) VALUES (%s, 'Una', 'A1')", [workspace]
+                )
+        ring.rest()
+        assert [kind for (kind,) in ring.rows(ring.hub, "placemat.conflict_log", "kind")] == ["insert_exists"]
+        parked = [ring.rows(connection, "placemat.parked", "sqlstate") for connection in (ring.hub, ring.spoke)]
+        assert parked == [[("23505",)], [("23505",)]], "each side has its own, and nothing was overwritten"
