@@ -11,6 +11,7 @@ import psycopg
 
 from daemon.embedded import witness
 from daemon.embedded.sample import load_sample
+from daemon.embedded.scenario.ledger import Rule
 from daemon.embedded.servers import Servers
 from schemas import domain
 
@@ -22,12 +23,14 @@ OWN_COLUMNS = {
     "story_media": ("alt_text",),
 }
 """Those that only the Empathy Ledger has."""
-RULES = {
+RULES: Mapping[str, Mapping[str, Rule]] = {
     "storytellers": {"bio": "manual", "cultural_background": "target"},
     "stories": {"content": "hub", "themes": "merge"},
 }
 """Where both sides have changed a field; of all others the latest change stands."""
 SKEW_SECONDS = 0.2
+FROZEN_SECONDS = 60.0
+"""Workers may stand still for so long before others would take over, of which there are none."""
 SETTINGS = {"track_commit_timestamp": "on"}
 """Of the demo's PostgreSQL servers: the time from commit to commit is measured by what they note themselves."""
 
@@ -50,14 +53,15 @@ def install(servers: Servers, config: Path, *, sample: bool, both_ways: bool = F
         domain.install_empathy_ledger(ledger, passwords)
     with psycopg.connect(dsns["primary"]) as primary:
         counts = load_sample(primary) if sample else {}
-        compared = {f"public.{table}": _columns(primary, table) for table in domain.ROUTED_TABLES}
+        compared = {f"public.{table}": columns(primary, table) for table in domain.ROUTED_TABLES}
     witness.install(dsns["primary"], dsns["empathy_ledger"], compared)
     config.touch(mode=0o600)  # it holds passwords
     config.write_text(_configuration(servers, passwords, both_ways=both_ways))
     return counts
 
 
-def _columns(connection: psycopg.Connection[tuple[object, ...]], table: str) -> list[str]:
+def columns(connection: psycopg.Connection[tuple[object, ...]], table: str) -> list[str]:
+    """Those of a table of the primary that are the same on both sides."""
     row = connection.execute(_COLUMNS, [f"public.{table}", LOCAL_COLUMN]).fetchone()
     assert row is not None
     return list(row[0])  # type: ignore[call-overload,no-any-return]
@@ -78,8 +82,10 @@ tables = {tables}
 [targets.primary]
 source = "empathy_ledger"
 url = {urls["primary", domain.APPLY]}
+session_timeout_seconds = {FROZEN_SECONDS}
 """
     routes = "\n".join(_route(table, both_ways=both_ways) for table in domain.ROUTED_TABLES)
+    out = f"skew_seconds = {SKEW_SECONDS}\nsession_timeout_seconds = {FROZEN_SECONDS}\n" if both_ways else ""
     return f"""# Written by placemat demo.
 [state]
 url = {json.dumps(servers.dsns["state"])}
@@ -93,8 +99,7 @@ tables = {tables}
 {back if both_ways else ""}
 [targets.empathy_ledger]
 url = {urls["empathy_ledger", domain.APPLY]}
-skew_seconds = {SKEW_SECONDS}
-
+{out}
 {routes}
 [http]
 port = 0
