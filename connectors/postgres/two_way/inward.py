@@ -140,13 +140,16 @@ class HubRows:
         self._look_for_ends(changes, current)
         until = time.monotonic() + (0 if self._held else PATIENCE_SECONDS)
         names = [self._hub_name(key) for key in changes]
-        judged: tuple[Position, Known] | None = None
+        seen: Position | None = None
+        known = Known()
         found: dict[Key, tuple[AtHub, Planned]] | None = None
         while True:
             # In this order: what is observed after this was read is no harm.
-            observed, known = self._store.observed(), self._store.read(names)
-            if judged is None or known != judged[1] or (found is None and observed != judged[0]):
-                judged, found = (observed, known), self._judge(changes, current, observed, known, rejected=rejected)
+            observed = self._store.observed()
+            if found is not None or observed != seen:
+                before, seen, known = known, observed, self._store.read(names)
+                if found is None or known != before:
+                    found = self._judge(changes, current, observed, known, rejected=rejected)
             if found is not None and self._held:
                 return found
             if found is not None:
