@@ -359,6 +359,8 @@ class Writer:
         if self._two_way is not None and self._two_way.observes:
             self._two_way.observe(events)
             return
+        if self._two_way is not None:
+            self._two_way.await_observer(events)
         if self._two_way is not None and self._two_way.one_by_one and len(rounds := _rounds(events)) > 1:
             for part in rounds:
                 self._process(part)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+import msgspec
 import psycopg
 
 from connectors.contract import Inward, Planned, TryAgain
@@ -20,13 +21,22 @@ from connectors.postgres.two_way.changes import Changes, Key
 from connectors.postgres.two_way.hub import HubStore, Known
 from connectors.postgres.two_way.outward import Work, net_of, tell
 from schemas.position import START, Position, parse_lsn
-from schemas.resolution import ANSWERS_PREFIX, AtHub, Fields, Kept, Listed, RowChange
+from schemas.resolution import ANSWERS_PREFIX, AtHub, Fields, Kept, Listed, Place, RowChange
 
 PATIENCE_SECONDS = 0.3
 """How long people's edits of the locked rows may wait with us."""
+CALM_SECONDS = 2.0
+"""How long we wait for what we know of beforehand, while no row is locked."""
 LOOK_SECONDS = 0.005
 TICK_PREFIX = "placemat.tick"
 _TICK = "SELECT pg_logical_emit_message(true, %s, '')::text"
+
+
+class _At(msgspec.Struct):
+    at: Place
+
+
+_at = msgspec.json.Decoder(_At).decode
 
 
 class Behind(TryAgain):
@@ -75,6 +85,18 @@ class HubRows:
     def close(self) -> None:
         if self._ticks is not None:
             self._ticks.close()
+
+    def await_observer(self, events: Sequence[Event]) -> None:
+        """Before the first row of a transaction is locked: that the hub's own stream is observed as far as marks refer
+        to it. Where that takes too long, `plan` says so."""
+        if self._held:
+            return
+        notices = [event.change.notice for event in events]
+        places = [_at(bytes(one.note)).at for one in notices if one is not None and bytes(one.note)]
+        last = Position(*max(places)) if places else START
+        until = time.monotonic() + CALM_SECONDS
+        while last > self._store.observed() and time.monotonic() < until:
+            time.sleep(LOOK_SECONDS)
 
     def plan(self, events: Sequence[Event], *, rejected: bool = False) -> Work:
         """Lock the rows and decide; each event has a key of its own. `rejected`: what the hub has stands. Raises

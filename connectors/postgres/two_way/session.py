@@ -114,6 +114,11 @@ class TwoWay:
 
     # From events to rows
 
+    def await_observer(self, events: Sequence[Event]) -> None:
+        """Before rows are locked for these, and for nothing before them in the transaction."""
+        if self._hub is not None:
+            self._hub.await_observer(events)
+
     def plan(self, events: Sequence[Event]) -> Work:
         """Lock rows and decide. Raises Behind."""
         if not events:

@@ -94,7 +94,7 @@ def perform(stage: Stage, seed: int, count: int) -> Played:
     Raises psycopg.Error, and ValueError where there are too few rows.
     """
     base = read_rows(stage.hub_dsn, stage.columns)
-    script, plots = draw(Random(seed), base, stage.rules, count)
+    script, plots = draw(Random(f"scenario {seed}"), base, stage.rules, count)
     with connect(stage.hub_dsn) as hub:
         listed = last_listed(hub)
     with stage.held():
