@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal, NamedTuple, NoReturn, Protocol
 
 from connectors.route.condition import Condition
@@ -86,6 +87,9 @@ class Outward(Protocol):
     def plan(self, table: str, changes: Sequence[RowChange], side: str | None, current: Fields | None) -> Planned:
         """What is done for these changes of one key, given what is kept of its row, and the row, if there is one."""
 
+    def repair(self, row: Fields | None, side: str | None, current: Fields | None) -> Planned:
+        """What makes a row what the hub has given, as far as that is told, whatever it is now."""
+
     def settle(self, table: str, key: str, planned: Any, stored: Fields | None) -> tuple[str | None, str | None]:
         """Once it is written and read again: what to keep of the row, and the mark to be told; None: as it was."""
 
@@ -126,6 +130,16 @@ class BothWays:
 
 
 @dataclass(frozen=True, slots=True)
+class DeleteLimit:
+    """What a target may lose without being asked: up to this share of a table's rows within so many hours, and any
+    number below `least`."""
+
+    share: float
+    least: int
+    hours: float
+
+
+@dataclass(frozen=True, slots=True)
 class Destination:
     """A target: its name, its URL, the source it follows, and its routes by table (`schema.table`)."""
 
@@ -136,6 +150,10 @@ class Destination:
     additive: bool = False
     """Columns that are added at the source may be added here too."""
     both_ways: BothWays | None = None
+    delete_limit: DeleteLimit | None = None
+    """None: whatever is deleted at the source is deleted here."""
+    audited: bool = False
+    """What became of each event is written down in the target, for the audit log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +232,31 @@ class NewShape:
     key_back: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Deletes that wait for an operator's answer: those of a lane's commits from `first` through `through`.
+
+    `sentence` and `advice` are for that operator; `rows` are those that would go.
+    """
+
+    first: Place
+    through: Place
+    rows: int
+    sentence: str
+    advice: str
+    answered: bool
+
+    def admits(self, place: Place) -> bool:
+        """Whether a commit may be applied now; an answer is for these commits alone, and no transaction of the target
+        holds others too."""
+        return place <= self.through if self.answered else place < self.first
+
+
+class Held(Exception):
+    """The transaction would have deleted more than the target's limit lets through. It was rolled back, and the hold
+    is stored: the caller begins anew from `claim`."""
+
+
 class TryAgain(Exception):
     """The target was in the way of itself (a deadlock, a lock time-out): the same work may go through now."""
 
@@ -269,8 +312,11 @@ class Sink(Protocol):
     def commit(self, progress: Progress, table: str | None = None) -> None:
         """End the transaction: `progress` names the partitions that have moved, and where the lane stands now.
 
-        The lane is the main one, or that of `table`.
+        The lane is the main one, or that of `table`. Raises Held when an operator has to answer first.
         """
+
+    def hold(self, table: str | None = None) -> Hold | None:
+        """What of a lane waits for an operator, or was answered and is not through yet; as it was at the claim."""
 
     def pause(self, table: str, reason: str, advice: str) -> None:
         """Give a table a lane of its own, where the main lane stands in the target, or let its lane wait again.
@@ -279,10 +325,14 @@ class Sink(Protocol):
         """
 
     def rejoin(self, table: str) -> None:
-        """End a table's lane, which stands where the main lane does. Committed at once; then as after `pause`."""
+        """End a table's lane, which stands where the main lane does. Committed at once; then as after `pause`.
+
+        Raises Held as `commit` does.
+        """
 
     def regrouped(self) -> bool:
-        """Do what operators have asked for about whole tables. True: lanes have changed, then as after `pause`."""
+        """Do what operators have asked for about whole tables. True: lanes have changed, or a hold was answered; then
+        as after `pause`."""
 
     def rollback(self) -> None:
         """Forget the open transaction."""
@@ -374,6 +424,41 @@ class ReplayTarget(Protocol):
 
     def rollback(self) -> None:
         """Forget the open transaction, if there is one."""
+
+    def close(self) -> None:
+        """Leave; safe to repeat."""
+
+
+class OutboxRow(NamedTuple):
+    """What became of the events of one transaction, or of a part of a large one: `events` is a `schemas.outbox.Outbox`
+    in JSON, `ends_from` the first record of the transactions topic that may be theirs."""
+
+    id: int
+    lane: str
+    ends_from: int
+    at: datetime
+    events: str
+
+
+class OutboxLag(NamedTuple):
+    """Rows that wait, and the age of the oldest."""
+
+    rows: int
+    seconds: float
+
+
+class Outbox(Protocol):
+    """What a target tells of the events that it has taken. Every method but `close` raises Unavailable when the target
+    does not answer, and OperatorError when it is not prepared."""
+
+    def read(self, limit: int) -> list[OutboxRow]:
+        """The oldest rows."""
+
+    def delete(self, ids: Sequence[int]) -> None:
+        """These rows are written down elsewhere; committed at once."""
+
+    def lag(self) -> OutboxLag:
+        """How much waits."""
 
     def close(self) -> None:
         """Leave; safe to repeat."""

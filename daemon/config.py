@@ -27,11 +27,13 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from connectors.contract import DeleteLimit
 from connectors.route.condition import Column, columns, parse
 from connectors.route.masks import SHORTEST_KEY_BYTES, Scalar
 from daemon import both_ways
 from daemon.errors import OperatorError
 from daemon.window import Window
+from schemas.topics import AUDIT_TOPIC
 
 DEFAULT_PATH = Path("placemat.toml")
 FAULTS_NAMED = 5
@@ -187,6 +189,9 @@ class Source(Section):
     queue_bytes: int = Field(16 * 1024 * 1024, ge=1_048_576, description="Most bytes on their way to Kafka.")
     check_interval_seconds: float = Field(10, gt=0, description="Between two looks for gaps while capture runs.")
     session_timeout_seconds: float = Field(3, ge=0.5, description="After this silence another capture takes over.")
+    restore_url: SecretStr | None = Field(
+        None, description="URL of a role that may write, to put rows back; else that of the target of the same name."
+    )
     wal_warning_minutes: float = Field(60, ge=0, description="Warn when the slot is lost in less than this.")
     wal_alert_minutes: float = Field(15, ge=0, description="Call it an error when the slot is lost in less than this.")
 
@@ -222,6 +227,9 @@ class Route(Section):
     exclude: tuple[str, ...] = Field((), description="Columns that are not written.")
     constants: dict[str, Scalar] = Field(default_factory=dict, description="Values for columns of the target.")
     masks: dict[str, Mask] = Field(default_factory=dict, description="Columns whose values are not shown here.")
+    actor: str | None = Field(
+        None, min_length=1, description="Column that says who changed a row, such as updated_by; for audit and history."
+    )
     where: str | None = Field(None, description="Only rows that pass this condition are at the target.")
     parents: dict[str, TableName | ParentTable] = Field(
         default_factory=dict,
@@ -247,6 +255,8 @@ class Route(Section):
         for first, second in combinations(("local", "exclude", "masks"), 2):
             for name in set(getattr(self, first)) & set(getattr(self, second)):
                 raise ValueError(f"column {name} stands under {first} and under {second}")
+        if self.actor in self.masks:
+            raise ValueError(f"column {self.actor} is masked, and cannot say who changed a row")
         written = [*self.columns.values(), *self.constants]
         for name in written:
             if written.count(name) > 1:
@@ -278,6 +288,19 @@ class Route(Section):
         return self
 
 
+class DeleteGuard(Section):
+    """How much of a table may be deleted at a target before an operator is asked."""
+
+    enabled: bool = Field(True, description="false: whatever is deleted at the source is deleted here.")
+    share: float = Field(0.1, gt=0, le=1, description="Most of a table's rows that go unasked; 1 is all of them.")
+    least: int = Field(100, ge=1, description="Fewer rows than this are never asked about.")
+    hours: float = Field(1, gt=0, le=168, description="Deletes of so many hours count together.")
+
+    @property
+    def limit(self) -> DeleteLimit | None:
+        return DeleteLimit(self.share, self.least, self.hours) if self.enabled else None
+
+
 class Target(Section):
     """A PostgreSQL database that changes are applied to."""
 
@@ -293,6 +316,7 @@ class Target(Section):
     auto_ddl: Literal["off", "additive"] = Field(
         "off", description="additive: columns that are added at the source are added here too; off: the table pauses."
     )
+    delete_guard: DeleteGuard = DeleteGuard()
     batch_rows: int = Field(500, ge=1, description="Most rows of one write; transactions are never split by it.")
     buffer_bytes: int = Field(4 * 1024 * 1024, ge=1_048_576, description="Most bytes read ahead of the merge.")
 
@@ -301,6 +325,25 @@ class Target(Section):
         """Every table whose changes are read: those that are routed, and those that their conditions name."""
         named = (parent.table for route in self.tables.values() for parent in route.referred().values())
         return list(dict.fromkeys((*self.tables, *named)))
+
+
+class Audit(Section):
+    """The record of what became of every change, and of what operators did."""
+
+    enabled: bool = Field(True, description="Off: nothing is recorded, neither here nor in the targets.")
+    signing_key: Path | None = Field(
+        None, description="File with the key that signs the chain, made by placemat audit key; kept off the database."
+    )
+    public_key: str | None = Field(
+        None, description="Public half of that key, for verify where the private one is not at hand."
+    )
+    topic: str = Field(
+        AUDIT_TOPIC, pattern=r"^[A-Za-z0-9._-]{1,249}$", description="Kafka's copy of the heads; one for each daemon."
+    )
+    checkpoint_entries: int = Field(1_000, ge=1, description="Most entries from one checkpoint to the next.")
+    checkpoint_seconds: float = Field(60, gt=0, description="Longest time before new entries get a checkpoint.")
+    segments: Path | None = Field(None, description="Directory for the files of sealed months.")
+    retention_months: int | None = Field(None, ge=1, description="Seal months that are older; none are when not set.")
 
 
 class Http(Section):
@@ -331,6 +374,7 @@ class Settings(BaseSettings):
     sources: dict[InstanceName, Source] = Field(min_length=1)
     targets: dict[InstanceName, Target] = Field(default_factory=dict)
     masking: Masking = Masking()
+    audit: Audit = Audit()
     http: Http = Http()
     log: Log = Log()
     _roles: dict[str, both_ways.Role] = PrivateAttr(default_factory=dict)
@@ -374,6 +418,11 @@ class Settings(BaseSettings):
         """Which part a target takes where tables go both ways; None: none."""
         return self._roles.get(target)
 
+    def observes(self, target: str) -> bool:
+        """Whether a target only follows its hub's own changes, and writes none."""
+        role = self.role(target)
+        return role is not None and role.kind == "observer"
+
     @property
     def outward(self) -> dict[str, Target]:
         """Targets that are given what their source has: all but those that bring it back, and observers."""
@@ -407,6 +456,8 @@ def _check_route(place: str, name: str, source: Source, table: str, route: Route
     for column in route.masks:
         if column in masked:
             raise ValueError(f"{place}.masks: column {column} is masked at the source already")
+    if route.actor in masked:
+        raise ValueError(f"{place}.actor: column {route.actor} is masked at the source")
     tables = {(): table, **{tuple(path.split(".")): parent.table for path, parent in route.referred().items()}}
     for path, parent in tables.items():
         if parent not in source.tables:

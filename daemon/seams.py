@@ -30,11 +30,15 @@ BEFORE_ANSWER: Final = "before_answer"
 AFTER_REGROUP: Final = "after_regroup"
 BEFORE_REPLAY_COMMIT: Final = "before_replay_commit"
 AFTER_REPLAY_COMMIT: Final = "after_replay_commit"
+AFTER_PUT_BACK: Final = "after_put_back"
 AFTER_NEW_SLOT: Final = "after_new_slot"
 AFTER_GAP_BEGUN: Final = "after_gap_begun"
 AFTER_TARGET_SET: Final = "after_target_set"
 AFTER_TABLE_ASKED: Final = "after_table_asked"
 BEFORE_GAP_CLOSED: Final = "before_gap_closed"
+BEFORE_AUDIT_COMMIT: Final = "before_audit_commit"
+AFTER_AUDIT_COMMIT: Final = "after_audit_commit"
+AFTER_OUTBOX_DELETED: Final = "after_outbox_deleted"
 
 _wanted, _, _count = os.environ.get(VARIABLE, "").partition(":")
 _left = int(_count or 1)

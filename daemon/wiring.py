@@ -3,25 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import psycopg
+from pydantic import SecretStr
+
 from daemon.config import Settings
-from daemon.database import connect
+from daemon.database import connect, unreachable
 from daemon.errors import OperatorError
 from daemon.routes import routings, source_masks
 
 if TYPE_CHECKING:
-    from connectors.contract import ReplayTarget
+    from connectors.contract import Outbox, ReplayTarget
+    from connectors.postgres.answers import Answers
     from connectors.postgres.dead_letters import DeadLetters
     from connectors.postgres.pauses import Pauses
+    from connectors.postgres.put_back import PutBack
     from daemon.observe.measure import ReadProgress
     from daemon.supervisor import Worker
 
 
 def worker_names(settings: Settings) -> list[str]:
     """Every worker that the configuration calls for."""
-    return [*(f"capture:{name}" for name in settings.sources), *(f"apply:{name}" for name in settings.targets)]
+    return [
+        *(f"capture:{name}" for name in settings.sources),
+        *(f"apply:{name}" for name in settings.targets),
+        *(f"audit:{name}" for name in settings.targets if audited(settings, name)),
+    ]
+
+
+def audited(settings: Settings, target: str) -> bool:
+    """Whether what becomes of events at a target is entered into the audit log; an observer changes nothing."""
+    return settings.audit.enabled and not settings.observes(target)
 
 
 def choose(settings: Settings, wanted: Sequence[str]) -> list[str]:
@@ -31,7 +46,7 @@ def choose(settings: Settings, wanted: Sequence[str]) -> list[str]:
     """
     known = worker_names(settings)
     for name in wanted:
-        if name not in known and name not in ("capture", "apply"):
+        if name not in known and name not in ("capture", "apply", "audit"):
             raise OperatorError(f"There is no worker {name}.", f"Choose one of: {', '.join(known)}.", exit_code=2)
     return [name for name in known if not wanted or name in wanted or name.partition(":")[0] in wanted]
 
@@ -46,6 +61,10 @@ def _worker(settings: Settings, kind: str, name: str) -> Worker:
         from daemon.capture.worker import CaptureWorker
 
         return CaptureWorker(settings, name)
+    if kind == "audit":
+        from daemon.audit.worker import AuditWorker
+
+        return AuditWorker(settings, name, lambda: outbox(settings, name))
     from connectors.postgres.sink import PostgresSink
     from daemon.apply.worker import ApplyWorker
 
@@ -73,7 +92,7 @@ def prepare_target(settings: Settings, name: str) -> list[OperatorError]:
         with ours.transaction():
             bookkeeping.install(ours)
             conditions.remember(theirs, ours, target.source, routes)
-        if role is not None and role.kind == "observer":
+        if role is not None and settings.observes(name):
             return list(two_way.check_hub(ours, name, role.hub, routes))
         both = {table: routes[table] for table, route in target.tables.items() if route.both_ways}
         return [
@@ -88,6 +107,14 @@ def progress_reader(settings: Settings, name: str) -> ReadProgress:
 
     target = settings.targets[name]
     return ProgressReader(target.url.get_secret_value(), target.source)
+
+
+def outbox(settings: Settings, name: str) -> Outbox:
+    """What a target tells of the events that it has taken. Nothing is connected before it is asked."""
+    from connectors.postgres.outbox import PostgresOutbox
+
+    target = settings.targets[name]
+    return PostgresOutbox(target.url.get_secret_value(), name, target.source)
 
 
 def restart_target(settings: Settings, name: str, era: int, ends: Mapping[str, list[int]]) -> None:
@@ -117,13 +144,25 @@ def dead_letters(settings: Settings, name: str) -> Iterator[DeadLetters]:
 
 
 def replay_target(settings: Settings, name: str) -> ReplayTarget:
-    """A target as `placemat replay` writes it. Nothing is connected before `open`."""
+    """A target as `placemat replay` writes it. Nothing is connected before `open`.
+
+    Raises OperatorError (exit code 2) for one that brings a spoke's changes to the hub.
+    """
     from connectors.contract import Destination
     from connectors.postgres.replay import PostgresReplay
+    from daemon.apply.two_way import two_way
 
-    target = settings.targets[name]
+    target, role = settings.targets[name], settings.role(name)
+    if role is not None and role.kind != "spoke":
+        raise OperatorError(
+            f"Target {name} brings to {role.hub} what was changed elsewhere, and each change was judged when it came.",
+            f"Name the target that {role.hub} gives its rows to.",
+            exit_code=2,
+        )
     routes = routings(settings, name)
-    return PostgresReplay(Destination(name, target.url.get_secret_value(), target.source, routes))
+    return PostgresReplay(
+        Destination(name, target.url.get_secret_value(), target.source, routes, both_ways=two_way(settings, name))
+    )
 
 
 @contextmanager
@@ -135,3 +174,56 @@ def pauses(settings: Settings, name: str) -> Iterator[Pauses]:
     with connect(target.url.get_secret_value(), f"Target {name}", f"targets.{name}.url") as connection:
         named = {table: {one.table for one in route.referred().values()} for table, route in target.tables.items()}
         yield Pauses(connection, name, target.source, named)
+
+
+@contextmanager
+def answers(settings: Settings, name: str) -> Iterator[Answers]:
+    """The deletes of a target that wait for an operator. Raises OperatorError when it cannot be reached."""
+    from connectors.postgres.answers import Answers
+
+    target = settings.targets[name]
+    with connect(target.url.get_secret_value(), f"Target {name}", f"targets.{name}.url") as connection:
+        yield Answers(connection, name, target.source)
+
+
+@contextmanager
+def put_back(settings: Settings, name: str, by: str) -> Iterator[PutBack]:
+    """What puts rows of a target back into its source, in the name of `by`.
+
+    Raises OperatorError when one of the two cannot be reached, or no role is known that may write to the source.
+    """
+    from connectors.postgres.put_back import PutBack
+    from connectors.postgres.session import open_session, translated
+
+    target = settings.targets[name]
+    source, (url, setting) = target.source, _writable(settings, target.source)
+    application = f"placemat put back {name}"
+    with ExitStack() as stack:
+        opened = []
+        for place, where, what in (
+            (target.url, f"targets.{name}.url", f"Target {name}"),
+            (url, setting, f"Source {source}"),
+        ):
+            try:
+                opened.append(stack.enter_context(closing(open_session(place.get_secret_value(), application))))
+            except psycopg.Error as error:
+                raise unreachable(error, what, where) from None
+        stack.enter_context(translated(name, "refuses what placemat keeps there", "Run: placemat init", lambda: None))
+        masked = source_masks(settings, source)
+        routes = {
+            table: replace(routing, masks={**routing.masks, **masked.get(table, {})})
+            for table, routing in routings(settings, name).items()
+        }
+        yield PutBack(opened[0], opened[1], name, source, routes, by)
+
+
+def _writable(settings: Settings, source: str) -> tuple[SecretStr, str]:
+    """The URL of a role that may write to a source, and the setting that holds it."""
+    if source in settings.targets:
+        return settings.targets[source].url, f"targets.{source}.url"
+    if (url := settings.sources[source].restore_url) is not None:
+        return url, f"sources.{source}.restore_url"
+    raise OperatorError(
+        f"Nothing says who may write to source {source}, and rows are to be put back there.",
+        f"Set sources.{source}.restore_url to a role that may write its tables, then run the same command.",
+    )

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# The containers of docker-compose.yml, tried: built, all healthy, a row arrives, both workers killed under load and back
-# by themselves, verify finds no difference. They run under a project name of their own, and nothing of them is left.
+# The containers of docker-compose.yml, tried: built, all healthy, a row arrives there and an edit comes back, the workers
+# killed under load and back by themselves, verify finds no difference. They run under a project name of their own, and nothing of them is left.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 export COMPOSE_PROJECT_NAME=placemat-test-$$
 servers="primary empathy-ledger state kafka"
-workers="capture apply-empathy-ledger"
+workers="capture apply-empathy-ledger apply-primary audit"
+running=7
 scratch=$(mktemp -d)
 workspace=00000000-0000-4000-8000-000000000001
 storyteller=00000000-0000-4000-8000-000000000002
@@ -80,6 +81,8 @@ first_rows() {
 
 first_rows_arrived() { [ "$(sql empathy-ledger <<< "SELECT name FROM storytellers")" = "Aunty June" ]; }
 
+edit_came_back() { [ "$(sql primary <<< "SELECT cultural_background FROM storytellers")" = "Told over there" ]; }
+
 # Transactions of three changes in two tables, for as long as the file FLAG exists.
 load() {
     local number=0
@@ -101,12 +104,14 @@ quietly compose up -d
 for service in $servers $workers; do
     until_true 120 "$service is healthy" healthy "$service"
 done
-until_true 60 "both workers run" running 2
+until_true 60 "all workers run" running "$running"
 say "all healthy"
 
 first_rows | sql primary
 until_true 30 "a row is in the Empathy Ledger" first_rows_arrived
-say "a row has arrived"
+sql empathy-ledger <<< "UPDATE storytellers SET cultural_background = 'Told over there'"
+until_true 30 "an edit has come back" edit_came_back
+say "a row has arrived, and an edit has come back"
 
 touch "$scratch/flag"
 load "$scratch/flag" | sql primary &
@@ -117,7 +122,7 @@ for service in $workers; do
     say "$service killed, $(stories empathy-ledger) of $(stories primary) stories applied"
     until_true 60 "$service starts again by itself" restarted "$service"
 done
-until_true 60 "both workers run again" running 2
+until_true 60 "all workers run again" running "$running"
 kill -0 "$writer"
 rm "$scratch/flag"
 wait "$writer"
@@ -126,7 +131,9 @@ until_true 180 "all $total stories are in the Empathy Ledger" arrived "$total"
 for service in $workers; do
     until_true 60 "$service is healthy again" healthy "$service"
 done
-say "both back, all $total stories applied"
+say "all back, all $total stories applied"
 
 placemat verify
 say "verify finds no difference"
+placemat audit verify
+say "the audit log is whole"

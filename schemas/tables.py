@@ -6,16 +6,19 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
+    Date,
     DateTime,
     ForeignKey,
     ForeignKeyConstraint,
     Identity,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Numeric,
     Table,
     Text,
+    UniqueConstraint,
     func,
     text,
 )
@@ -178,4 +181,120 @@ workers = Table(
     Column("seen_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     CheckConstraint("state IN ('starting', 'standby', 'running', 'waiting', 'stopped', 'failed')", name="state"),
     comment="what runs, as told by the workers themselves",
+)
+
+audit_head = Table(
+    "audit_head",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("sequence", BigInteger, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    Column("entered_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    CheckConstraint("id = 1", name="one_row"),
+    comment="the newest entry of the audit log; whoever appends locks it",
+)
+
+audit_entries = Table(
+    "audit_entries",
+    metadata,
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("month", Date, primary_key=True, comment="first day of the month of entered_at; each is a partition"),
+    Column("entered_at", DateTime(timezone=True), nullable=False),
+    Column("happened_at", DateTime(timezone=True), comment="commit in the source; null where nobody knows"),
+    Column("kind", Text, nullable=False, comment="event, change without an event of its own, or action of a person"),
+    Column("who", Text, nullable=False),
+    Column("source", Text),
+    Column("target", Text),
+    Column("entity", Text, comment="schema.table"),
+    Column("key", Text, comment="record key, JSON"),
+    Column("op", Text, nullable=False, comment="as in the envelope; of an action, its name"),
+    Column("fields", Text, nullable=False, comment="JSON: names of the columns that were changed"),
+    Column("masked", Text, nullable=False, comment="JSON: names of columns whose values are not shown"),
+    Column("position", Text),
+    Column("topic", Text),
+    Column("partition", Integer),
+    Column("offset", BigInteger),
+    Column("outcome", Text, nullable=False),
+    Column("rule", Text),
+    Column("conflict", Text),
+    Column("reason", Text),
+    Column("details", Text, nullable=False, comment="JSON: the rest, without values of rows"),
+    Column(
+        "values_hash", LargeBinary, comment="SHA-256 of salt and content in audit_values; null where there are none"
+    ),
+    Column("previous", LargeBinary, nullable=False, comment="hash of the entry before"),
+    Column("hash", LargeBinary, nullable=False, comment="SHA-256 of previous and all other columns"),
+    CheckConstraint("kind IN ('event', 'change', 'action')", name="kind"),
+    UniqueConstraint("topic", "partition", "offset", "target", "month"),
+    Index("audit_entries_key_idx", "entity", "key", "sequence"),
+    Index("audit_entries_who_idx", "who", "sequence", postgresql_where=text("who <> 'unknown'::text")),
+    postgresql_partition_by="LIST (month)",
+    comment="the audit log: every event by target, and what people did; never changed",
+)
+
+audit_values = Table(
+    "audit_values",
+    metadata,
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("month", Date, primary_key=True),
+    Column("salt", LargeBinary, nullable=False),
+    Column("content", Text, nullable=False, comment="JSON: before and after"),
+    postgresql_partition_by="LIST (month)",
+    comment="values of the audit log apart from its chain: a person's can be erased",
+)
+
+audit_checkpoints = Table(
+    "audit_checkpoints",
+    metadata,
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("hash", LargeBinary, nullable=False),
+    Column("signed_at", DateTime(timezone=True), nullable=False),
+    Column("key_id", Text, nullable=False, comment="which key has signed"),
+    Column("signature", LargeBinary, nullable=False, comment="Ed25519"),
+    comment="signed heads of the audit log",
+)
+
+audit_segments = Table(
+    "audit_segments",
+    metadata,
+    Column("month", Date, primary_key=True),
+    Column("first_sequence", BigInteger, nullable=False),
+    Column("last_sequence", BigInteger, nullable=False),
+    Column("previous", LargeBinary, nullable=False, comment="hash of the entry before its first"),
+    Column("hash", LargeBinary, nullable=False, comment="hash of its last entry"),
+    Column("sealed_at", DateTime(timezone=True), nullable=False),
+    Column("file", Text, nullable=False, comment="name of the file that holds its entries"),
+    Column("file_hash", LargeBinary, nullable=False, comment="SHA-256 of the file"),
+    Column("key_id", Text),
+    Column("signature", LargeBinary, comment="Ed25519; null where no key was set"),
+    comment="months of the audit log that stand in files",
+)
+
+audit_relays = Table(
+    "audit_relays",
+    metadata,
+    Column("target", Text, primary_key=True),
+    Column("epoch", BigInteger, nullable=False, comment="raised by each worker that takes over"),
+    Column("relayed", JSONB, nullable=False, server_default="[]", comment="outbox rows that may not be deleted yet"),
+    comment="who brings a target's outbox into the audit log, and what is done of it",
+)
+
+audit_places = Table(
+    "audit_places",
+    metadata,
+    Column("target", Text, primary_key=True),
+    Column("topic", Text, primary_key=True),
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("next_offset", BigInteger, nullable=False, comment="first event without an entry"),
+    Column("since", BigInteger, nullable=False, comment="entry from which on no event is missing"),
+    comment="how far the audit log is, by partition: no event gets a second entry",
+)
+
+audit_configuration = Table(
+    "audit_configuration",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("settings", JSONB, nullable=False, comment="by key, without secrets"),
+    CheckConstraint("id = 1", name="one_row"),
+    comment="the configuration as a daemon last started with it",
 )

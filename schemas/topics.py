@@ -12,6 +12,9 @@ LONGEST_TOPIC = 249
 SCHEMA_CHANGES_TOPIC = f"{PREFIX}.schema-changes"
 """Topic, of one partition, with every version of every captured table, of all sources."""
 
+AUDIT_TOPIC = f"{PREFIX}.audit"
+"""Topic, of one partition, with heads of the audit log, unless it is given another name."""
+
 POSITION_HEADER = "position"
 """`Position.to_header` of the event."""
 EPOCH_HEADER = "epoch"

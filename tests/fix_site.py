@@ -146,6 +146,7 @@ def made_site(
             }
         },
         "http": {"port": 0},
+        "audit": {"topic": f"placemat.audit.{uid}"},
     }
     found = Site(uid, primary, ledger, state, config, values)
     found.write()

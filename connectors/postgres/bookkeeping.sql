@@ -79,3 +79,51 @@ CREATE TABLE IF NOT EXISTS placemat.parked_events (
     PRIMARY KEY (parked_id, place)
 );
 COMMENT ON TABLE placemat.parked_events IS 'the events of a refused key, in order, as they stand in the topic';
+
+CREATE TABLE IF NOT EXISTS placemat.holds (
+    source text NOT NULL,
+    lane text NOT NULL,
+    first_timeline integer NOT NULL,
+    first_lsn numeric(20, 0) NOT NULL,
+    timeline integer NOT NULL,
+    commit_lsn numeric(20, 0) NOT NULL,
+    tables jsonb NOT NULL,
+    held_at timestamptz NOT NULL DEFAULT now(),
+    answer text CHECK (answer IN ('confirmed', 'rejected')),
+    answered_by text,
+    reason text,
+    answered_at timestamptz,
+    PRIMARY KEY (source, lane)
+);
+COMMENT ON TABLE placemat.holds IS 'deletes that wait for an operator, as they are more than the target may lose unasked';
+COMMENT ON COLUMN placemat.holds.commit_lsn IS 'the last commit that the answer is for; first_lsn is the first one';
+
+CREATE TABLE IF NOT EXISTS placemat.deletes (
+    source text NOT NULL,
+    table_name text NOT NULL,
+    minute timestamptz NOT NULL,
+    deleted bigint NOT NULL,
+    PRIMARY KEY (source, table_name, minute)
+);
+COMMENT ON TABLE placemat.deletes IS 'rows that were deleted in the last hours without being asked about';
+
+CREATE TABLE IF NOT EXISTS placemat.rejected (
+    source text NOT NULL,
+    table_name text NOT NULL,
+    key text NOT NULL,
+    PRIMARY KEY (source, table_name, key)
+);
+COMMENT ON TABLE placemat.rejected IS 'rows that were kept when their delete was rejected, until they are back in the source';
+COMMENT ON COLUMN placemat.rejected.key IS 'the record key; empty where the table was truncated: every row that is here';
+
+CREATE TABLE IF NOT EXISTS placemat.outbox (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    source text NOT NULL,
+    lane text NOT NULL,
+    ends_from bigint NOT NULL,
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    events text NOT NULL
+);
+COMMENT ON TABLE placemat.outbox IS 'what became of the events of each transaction, until the audit log has it';
+COMMENT ON COLUMN placemat.outbox.ends_from IS 'next record of the transactions topic when the transaction began';
+COMMENT ON COLUMN placemat.outbox.events IS 'places and outcomes as JSON, no values: schemas/outbox.py';

@@ -30,7 +30,15 @@ def present_keys(table: TargetTable, key: Sequence[str]) -> str:
 
     Parameters: a `text[]` per key column.
     """
-    return _query(table, key, key, ", ".join(f"t.{_quoted(table, name)}::text" for name in key), "JOIN")
+    return texts(table, key, key)
+
+
+def texts(table: TargetTable, key: Sequence[str], columns: Sequence[str]) -> str:
+    """A query for the numbers, from 1, of keys that have a row, and the texts of these columns of it.
+
+    Parameters: a `text[]` per key column.
+    """
+    return _query(table, key, key, ", ".join(f"t.{_quoted(table, name)}::text" for name in columns), "JOIN")
 
 
 def same_keys(table: TargetTable, key: Sequence[str]) -> str:

@@ -123,6 +123,16 @@ class Lanes:
             offset, _place(place), {key: one for key, one in taken.items() if self._table_of(key) not in apart}
         )
 
+    @property
+    def next_offsets(self) -> dict[Partition, int]:
+        """First record not taken of every partition, as it was at the claim."""
+        lanes = [self.main, *(lane.progress for lane in self.tables)]
+        return {key: taken.next_offset for lane in lanes for key, taken in lane.partitions.items()}
+
+    def ends_from(self, table: str | None = None) -> int:
+        """Next record of the transactions topic, of the main lane or that of `table`."""
+        return self._offsets[table or MAIN_LANE]
+
     def hold(self) -> None:
         """Lock the lanes. Raises Fenced when they were taken over."""
         held = self._connection.execute(_HOLD, [self._source, MAIN_LANE, self._epoch])

@@ -10,9 +10,11 @@ import psycopg
 
 from connectors.contract import Record, Routing
 from connectors.postgres.bookkeeping import Request
+from connectors.postgres.outcomes import Outcomes
 from connectors.postgres.router import Router
 from connectors.postgres.rows import Event, decode_change
 from connectors.postgres.withheld import withhold, withholds
+from schemas.outbox import PARKED, QUEUED
 from schemas.position import START
 from schemas.topics import table_topic
 
@@ -68,9 +70,10 @@ class Parked:
 
     def __init__(
         self, connection: psycopg.Connection[Any], source: str, router: Router | None = None,
-        routes: Mapping[str, Routing] | None = None,
+        routes: Mapping[str, Routing] | None = None, outcomes: Outcomes | None = None,
     ) -> None:  # fmt: skip
         self._connection = connection
+        self._outcomes = outcomes or Outcomes(source, {}, wanted=False)
         self._source = source
         self._router = router
         self._private = {
@@ -91,6 +94,7 @@ class Parked:
         """Park a key with the event that was refused; what was queued before is replaced."""
         entry = self._park((event.table, event.key), "refused", sqlstate, reason)
         self.queue(entry, event.record)
+        self._outcomes.note(event, PARKED, kind="refused", sqlstate=sqlstate, reason=reason)
 
     def need(self, key: Key, reason: str, sqlstate: str | None = None) -> None:
         """Park a key until its row comes whole; nothing stays queued."""
@@ -100,6 +104,7 @@ class Parked:
         """Let an event wait behind its key."""
         routing = self._private.get(record.topic)
         value = record.value if routing is None else withhold(record.value, routing)
+        self._outcomes.note(record, QUEUED)
         values = {"id": entry.id, "event": value.decode(), "topic": record.topic}
         self._connection.execute(_QUEUE, {**values, "partition": record.partition, "offset": record.offset})
 

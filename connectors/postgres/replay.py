@@ -18,12 +18,14 @@ from connectors.contract import Destination, Expected, Finding, Partition, Recor
 from connectors.errors import OperatorError, Unavailable
 from connectors.postgres import bookkeeping, comparing, turns
 from connectors.postgres.failures import Refused
+from connectors.postgres.parked import Key
 from connectors.postgres.router import Router, open_router
 from connectors.postgres.rows import CannotFold, Change, Columns, Event, Net, decode_change, decode_key
 from connectors.postgres.session import open_session, translated
 from connectors.postgres.statements import Catalogue, TargetTable, read_catalogue
 from connectors.postgres.steps import TOLD_BY_TEXT, key_step, step_of, told_by_text
 from connectors.postgres.table_writes import TableWrites
+from connectors.postgres.two_way.session import TwoWay
 from schemas.position import START
 from schemas.topics import table_topic
 
@@ -46,6 +48,7 @@ class PostgresReplay:
         self._valued: dict[str, frozenset[str]] = {}
         self._writes: TableWrites | None = None
         self._router: Router | None = None
+        self._two_way: TwoWay | None = None
 
     def open(self) -> list[str]:
         target = self._destination
@@ -64,6 +67,8 @@ class PostgresReplay:
                 )
             self._valued = {name: comparing.valued(connection, table) for name, table in self._catalogue.tables.items()}
             self._router = open_router(connection, target)
+            if target.both_ways is not None:
+                self._two_way = TwoWay(connection, target, self._catalogue)
             connection.commit()
         self._writes = TableWrites(connection, target.name, self._catalogue)
         return sorted(self._catalogue.tables, key=lambda name: self._catalogue.tables[name].rank)
@@ -159,7 +164,7 @@ class PostgresReplay:
         if not rows:
             return
         try:
-            gone = writes.write_nets({table: dict(rows)})
+            gone = self._write_set(writes, table, rows)
         except (Refused, CannotFold) as error:
             if len(rows) > 1:
                 half = len(rows) // 2
@@ -170,6 +175,17 @@ class PostgresReplay:
         else:
             for _, key in gone:
                 yield Refusal(key, "somebody else deleted the row at this moment")
+
+    def _write_set(self, writes: TableWrites, table: str, rows: Sequence[Row]) -> list[Key]:
+        """Rows of a table that goes both ways are told of to the hub, as all that is written there."""
+        if self._two_way is None or table not in self._two_way.tables:
+            return writes.write_nets({table: dict(rows)})
+        with writes.refusing():
+            given = [(key, None if net.kind == "delete" else net.columns) for key, net in rows]
+            work = self._two_way.repair(table, given)
+            gone = writes.write_nets(work.nets)
+            self._two_way.settle(work, [])
+        return gone
 
     def _nets(self, table: TargetTable, rows: Sequence[Expected]) -> list[Row]:
         """What is to be done to each key, by the route; without the rows that are too large.

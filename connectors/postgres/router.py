@@ -17,11 +17,13 @@ import psycopg
 
 from connectors.contract import Destination, Record
 from connectors.postgres.literals import JSON_NULL
+from connectors.postgres.outcomes import Outcomes
 from connectors.postgres.plan import Plan, Rule, plans
 from connectors.postgres.related import FIRST, Name, Related, Row, name_of, read_columns
 from connectors.postgres.rows import Change, Event
 from connectors.route.condition import Column
 from connectors.route.truth import MISSING, TRUE, Lookup, Missing, Text, text_of
+from schemas.outbox import ASKED, DELETED, FILTERED, REMEMBERED
 from schemas.position import START
 from schemas.topics import table_topic
 
@@ -34,8 +36,9 @@ WANTED_SECONDS = 10.0
 
 
 def open_router(
-    connection: psycopg.Connection[Any], destination: Destination, resting: frozenset[str] = frozenset()
-) -> Router | None:
+    connection: psycopg.Connection[Any], destination: Destination, resting: frozenset[str] = frozenset(),
+    outcomes: Outcomes | None = None,
+) -> Router | None:  # fmt: skip
     """None where no route has a condition: then nothing is to be told of any row. `resting` are paused tables.
 
     Raises OperatorError where a condition does not fit the columns that it names.
@@ -44,14 +47,18 @@ def open_router(
     if all(routing.where is None for routing in routes.values()):
         return None
     by_table = plans(name, routes, read_columns(connection, source))
-    return Router(source, by_table, Related(connection, source), resting)
+    told = outcomes or Outcomes(source, {}, wanted=False)
+    return Router(source, by_table, Related(connection, source), resting, told)
 
 
 class Router:
     """One per session. Reads and writes within the open transaction, and keeps no row from one call to the next."""
 
-    def __init__(self, source: str, by_table: Mapping[str, Plan], related: Related, resting: frozenset[str]) -> None:
+    def __init__(
+        self, source: str, by_table: Mapping[str, Plan], related: Related, resting: frozenset[str], outcomes: Outcomes
+    ) -> None:
         self._source = source
+        self._outcomes = outcomes
         self._plans = by_table
         self._related = related
         self._resting = resting
@@ -153,7 +160,10 @@ class Router:
         found = rule.test(lambda column: fields.get(column.name, MISSING))
         if found == TRUE:
             return [event]
-        return [_untold(event) if found & TRUE else _gone(event)]
+        if found & TRUE:
+            return [_untold(event)]
+        self._outcomes.note(event, FILTERED)
+        return [_gone(event)]
 
     def _remember(self, event: Event, plan: Plan, then: Event | None) -> list[Event]:
         """Keep what is asked for of a row, and tell from all that is kept whether it passes."""
@@ -162,6 +172,7 @@ class Router:
             self._empty(plan.table)
         elif not event.key:
             self._doubted.add(plan.table)
+            self._outcomes.note(event, ASKED)
             return []
         elif change.moved_to and then is not None and bytes(then.change.moved_from) == event.key:
             pass  # its other half tells both keys; that of a row too large to publish does not
@@ -169,7 +180,7 @@ class Router:
             self._forget((event.table, name_of(event.key)))
         else:
             return self._keep(event, plan)
-        return [event] if plan.routed else []
+        return self._passed(event, plan)
 
     def _keep(self, event: Event, plan: Plan) -> list[Event]:
         change = event.change
@@ -192,17 +203,25 @@ class Router:
         row.wanted = partial and (plan.children or plan.rule is None)
         row.wanted |= before is not None and before.wanted and not change.complete
         if not plan.routed or plan.rule is None:
-            return [event] if plan.routed else []
+            return self._passed(event, plan)
         found = self._test(plan.rule, row)
         if found == TRUE:
             row.shown = True
             return [event]
         if found & TRUE and partial:
             row.wanted = True
+            self._outcomes.note(event, ASKED)
             return []
+        self._outcomes.note(event, DELETED if row.shown else FILTERED)
         row.shown = False
         row.wanted &= plan.children
         return [_gone(event), event] if change.oversize is not None else [_gone(event)]
+
+    def _passed(self, event: Event, plan: Plan) -> list[Event]:
+        if plan.routed:
+            return [event]
+        self._outcomes.note(event, REMEMBERED)
+        return []
 
     def _fields(self, event: Event, names: Iterable[str], before: Mapping[str, str | None]) -> dict[str, str | None]:
         """The texts of columns. One that was not sent keeps the text that it had, if that is known; of one that the
@@ -343,7 +362,9 @@ class Router:
         row.shown = False
         key = row.key.encode()
         topic = table_topic(self._source, *name[0].split(".", 1))
-        return Event(name[0], Record(topic, 0, -1, START, key, _deletion(key)), Change("d"))
+        event = Event(name[0], Record(topic, 0, -1, START, key, _deletion(key)), Change("d"))
+        self._outcomes.note(event, DELETED)
+        return event
 
 
 def _gone(event: Event) -> Event:

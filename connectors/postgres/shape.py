@@ -11,6 +11,8 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import class_row
 
+from connectors.base_type import base_type
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -49,16 +51,12 @@ class Table:
     checks: tuple[Check, ...]
 
 
-_COLUMNS = """
+_COLUMNS = f"""
 SELECT attname::text AS name, format_type(atttypid, atttypmod) AS type, attnotnull AS not_null,
        atthasdef OR attidentity <> '' AS filled, attgenerated <> '' AS generated,
        (SELECT array_agg(enumlabel::text ORDER BY enumsortorder) FROM pg_enum WHERE enumtypid = below.oid) AS labels,
        CASE WHEN below.oid <> atttypid THEN format_type(below.oid, below.typmod) END AS base
-FROM pg_attribute, LATERAL (
-    WITH RECURSIVE below (oid, typmod) AS (
-        SELECT atttypid, atttypmod
-        UNION ALL SELECT typbasetype, typtypmod FROM below JOIN pg_type USING (oid) WHERE typtype = 'd')
-    SELECT oid, typmod FROM below JOIN pg_type USING (oid) WHERE typtype <> 'd') below
+FROM pg_attribute, LATERAL {base_type("atttypid", "atttypmod")} AS below
 WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped ORDER BY attnum
 """
 _KEYS = """
@@ -82,13 +80,10 @@ SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
 WHERE nspname = %s AND relname = %s AND relkind IN ('r', 'p')
 """
 
-_TYPES = """
+_TYPES = f"""
 SELECT a.attname::text, format_type(base.oid, -1),
        (SELECT array_agg(enumlabel::text ORDER BY enumsortorder) FROM pg_enum WHERE enumtypid = base.oid)
-FROM pg_attribute a, LATERAL (
-    WITH RECURSIVE below (oid) AS (
-        SELECT a.atttypid UNION ALL SELECT typbasetype FROM below JOIN pg_type USING (oid) WHERE typtype = 'd')
-    SELECT oid FROM below JOIN pg_type USING (oid) WHERE typtype <> 'd') base
+FROM pg_attribute a, LATERAL {base_type("a.atttypid")} AS base
 WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped
 """
 _REFERENCES = """

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NoReturn
 
 import psycopg
 
-from connectors.contract import Destination, NewShape, Pin, Progress, Record, Rerouted, TableLane, Wanted
+from connectors.contract import Destination, Hold, NewShape, Pin, Progress, Record, Rerouted, TableLane, Wanted
 from connectors.errors import Unavailable
 from connectors.postgres import pins, plan, turns
 from connectors.postgres.adapt import Adapting
+from connectors.postgres.bookkeeping import MAIN_LANE
+from connectors.postgres.guard import BEFORE_ALL, LAST
+from connectors.postgres.holds import Exceeded, Holds
 from connectors.postgres.lanes import Lanes
+from connectors.postgres.outcomes import Outcomes
 from connectors.postgres.parked import Parked
 from connectors.postgres.related import read_columns
 from connectors.postgres.rerouting import Rerouting
@@ -23,6 +27,7 @@ from connectors.postgres.two_way.session import TwoWay
 from connectors.postgres.unrouted import Unrouted
 from connectors.postgres.untellable import check_conditions, unfit_as_gone, unread
 from connectors.postgres.writer import Writer
+from schemas.outbox import DISCARDED
 from schemas.topics import messages_topic, table_topic, transactions_topic
 
 _END_PREDECESSORS = """
@@ -50,6 +55,9 @@ class PostgresSink:
         self._lanes: Lanes | None = None
         self._rerouting: Rerouting | None = None
         self._two_way: TwoWay | None = None
+        self._holds: Holds | None = None
+        self._messages = messages_topic(destination.source) if destination.both_ways is not None else None
+        self._outcomes = Outcomes(destination.source, {}, wanted=False)
 
     def claim(self) -> Progress:
         self.close()
@@ -66,9 +74,15 @@ class PostgresSink:
             catalogue = read_catalogue(connection, self._destination.name, self._destination.routes)
             self._pause_missing(lanes, catalogue.missing)
             paused = lanes.paused
-            router = self._router = open_router(connection, self._destination, paused)
-            self._parked = Parked(connection, self._destination.source, router, self._destination.routes)
+            outcomes = Outcomes(
+                self._destination.source, lanes.next_offsets, wanted=self._destination.audited, silent=self._messages
+            )
+            self._outcomes = outcomes
+            router = self._router = open_router(connection, self._destination, paused, outcomes)
+            self._parked = Parked(connection, self._destination.source, router, self._destination.routes, outcomes)
             self._parked.load()
+            holds = self._holds = Holds(connection, self._destination, catalogue)
+            holds.load(lanes.main, lanes.tables)
             self._rerouting = Rerouting(connection, self._destination, {lane.table for lane in lanes.tables})
             two_way = self._two_way = (
                 TwoWay(connection, self._destination, catalogue) if self._destination.both_ways is not None else None
@@ -76,7 +90,16 @@ class PostgresSink:
             connection.commit()
         self._lanes = lanes
         self._writer = Writer(
-            connection, self._destination.name, self._topics, catalogue, self._parked, router, paused, two_way
+            connection,
+            self._destination.name,
+            self._topics,
+            catalogue,
+            self._parked,
+            router,
+            paused,
+            holds,
+            two_way,
+            outcomes,
         )
         return lanes.main
 
@@ -139,18 +162,32 @@ class PostgresSink:
         connection, writer, _, lanes = self._session()
         with self._translated():
             self._begin(connection)
+            if self._holds is not None and records:
+                position = records[0].position
+                self._holds.begin(table, (position.timeline, position.commit_lsn))
             if self._two_way is not None:
                 self._two_way.narrow({table} if table else self._two_way.tables - {one.table for one in lanes.tables})
+            self._outcomes.take(records)
             writer.write(records)
+            self._outcomes.spill(connection, MAIN_LANE, lanes.ends_from(), writer.waiting)
 
     def commit(self, progress: Progress, table: str | None = None) -> None:
         connection, writer, _, lanes = self._session()
-        with self._translated():
+        with self._guarded(connection, lanes) as holds, self._translated():
             self._begin(connection)
+            holds.begin(table, progress.place)
             writer.finish()
+            holds.check()
+            self._outcomes.store(connection, table or MAIN_LANE, lanes.ends_from(table), progress)
             lanes.store(progress, table)
+            holds.settle(progress.place)
             self._commit(connection)
+        self._outcomes.stored(progress)
         lanes.stored(progress, table)
+        holds.committed(progress.place)
+
+    def hold(self, table: str | None = None) -> Hold | None:
+        return self._holds.hold(table) if self._holds is not None else None
 
     def pause(self, table: str, reason: str, advice: str) -> None:
         connection, _, _, lanes = self._session()
@@ -161,20 +198,26 @@ class PostgresSink:
 
     def rejoin(self, table: str) -> None:
         connection, writer, _, lanes = self._session()
-        with self._translated():
+        with self._guarded(connection, lanes, for_good=True) as holds, self._translated():
             self._begin(connection, anew=True)
+            holds.begin(table, BEFORE_ALL)
             lanes.rejoin(table)
             writer.rejoin(table)
+            holds.check()
+            holds.settle(LAST)
+            self._tell(connection, lanes)
             self._commit(connection)
 
     def regrouped(self) -> bool:
         connection, _, _, lanes = self._session()
         with self._translated():
             changed = lanes.regroup()
+            answered = self._holds is not None and self._holds.answered()
             connection.commit()
-        return changed
+        return changed or answered
 
     def rollback(self) -> None:
+        self._outcomes.forget()
         if self._connection is None:
             return
         with self._translated():
@@ -197,13 +240,16 @@ class PostgresSink:
             lanes.hold()
             for key, request in asked:
                 if request == "discard":
+                    self._outcomes.change(*key, DISCARDED, parked.events(key))
                     writer.discard(key)
                 elif parked.entries[key].kind == "refused":
                     writer.redrive(key)
                 else:
                     parked.ask_again(key)
             writer.finish()
+            self._tell(connection, lanes)
             self._commit(connection)
+            self._outcomes.forget()
 
     def wanted(self) -> list[Wanted]:
         connection, _, parked, lanes = self._session()
@@ -223,15 +269,15 @@ class PostgresSink:
         connection, self._connection = self._connection, None
         if self._two_way is not None:
             self._two_way.close()
-        self._writer = self._parked = self._lanes = self._rerouting = self._two_way = None
+        self._writer = self._parked = self._lanes = self._rerouting = self._holds = self._two_way = None
         if connection is not None:
             connection.close()
 
     def _forget_unrouted(self, connection: psycopg.Connection[Any], lanes: Lanes) -> None:
         source, topics = self._destination.source, self._topics
         kept = {*topics, transactions_topic(source)}
-        if self._destination.both_ways is not None:
-            kept.add(messages_topic(source))
+        if self._messages is not None:
+            kept.add(self._messages)
         if unrouted := Unrouted(connection, source, kept, topics.values(), self._destination.routes):
             self._begin(connection, anew=True)
             unrouted.forget()
@@ -263,10 +309,29 @@ class PostgresSink:
         if self._two_way is not None:
             self._two_way.committed()
 
+    def _tell(self, connection: psycopg.Connection[Any], lanes: Lanes) -> None:
+        """What was done to keys beside the stream."""
+        self._outcomes.store(connection, MAIN_LANE, lanes.ends_from(), None)
+
     def _session(self) -> tuple[psycopg.Connection[Any], Writer, Parked, Lanes]:
         if self._connection is None or self._writer is None or self._parked is None or self._lanes is None:
             raise Unavailable(f"target {self._destination.name} is not connected")
         return self._connection, self._writer, self._parked, self._lanes
+
+    @contextmanager
+    def _guarded(self, connection: psycopg.Connection[Any], lanes: Lanes, *, for_good: bool = False) -> Iterator[Holds]:
+        """What would delete too much is rolled back by the time it comes here, and the hold is stored."""
+        holds = self._holds
+        assert holds is not None, "the session is open"
+        try:
+            yield holds
+        except Exceeded as exceeded:
+            with self._translated():
+                self._begin(connection, anew=True)
+                lanes.hold()
+                holds.store(exceeded, for_good=for_good)
+                connection.commit()
+            raise
 
     def _translated(self) -> AbstractContextManager[None]:
         """Whatever goes wrong, nothing stays half done."""
@@ -274,6 +339,7 @@ class PostgresSink:
         return translated(name, "refuses what placemat keeps there", "Run: placemat init", self._abandon)
 
     def _abandon(self) -> None:
+        self._outcomes.forget()
         connection = self._connection
         if connection is None:
             return

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import psycopg
 from psycopg import sql
 
+from connectors.base_type import base_type
 from connectors.contract import Routing
 from connectors.errors import OperatorError, TableUnfit
 from connectors.postgres import literals
@@ -19,14 +20,10 @@ from connectors.postgres.parents import ForeignKey, read_foreign_keys
 from connectors.postgres.rows import WITHHELD, Columns
 from connectors.route.masks import Drop, Masking, constant_text, masking
 
-_COLUMNS = """
+_COLUMNS = f"""
 SELECT attname::text, format_type(atttypid, -1), CASE base.oid WHEN 17 THEN 17 ELSE atttypid END::bigint,
        CASE typcategory WHEN 'A' THEN typelem ELSE 0 END::bigint, attgenerated <> '', attidentity = 'a'
-FROM pg_attribute, LATERAL (
-    WITH RECURSIVE under (oid) AS (
-        SELECT atttypid UNION ALL SELECT typbasetype FROM under JOIN pg_type USING (oid) WHERE typtype = 'd'
-    ) SELECT oid, typcategory, typelem FROM under JOIN pg_type USING (oid) WHERE typtype <> 'd'
-) AS base
+FROM pg_attribute, LATERAL {base_type("atttypid")} AS base
 WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped ORDER BY attnum
 """
 _FIND = """

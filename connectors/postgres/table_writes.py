@@ -41,6 +41,8 @@ class TableWrites:
         self._catalogue = catalogue
         self.arrived: set[str] = set(catalogue.tables)
         """Tables of which rows were written since this was last emptied; at first, all may have."""
+        self.deleted: dict[str, int] = {}
+        """Rows that were deleted by what was written last."""
         self._sent: list[tuple[TargetTable, psycopg.Cursor[Any]]] = []
         """The statements since the savepoint, each with its table."""
 
@@ -125,6 +127,13 @@ class TableWrites:
         except psycopg.Error as error:
             raise translate(error, self._target) from error
 
+    def count(self, name: str) -> int:
+        """How many rows a table has."""
+        table = self._catalogue.tables[name]
+        with self._savepoint():
+            row = self._execute(table, f"SELECT count(*) FROM {table.only}", []).fetchone()
+        return int(row[0]) if row else 0
+
     def _orphans(
         self, table: TargetTable, sent: tuple[str, ...], rows: Sequence[tuple[bytes, Net]]
     ) -> dict[bytes, str]:
@@ -151,6 +160,8 @@ class TableWrites:
         if step.kind in ("update", "change"):
             found = {row[0] for row in cursor.fetchall()}
             return [(step.table.name, key) for at, key in enumerate(step.keys, 1) if at not in found]
+        if step.kind in ("delete", "remove"):
+            self.deleted[step.table.name] = self.deleted.get(step.table.name, 0) + cursor.rowcount
         if cursor.rowcount < len(step.keys):
             self._explain(step)
         return []
@@ -190,12 +201,16 @@ class TableWrites:
     @contextmanager
     def refusing(self) -> Iterator[None]:
         """What goes wrong within is that of a row: Refused is raised, and the transaction goes on."""
-        with self._savepoint():
-            yield
+        self._sent = []
+        try:
+            with self._connection.transaction(SAVEPOINT):
+                yield
+        except psycopg.Error as error:
+            raise translate(error, self._target, self._at_fault()) from error
 
     @contextmanager
     def _savepoint(self) -> Iterator[None]:
-        self._sent = []
+        self._sent, self.deleted = [], {}
         try:
             with self._connection.transaction(SAVEPOINT):
                 if self._catalogue.deferrable:

@@ -16,14 +16,20 @@ import psycopg
 from connectors.contract import Record
 from connectors.errors import OperatorError, TableUnfit
 from connectors.postgres.failures import Refused
+from connectors.postgres.holds import Holds
 from connectors.postgres.keyless import keyed, rekeyed
+from connectors.postgres.leaving import Leaving
+from connectors.postgres.outcomes import Outcomes
 from connectors.postgres.parked import FOREIGN_KEY, OVERSIZE, Entry, Key, Parked
 from connectors.postgres.router import Router
 from connectors.postgres.rows import CannotFold, Event, Net, decode_change, decode_key, fold
 from connectors.postgres.statements import Catalogue
 from connectors.postgres.table_writes import TableWrites
+from connectors.postgres.two_way.judgement import Judgement
+from connectors.postgres.two_way.notes import ANSWER
 from connectors.postgres.two_way.outward import Work
 from connectors.postgres.two_way.session import TwoWay
+from schemas.outbox import ANSWERED, PARKED, QUEUED, REDRIVEN, REFUSED
 
 RETRY_SECONDS = 1.0
 """How often parked children are tried again while rows of their parents come in."""
@@ -36,8 +42,8 @@ class Writer:
 
     def __init__(
         self, connection: psycopg.Connection[Any], target: str, topics: Mapping[str, str], catalogue: Catalogue,
-        parked: Parked, router: Router | None = None, paused: frozenset[str] = frozenset(),
-        two_way: TwoWay | None = None,
+        parked: Parked, router: Router | None = None, paused: frozenset[str] = frozenset(), holds: Holds | None = None,
+        two_way: TwoWay | None = None, outcomes: Outcomes | None = None,
     ) -> None:  # fmt: skip
         self._target = target
         self._topics = topics
@@ -49,12 +55,22 @@ class Writer:
         """Of tables that had another one for a while: the key by which conditions find their rows."""
         self._parked = parked
         self._router = router
+        self._leaving = Leaving(holds)
         self._resting = paused | catalogue.missing
-        self._held: list[Event] = []
+        self._outcomes = outcomes or Outcomes("", {}, wanted=False)
+        self.held: list[Event] = []
+        """Events that need their successor to be understood."""
+        self._half: Event | None = None
+        """The deletion of the old key, where a key change is written."""
         self._refused: list[Key] = []
         self._two_way = two_way
         self._writes = TableWrites(connection, target, catalogue)
         self._tried_at = 0.0
+
+    @property
+    def waiting(self) -> list[Event]:
+        """Events of the open transaction that are not written yet."""
+        return self.held if self._two_way is None else [*self.held, *self._two_way.waiting()]
 
     def rank(self, table: str) -> int:
         """Parents have a lower one than their children."""
@@ -67,7 +83,7 @@ class Writer:
 
     def write(self, records: Sequence[Record]) -> None:
         """Write records in order; what needs its successor to be understood is held until the next call."""
-        events = self._held + (
+        events = self.held + (
             self._read(records) if self._two_way is None else list(self._noted(records, self._two_way))
         )
         if self.keys or any(self.rekeyed.values()):
@@ -75,12 +91,12 @@ class Writer:
         at = len(events)
         while at and (events[at - 1].change.op == "t" or events[at - 1].change.moved_to):
             at -= 1
-        self._held = events[at:]
+        self.held = events[at:]
         self._pass(events[:at])
 
     def finish(self) -> None:
         """Write what is held, and try once more what may be welcome now that the transaction is complete."""
-        held, self._held = self._held, []
+        held, self.held = self.held, []
         self._pass(held if self._two_way is None else [*held, *self._two_way.end()])
         fresh, self._refused = self._refused, []
         entries = self._parked.entries
@@ -97,7 +113,7 @@ class Writer:
         """Write what parents of a table's rows have asked for while it was paused."""
         if self._router is not None:
             for part in self._router.rejoin(table):
-                self._process(part)
+                self._process(self._leaving.spared(part))
             self.finish()
 
     @property
@@ -109,26 +125,32 @@ class Writer:
 
     def forget(self) -> None:
         """The transaction was rolled back, and with it what was tried: all may be tried again."""
-        self._held, self._refused = [], []
+        self.held, self._refused = [], []
         if self._two_way is not None:
             self._two_way.forget()
+        self._leaving.forget()
         self._writes.arrived = set(self.catalogue.tables)
         self._tried_at = 0.0
 
-    def redrive(self, key: Key) -> bool:
-        """Write the queue of a refused key; False when it was refused again."""
+    def redrive(self, key: Key, *, asked: bool = True) -> bool:
+        """Write the queue of a refused key, because a person has asked for it or what it lacked has come; False when it
+        was refused again."""
+        events = self._parked.events(key)
         try:
-            missing = self._write_queue(self._parked.events(key))
+            missing = self._write_queue(events)
         except Refused as error:
             self._parked.failed(key, error.sqlstate, error.reason)
+            if asked:  # else it is tried again and again
+                self._outcomes.redriven(*key, events, REFUSED, sqlstate=error.sqlstate, reason=error.reason)
             return False
         except CannotFold:
-            self._parked.need(key, _PARTIAL)
-            return True
+            missing = [key]
         if missing:
             self._parked.need(key, _PARTIAL)
+            self._outcomes.redriven(*key, events, PARKED, kind="needs_full_row", reason=_PARTIAL)
         else:
             self._parked.unpark(key)
+            self._outcomes.redriven(*key, events, REDRIVEN)
         return True
 
     def discard(self, key: Key) -> None:
@@ -139,6 +161,7 @@ class Writer:
 
     def _refuse(self, event: Event, sqlstate: str, reason: str) -> None:
         self._parked.refuse(event, sqlstate, reason)
+        self._leaving.refused(event)
         if self._two_way is not None:
             self._two_way.refused(event, sqlstate, reason)
 
@@ -160,13 +183,14 @@ class Writer:
             return
         if len(keys) > 1 and self._two_way is not None and self._two_way.one_by_one:
             for key in keys:
-                self.redrive(key)
+                self.redrive(key, asked=False)
             return
+        events = self._parked.events(*keys)
         try:
-            missing, orphans = self._write_screened(self._parked.events(*keys))
+            missing, orphans = self._write_screened(events)
         except (Refused, CannotFold):
             if len(keys) == 1:
-                self.redrive(keys[0])
+                self.redrive(keys[0], asked=False)
             else:
                 self._retry(keys[: len(keys) // 2])
                 self._retry(keys[len(keys) // 2 :])
@@ -175,6 +199,13 @@ class Writer:
             self._parked.need(key, _PARTIAL)
         if welcome := [key for key in keys if key not in missing and key not in orphans]:
             self._parked.unpark(*welcome)
+        waited: defaultdict[Key, list[Event]] = defaultdict(list)
+        for event in events:
+            waited[event.table, event.key].append(event)
+        for key in missing:
+            self._outcomes.redriven(*key, waited[key], PARKED, kind="needs_full_row", reason=_PARTIAL)
+        for key in welcome:
+            self._outcomes.redriven(*key, waited[key], REDRIVEN)
 
     def _read(self, records: Sequence[Record]) -> list[Event]:
         return [Event(self._topics[one.topic], one, decode_change(one.value)) for one in records]
@@ -203,10 +234,10 @@ class Writer:
 
     def _pass(self, events: Sequence[Event]) -> None:
         if self._router is None:
-            self._process(events)
+            self._process(self._leaving.spared(events))
             return
         for part in self._router.route(events):
-            self._process(part)
+            self._process(self._leaving.spared(part))
 
     def _process(self, events: Sequence[Event]) -> None:
         """Split events into runs that can be folded, and what stands between them."""
@@ -230,7 +261,8 @@ class Writer:
                     continue
                 single = self._alone(event)
             elif change.moved_to and at < len(events) and bytes(events[at].change.moved_from) == event.key:
-                continue  # its other half tells both keys
+                self._half = event  # its other half tells both keys
+                continue
             elif (
                 change.oversize is not None
                 or change.moved_from
@@ -252,9 +284,11 @@ class Writer:
             if event.change.oversize is not None:
                 reason = f"a row of {event.table} is too large to publish ({event.change.oversize} bytes)"
                 self._parked.need(key, reason, OVERSIZE)
+                self._note_need(event, reason)
             elif event.change.untold:
                 for name in [event.key, *([bytes(event.change.moved_from)] if event.change.moved_from else [])]:
                     self._parked.need((event.table, name), _UNTOLD)
+                self._note_need(event, _UNTOLD)
             elif event.change.moved_from and event.change.notice is None:
                 self._move(event)
             elif entry := self._parked.entries.get(key):
@@ -273,6 +307,7 @@ class Writer:
             else:
                 self._parked.queue(entry, event.record)
             self._refused.append(key)
+            self._leaving.refused(event)
         elif change.after is None or change.complete:
             try:
                 missing = self._write([event])
@@ -280,9 +315,25 @@ class Writer:
                 self._refuse(event, error.sqlstate, error.reason)
                 self._refused.append(key)
             else:
+                self._leaving.count(self._writes.deleted, [event])
                 if key not in missing:
                     self._parked.unpark(key)
                 self._answered([event])
+        else:
+            self._outcomes.note(event, QUEUED)
+
+    def _note_need(self, event: Event, reason: str) -> None:
+        halves = [self._half] if self._half is not None and event.change.moved_from else []
+        for one in [*halves, event]:
+            self._outcomes.note(one, PARKED, kind="needs_full_row", reason=reason)
+
+    def _lack(self, missing: Sequence[Key], events: Sequence[Event]) -> None:
+        """Parts of rows came, and the rows are not there."""
+        for key in missing:
+            self._parked.need(key, _PARTIAL)
+        for event in events if missing else ():
+            if (event.table, event.key) in missing:
+                self._note_need(event, _PARTIAL)
 
     def _answered(self, events: Sequence[Event]) -> None:
         """A row that was read answers every parked key that is its own to PostgreSQL, as 1.00 answers 1.0."""
@@ -300,22 +351,23 @@ class Writer:
         """A primary-key change: one UPDATE, so that whatever refers to the row stays with it."""
         old, new = (event.table, bytes(event.change.moved_from)), (event.table, event.key)
         if old in self._parked.entries or new in self._parked.entries:
-            self._need_both(old, new, "the row's key was changed while it was parked")
+            self._need_both(event, old, new, "the row's key was changed while it was parked")
             return
         try:
             moved = self._writes.update_key(event, old[1])
         except Refused as error:
-            self._need_both(old, new, f"its key could not be changed: {error.reason}")
+            self._need_both(event, old, new, f"its key could not be changed: {error.reason}")
             return
         if not moved:
             if event.change.complete:
                 self._run([event])
             else:
-                self._parked.need(new, _PARTIAL)
+                self._lack([new], [event])
 
-    def _need_both(self, old: Key, new: Key, reason: str) -> None:
+    def _need_both(self, event: Event, old: Key, new: Key, reason: str) -> None:
         self._parked.need(old, reason)
         self._parked.need(new, reason)
+        self._note_need(event, reason)
 
     def _truncation(self, events: Sequence[Event]) -> Callable[[], None]:
         def truncate() -> None:
@@ -324,17 +376,17 @@ class Writer:
                     self._stop_at_truncate(event.table)
                     for page in self._two_way.emptied(event):
                         self._process(page)
-            self._empty(list(dict.fromkeys(one.table for one in events if one.change.notice is None)))
+            if one_way := [event for event in events if event.change.notice is None]:
+                self._empty(list(dict.fromkeys(one.table for one in one_way)), one_way[0])
 
         return truncate
 
-    def _empty(self, tables: Sequence[str]) -> None:
+    def _empty(self, tables: Sequence[str], event: Event) -> None:
         for name in tables:
             self._stop_at_truncate(name)
-        if not tables:
-            return
         self._parked.clear(tables)
         try:
+            self._leaving.emptied(tables, event, self._writes.count)
             self._writes.truncate(tables)
         except Refused as error:
             raise TableUnfit(
@@ -379,8 +431,8 @@ class Writer:
         except CannotFold:
             self._halve(events)
             return
-        for key in missing:
-            self._parked.need(key, _PARTIAL)
+        self._leaving.count(self._writes.deleted, events)
+        self._lack(missing, events)
         self._answered(events)
 
     def _screen(self, events: Sequence[Event]) -> None:
@@ -390,8 +442,8 @@ class Writer:
         except (Refused, CannotFold):
             self._halve(events)
             return
-        for key in missing:
-            self._parked.need(key, _PARTIAL)
+        self._leaving.count(self._writes.deleted, events)
+        self._lack(missing, events)
         self._answered([event for event in events if (event.table, event.key) not in orphans])
         for event in events:
             key = (event.table, event.key)
@@ -415,7 +467,7 @@ class Writer:
         nets, work, judged = self._planned(events, self._two_way)
         missing = self._writes.write_nets(nets)
         with self._writes.refusing():
-            self._two_way.settle(work, judged)
+            self._note_judged(self._two_way.settle(work, judged), judged, self._two_way)
         return missing + self._partial(work)
 
     def _write_screened(self, events: Sequence[Event]) -> tuple[list[Key], dict[Key, str]]:
@@ -425,8 +477,19 @@ class Writer:
         nets, work, judged = self._planned(events, self._two_way)
         missing, orphans = self._writes.write_screened(nets)
         with self._writes.refusing():
-            self._two_way.settle(work, judged, orphans)
+            self._note_judged(self._two_way.settle(work, judged, orphans), judged, self._two_way)
         return missing + self._partial(work), orphans
+
+    def _note_judged(self, judgements: Mapping[Key, Judgement], events: Sequence[Event], two_way: TwoWay) -> None:
+        """What became of each event; and of rows that were written though no event of theirs came, but an answer."""
+        told = {two_way.key(event) for event in events if event.change.op != ANSWER}
+        for event in events:
+            one = judgements.get(two_way.key(event))
+            if one is not None and event.change.op != ANSWER:
+                self._outcomes.note(event, one.outcome, **one.details)
+        for key, one in judgements.items():
+            if one.written and key not in told:
+                self._outcomes.change(key[0], key[1], ANSWERED, **one.details)
 
     def _write_queue(self, events: Sequence[Event]) -> list[Key]:
         """What waits behind one key: all of it or nothing."""

@@ -13,7 +13,7 @@ from threading import Event
 
 import structlog
 
-from connectors.contract import Progress, Sink, TableLane
+from connectors.contract import Held, Hold, Progress, Sink, TableLane
 from daemon.apply.lane import Lane
 from daemon.apply.requests import RowRequests
 from daemon.apply.shapes import Shapes
@@ -81,6 +81,7 @@ class Session:
     def work(self, stop: Event, report: Report, check: Callable[[], None]) -> None:
         """Until `stop`, or until `check` raises."""
         metrics.PARKED_KEYS.labels(self._name).set(self._sink.parked())
+        self._tell(report)
         reported = time.monotonic()
         try:
             while not stop.is_set():
@@ -88,13 +89,27 @@ class Session:
                 self._turn(stop)
                 if time.monotonic() - reported > REPORT_SECONDS:
                     reported = time.monotonic()
-                    report("running", None)
+                    self._tell(report)
             self._sink.rollback()
         except TableUnfit as unfit:
             self._pause(unfit.table, unfit)
+        except Held as held:
+            raise Regrouped from held
         finally:
             if self._reader is not None:
                 self._reader.close()
+
+    def _tell(self, report: Report) -> None:
+        """Whether an operator is waited for; what of the lane comes before that is applied all the same."""
+        waiting = [hold for hold in (self._sink.hold(), self._hold_behind()) if hold is not None and not hold.answered]
+        metrics.HELD_DELETES.labels(self._name).set(sum(hold.rows for hold in waiting))
+        if waiting:
+            report("waiting", f"{waiting[0].sentence} Try: {waiting[0].advice}")
+        else:
+            report("running", None)
+
+    def _hold_behind(self) -> Hold | None:
+        return self._sink.hold(self._resuming.table) if self._resuming is not None else None
 
     def _turn(self, stop: Event) -> None:
         busy = self._main.streaming or self._resuming is not None
@@ -103,7 +118,7 @@ class Session:
             raise Lost
         resting = False
         if self._behind is None or not self._behind.streaming:
-            resting = self._main.apply(stop, self._shapes.known)
+            resting = self._main.apply(stop, self._admitted)
             self._adapt(self._shapes)
         if self._resuming is not None and not self._main.streaming:
             self._catch_up(self._resuming, stop)
@@ -130,6 +145,8 @@ class Session:
 
     def _catch_up(self, resuming: TableLane, stop: Event) -> None:
         """A turn of the lane that is behind. Where little is left, the main lane waits for it, so that they meet."""
+        hold = self._hold_behind()
+        waits = hold is not None and not hold.answered
         try:
             lane = self._behind = self._behind or self._open(resuming)
             until = time.monotonic() + TURN_SECONDS
@@ -139,6 +156,8 @@ class Session:
                 if lane.streaming:
                     return
                 self._adapt(self._shapes_behind)
+                if waits:
+                    return
                 if lane.applied == self._main.applied:
                     self._shapes_behind.check_there(lane.applied)
                     seam(BEFORE_REJOIN)
@@ -153,8 +172,13 @@ class Session:
         except OperatorError as error:
             self._pause(resuming.table, error)
 
+    def _admitted(self, end: TransactionEnd) -> bool:
+        return _admits(self._sink.hold(), end) and self._shapes.known(end)
+
     def _not_beyond_main(self, end: TransactionEnd) -> bool:
-        return (end.timeline, end.commit_lsn) <= self._main.applied and self._shapes_behind.known(end)
+        if (end.timeline, end.commit_lsn) > self._main.applied or not _admits(self._hold_behind(), end):
+            return False
+        return self._shapes_behind.known(end)
 
     def _adapt(self, shapes: Shapes) -> None:
         if altered := self._main.retrying(shapes.adapt):
@@ -204,3 +228,7 @@ class Session:
 
     def _topic(self, table: str) -> str:
         return table_topic(self._target.source, *table.split(".", 1))
+
+
+def _admits(hold: Hold | None, end: TransactionEnd) -> bool:
+    return hold is None or hold.admits((end.timeline, end.commit_lsn))

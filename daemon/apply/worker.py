@@ -41,7 +41,7 @@ class ApplyWorker:
         self._target = target
         self._target_name = name
         self._host = self._instance = instance or socket.gethostname()
-        routes = routings(settings, name)
+        routes, observes = routings(settings, name), settings.observes(name)
         self._sink: Sink = sink_type(
             Destination(
                 name,
@@ -50,6 +50,8 @@ class ApplyWorker:
                 routes,
                 additive=target.auto_ddl == "additive",
                 both_ways=two_way(settings, name),
+                delete_limit=None if observes else target.delete_guard.limit,
+                audited=settings.audit.enabled and not observes,
             )
         )
         self._pins = TargetPins(settings, name, self._sink)
@@ -120,7 +122,6 @@ class ApplyWorker:
                     self._sink, self._target_name, self._target, self._settings.kafka, consumer, requests, versions,
                     stored, both_ways=self._settings.role(self._target_name) is not None,
                 )  # fmt: skip
-                report("running", None)
                 session.work(stop, report, watch.check)
         except Lost:
             log.info("lane was given away", target=self._target_name)

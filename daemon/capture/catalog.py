@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 
+from connectors.base_type import base_type
 from daemon.capture.pgoutput import Column, Relation
 from daemon.errors import OperatorError
 
@@ -27,18 +28,16 @@ ORDER BY a.attnum
 """
 
 
-_DETAILS = """
-SELECT a.attname::text, a.atttypid::bigint, a.atttypmod, format_type(a.atttypid, a.atttypmod), (
-           WITH RECURSIVE below (oid, typmod) AS (
-               SELECT typbasetype, typtypmod FROM pg_type WHERE oid = a.atttypid AND typtype = 'd'
-               UNION ALL SELECT typbasetype, typtypmod FROM below JOIN pg_type USING (oid) WHERE typtype = 'd')
-           SELECT format_type(oid, typmod) FROM below JOIN pg_type USING (oid) WHERE typtype <> 'd'),
+_DETAILS = f"""
+SELECT a.attname::text, a.atttypid::bigint, a.atttypmod, format_type(a.atttypid, a.atttypmod),
+       CASE WHEN base.oid <> a.atttypid THEN format_type(base.oid, base.typmod) END,
        a.attnotnull,
        CASE WHEN a.attidentity <> '' THEN 'identity' ELSE pg_get_expr(d.adbin, d.adrelid) END,
        (a.attmissingval::text::text[])[1]
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+CROSS JOIN LATERAL {base_type("a.atttypid", "a.atttypmod")} AS base
 LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
 WHERE n.nspname = %s AND c.relname = %s
 """

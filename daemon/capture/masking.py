@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from connectors.base_type import base_type
 from connectors.route.masks import Drop, Mask, Masking, masking, misfit
 from daemon.capture.pgoutput import UNCHANGED, Cell, Relation
 from daemon.capture.values import Encoder
@@ -16,10 +17,10 @@ from daemon.errors import OperatorError
 Masks = Mapping[str, Mask]
 """By column."""
 
-_COLUMNS = """
-SELECT a.attname::text, format_type(coalesce(nullif(typbasetype, 0), t.oid), -1),
+_COLUMNS = f"""
+SELECT a.attname::text, format_type(base.oid, -1),
        coalesce(a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]), false)
-FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+FROM pg_attribute a CROSS JOIN LATERAL {base_type("a.atttypid")} AS base
 LEFT JOIN pg_index i ON i.indrelid = a.attrelid AND indisprimary
 WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped
 """

@@ -12,7 +12,23 @@ import typer
 from typer.exceptions import Abort, Exit, TyperException
 
 from daemon import VERSION
-from daemon.cli import config, demo, dev, dlq, init, lag, pause, replay, resync, run, snapshot, status, tail, verify
+from daemon.cli import (
+    audit,
+    config,
+    demo,
+    dev,
+    dlq,
+    init,
+    lag,
+    pause,
+    replay,
+    resync,
+    run,
+    snapshot,
+    status,
+    tail,
+    verify,
+)
 from daemon.cli.context import Context
 from daemon.cli.output import complain
 from daemon.errors import OperatorError
@@ -40,6 +56,7 @@ app.command("replay")(replay.replay)
 app.command("pause")(pause.pause)
 app.command("resume")(pause.resume)
 app.add_typer(dlq.app, name="dlq")
+app.add_typer(audit.app, name="audit")
 app.add_typer(config.app, name="config")
 app.add_typer(dev.app, name="dev")
 app.command("demo")(demo.demo)

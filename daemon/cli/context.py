@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 
 Target = Annotated[str | None, typer.Option(help="Needed only where there are several.")]
+By = Annotated[str | None, typer.Option(metavar="NAME", help="Who does it; else the user of the operating system.")]
+Reason = Annotated[str | None, typer.Option(metavar="TEXT", help="Why; it stands in the audit log.")]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from daemon.cli.context import Target
+from daemon.cli.context import By, Reason, Target
 from daemon.cli.context import settings as read_settings
 from daemon.cli.context import target as chosen_target
 from daemon.cli.output import Json, local, say, write_json, write_table
@@ -95,12 +95,32 @@ def _verb(request: Request) -> Callable[..., None]:
         ids: Ids = None,
         every: Every = False,
         target: Target = None,
+        by: By = None,
+        reason: Reason = None,
         dry_run: DryRun = False,
         wait: Wait = 30,
         as_json: AsJson = False,
     ) -> None:
+        from daemon.audit.actions import enter as enter_all
+        from daemon.audit.actions import person
+        from daemon.audit.entry import Draft
+
+        settings = read_settings(ctx)
+        name = chosen_target(settings, target)
+
+        def enter(keys: Sequence[ParkedKey]) -> None:
+            who, done = by or person(), f"dlq {request}"
+            drafts = [
+                Draft(
+                    "action", done, "asked", who, target=name, source=key.source, entity=key.table_name, key=key.key,
+                    reason=reason, details={"id": key.id},
+                )
+                for key in keys
+            ]  # fmt: skip
+            enter_all(settings, drafts)
+
         with _opened(ctx, target) as letters:
-            _ask(letters, ids, every, request, dry_run, wait, as_json)
+            _ask(letters, ids, every, request, dry_run, wait, as_json, enter)
 
     return ask
 
@@ -127,18 +147,22 @@ def _ask(
     dry_run: bool,
     wait: float,
     as_json: bool,
+    enter: Callable[[Sequence[ParkedKey]], None],
 ) -> None:
+    """`enter` takes down what is asked for, before it is."""
     if ids and every:
         raise OperatorError("Keys are named beside --all.", f"placemat dlq {request} ID…, or --all", exit_code=2)
     if not ids and not every:
         raise OperatorError(f"Say which keys to {request}.", f"placemat dlq {request} ID…, or --all", exit_code=2)
-    parked = {key.id for key in letters.parked()}
+    keys = letters.parked()
+    parked = {key.id for key in keys}
     wanted = sorted(parked) if every else list(dict.fromkeys(ids or ()))
     if unknown := [number for number in wanted if number not in parked]:
         raise OperatorError(f"No key is parked under {unknown[0]}.", "placemat dlq list shows those that are.")
     if dry_run:
         _tell(request, wanted, [], [], as_json, dry_run=True)
         return
+    enter([key for key in keys if key.id in wanted])
     asked = letters.ask(wanted, request)
     pending, refused = _outcome(letters, asked, wait)
     _tell(request, asked, pending, refused, as_json)

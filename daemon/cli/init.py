@@ -35,6 +35,8 @@ def init(
         if faults:
             raise typer.Exit(max(fault.exit_code for fault in faults))
         sources = _provision(settings, engine, admin, speak=not as_json)
+        if settings.audit.enabled:
+            broker.ensure(admin, settings.kafka, {settings.audit.topic: 1}, forever=True)
     if as_json:
         write_json({"sources": sources, "targets": list(settings.targets)})
     else:

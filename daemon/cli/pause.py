@@ -1,4 +1,5 @@
-"""`placemat pause` and `placemat resume`: one table of one target waits, while all others flow."""
+"""`placemat pause` and `placemat resume`: one table of one target waits, while all others flow; and the answer that
+held deletes of a target wait for."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from daemon.cli.context import Target
+from daemon.cli import held
+from daemon.cli.context import By, Reason, Target
 from daemon.cli.context import settings as read_settings
 from daemon.cli.context import target as chosen_target
 from daemon.cli.output import say, write_json
@@ -22,6 +24,12 @@ if TYPE_CHECKING:
 Words = Annotated[
     list[str],
     typer.Argument(metavar="[TARGET] TABLE", help="The target as it is configured; the table with or without public."),
+]
+OptionalWords = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[TARGET] [TABLE]", help="The target as it is configured; the table with or without public."
+    ),
 ]
 Wait = Annotated[float, typer.Option(min=0, help="Seconds to wait for the worker to do it.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be asked for.")]
@@ -35,6 +43,7 @@ def pause(
     words: Words,
     target: Target = None,
     reason: Annotated[str, typer.Option(help="Shown to whoever asks why.")] = "An operator has paused it.",
+    by: By = None,
     dry_run: DryRun = False,
     wait: Wait = 30,
     as_json: AsJson = False,
@@ -42,10 +51,12 @@ def pause(
     """Let one table of a target wait. Its changes stay in Kafka, those of all other tables flow."""
     with _opened(ctx, words, target) as (pauses, target, name):
         before = _find(pauses, name)
+        if not dry_run:
+            _enter(ctx, "pause", by, reason, target, name)
         if before is not None and before.state == "paused":
             say(f"{name} of target {target} was paused already, by {before.paused_by}: {before.reason}")
         elif not dry_run:
-            pauses.pause(name, _who() or pauses.role, reason)
+            pauses.pause(name, by or _who() or pauses.role, reason)
         found = _wait(pauses, name, 0 if dry_run else wait, lambda one: one is not None and one.state != "asked")
         _tell("pause", target, name, found, dry_run, as_json)
         if wait and not dry_run and (found is None or found.state == "asked"):
@@ -54,13 +65,37 @@ def pause(
 
 def resume(
     ctx: typer.Context,
-    words: Words,
+    words: OptionalWords = None,
     target: Target = None,
+    confirm_deletes: Annotated[
+        bool, typer.Option("--confirm-deletes", help="Let the deletes that wait at the target go through.")
+    ] = False,
+    reject_deletes: Annotated[
+        bool, typer.Option("--reject-deletes", help="Keep those rows, and put them back in the source.")
+    ] = False,
+    by: By = None,
+    reason: Reason = None,
     dry_run: DryRun = False,
     wait: Wait = 30,
     as_json: AsJson = False,
 ) -> None:
-    """Let a paused table catch up, and then go on with the others."""
+    """Let a paused table catch up, or answer about held deletes. Then all go on."""
+    words = words or []
+    if confirm_deletes or reject_deletes:
+        if confirm_deletes and reject_deletes:
+            raise OperatorError("Deletes are confirmed or rejected.", "Give one of the two.", exit_code=2)
+        if len(words) > 1 or (words and target is not None):
+            raise OperatorError(
+                "Deletes wait at a target, not at a table.", "Name the target once, and nothing else.", exit_code=2
+            )
+        settings = read_settings(ctx)
+        name = chosen_target(settings, words[0] if words else target)
+        verdict: held.Answer = "confirmed" if confirm_deletes else "rejected"
+        asked = held.Answering(name, verdict, by or _who() or "unknown", reason or "", dry_run, wait, as_json)
+        held.answer(settings, asked)
+        return
+    if not words:
+        raise OperatorError("No table is named.", "placemat resume [TARGET] TABLE", exit_code=2)
     with _opened(ctx, words, target) as (pauses, target, name):
         before = _find(pauses, name)
         if before is None:
@@ -71,6 +106,7 @@ def resume(
                 first.advice or f"placemat resume {target} {first.table}",
             )
         if not dry_run:
+            _enter(ctx, "resume", by, reason, target, name)
             pauses.resume(name)
         found = _wait(pauses, name, 0 if dry_run else wait, lambda one: one is None or one.state == "paused")
         _tell("resume", target, name, found, dry_run, as_json)
@@ -82,6 +118,12 @@ def resume(
             )
         if wait:
             raise _not_done(name, wait)
+
+
+def _enter(ctx: typer.Context, verb: str, by: str | None, reason: str | None, target: str, table: str) -> None:
+    from daemon.audit.actions import record
+
+    record(read_settings(ctx), verb, by, reason, target=target, entity=table)
 
 
 @contextmanager

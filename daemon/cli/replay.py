@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from daemon.cli.bar import progress_bar
-from daemon.cli.context import Target
+from daemon.cli.context import By, Reason, Target
 from daemon.cli.context import settings as read_settings
 from daemon.cli.context import target as chosen_target
 from daemon.cli.output import say, write_json
@@ -33,6 +33,8 @@ def replay(
     key: Annotated[str | None, typer.Option(help="One key, as JSON or as its plain value: its whole history.")] = None,
     until: Annotated[str | None, typer.Option(help="Leave rows alone that changed later; forms as in --from.")] = None,
     rate: Annotated[float | None, typer.Option(min=0.1, help="Most rows written in a second.")] = None,
+    by: By = None,
+    reason: Reason = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only name the rows and fields that would change.")
     ] = False,
@@ -42,6 +44,7 @@ def replay(
 ) -> None:
     """Write rows again that differ from what the topics say. Beside the live flow."""
     from daemon import wiring
+    from daemon.audit.actions import record
     from daemon.recover.replay import Task, tables_of
     from daemon.recover.replay import replay as run
     from daemon.recover.window import parse_end
@@ -54,6 +57,9 @@ def replay(
     task = Task(tables_of(settings, target, table or []), _start(start, key), end, rate, dry_run)
     with state.opened(settings.state.url.get_secret_value()) as engine:
         era = sources.eras(engine).get(settings.targets[target].source, 0)
+    if not dry_run:
+        details = {"tables": list(task.tables), "from": start, "key": key, "until": until}
+        record(settings, "replay", by, reason, details, target=target)
     with progress_bar() as on_progress:
         try:
             report = run(

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from daemon.cli.bar import progress_bar
+from daemon.cli.context import By, Reason
 from daemon.cli.context import settings as read_settings
 from daemon.cli.output import say, write_json
 
@@ -14,10 +15,13 @@ from daemon.cli.output import say, write_json
 def resync(
     ctx: typer.Context,
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="A source whose changes are missing.")],
+    by: By = None,
+    reason: Reason = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what is wrong and would be done.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Begin a source anew: slot, copies of all tables, and deletes. Run it again to go on where it was left."""
+    from daemon.audit.actions import record
     from daemon.cli import copies
     from daemon.errors import OperatorError
     from daemon.resync.resync import Resync
@@ -38,8 +42,9 @@ def resync(
             else:
                 typer.echo(plan.render())
             return
+        record(settings, "resync", by, reason, source=source)
         try:
-            report = repair.run(lambda ids: copies.follow(engine, source, ids), copies.person())
+            report = repair.run(lambda ids: copies.follow(engine, source, ids), by or copies.person())
         except KeyboardInterrupt:
             say(f"What has begun goes on in placemat run. To see it through: placemat resync {source}")
             raise

@@ -24,7 +24,8 @@ def run(
     workers: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[WORKER]...", help="capture:SOURCE, apply:TARGET, or capture or apply for all of them."
+            metavar="[WORKER]...",
+            help="capture:SOURCE, apply:TARGET, audit:TARGET, or capture, apply or audit for all.",
         ),
     ] = None,
 ) -> None:
@@ -57,6 +58,7 @@ def _supervise(settings: Settings, names: Sequence[str]) -> None:
     import structlog
 
     from daemon import wiring
+    from daemon.audit.configuration import note_changes
     from daemon.observe.board import Board
     from daemon.observe.http import ObserveServer
     from daemon.observe.meter import Meters
@@ -69,13 +71,17 @@ def _supervise(settings: Settings, names: Sequence[str]) -> None:
         engine = stack.enter_context(state.opened(settings.state.url.get_secret_value()))
         state.check(engine)
         _check_reachable(settings, names)
+        if changed := note_changes(settings):
+            log.info("configuration has changed", keys=changed)
         board = Board()
         server = ObserveServer(settings.http.host, settings.http.port, board)
         stack.callback(server.close)
         log.info("metrics and health are served", host=settings.http.host, port=server.port)
         supervisor = Supervisor(wiring.workers(settings, names), board)
         stack.enter_context(Recorder(engine, board, names))
-        stack.enter_context(Meters(settings, names, wiring.progress_reader))
+        stack.enter_context(
+            Meters(settings, names, wiring.progress_reader, wiring.outbox if settings.audit.enabled else None)
+        )
         end_on_signals(supervisor)
         supervisor.run()
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from daemon.cli.context import By, Reason
 from daemon.cli.context import settings as read_settings
 from daemon.cli.output import Json, say, write_json
 
@@ -30,11 +31,14 @@ def snapshot(
         bool,
         typer.Option("--delete-gone", help="Then delete from the targets what the source does not have."),
     ] = False,
+    by: By = None,
+    reason: Reason = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")] = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the end, and show how it goes.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Publish the rows of tables as they are now. The running capture does it beside the stream."""
+    from daemon.audit.actions import record
     from daemon.capture.plan import plan
     from daemon.cli import gone
     from daemon.errors import OperatorError
@@ -51,6 +55,8 @@ def snapshot(
     if dry_run:
         _show(settings, name, planned, routed, as_json=as_json)
     else:
+        details = {"tables": wanted, "where": where, "from": from_, "delete_gone": delete_gone}
+        record(settings, "snapshot", by, reason, details, source=name)
         again = shlex.join(
             ["placemat", "snapshot", *tables, *(["--source", source] if source else []), "--delete-gone"]
         )

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from daemon.cli import copies
+from daemon.cli import copies, held
 from daemon.cli.context import settings as read_settings
 from daemon.cli.output import Json, local, write_json, write_table
 from schemas.position import format_lsn
 
 if TYPE_CHECKING:
+    from connectors.contract import OutboxLag
+    from connectors.postgres.answers import HeldDeletes, Rejected
     from connectors.postgres.pauses import Pause
     from daemon.config import Settings
     from daemon.state.sources import SourceRow
     from daemon.state.workers import WorkerRow
+
+
+class _Standing(NamedTuple):
+    """What of a target waits: tables, keys, deletes, rows that are to be put back, and what the audit log lacks."""
+
+    paused: list[Pause]
+    parked: int
+    held: list[HeldDeletes]
+    rejected: list[Rejected]
+    audit: OutboxLag | None
 
 
 def status(
@@ -53,31 +65,49 @@ def status(
         for job in source.jobs:
             typer.echo(f"  {copies.sentence(job)}")
     for name, found in targets.items():
-        for line in ["does not answer"] if found is None else _standing_lines(found):
+        for line in ["does not answer"] if found is None else _standing_lines(name, found):
             typer.echo(f"{name}: {line}")
 
 
-def _standing(settings: Settings, name: str) -> tuple[list[Pause], int] | None:
-    """Paused tables and the number of parked keys of a target; None when it does not answer."""
+def _standing(settings: Settings, name: str) -> _Standing | None:
+    """None when the target does not answer."""
     from daemon import wiring
-    from daemon.errors import OperatorError
+    from daemon.errors import OperatorError, Unavailable
 
+    outbox = wiring.outbox(settings, name)
     try:
-        with wiring.pauses(settings, name) as pauses, wiring.dead_letters(settings, name) as letters:
-            return pauses.read(), letters.count()
-    except OperatorError:
+        with (
+            wiring.pauses(settings, name) as pauses,
+            wiring.dead_letters(settings, name) as letters,
+            wiring.answers(settings, name) as answers,
+        ):
+            lag = outbox.lag() if wiring.audited(settings, name) else None
+            return _Standing(pauses.read(), letters.count(), answers.held(), answers.rejected(), lag)
+    except (OperatorError, Unavailable):
         return None
+    finally:
+        outbox.close()
 
 
-def _standing_json(found: tuple[list[Pause], int] | None) -> dict[str, Json]:
-    paused, parked = found or (None, None)
-    return {"paused": None if paused is None else [_pause_json(one) for one in paused], "parked": parked}
+def _standing_json(found: _Standing | None) -> dict[str, Json]:
+    if found is None:
+        return dict.fromkeys(_Standing._fields)
+    lag = found.audit
+    return {
+        "paused": [_pause_json(one) for one in found.paused],
+        "parked": found.parked,
+        "held": [held.held_json(one) for one in found.held],
+        "rejected": [held.rejected_json(one) for one in found.rejected],
+        "audit": None if lag is None else {"rows": lag.rows, "seconds": round(lag.seconds, 3)},
+    }
 
 
-def _standing_lines(found: tuple[list[Pause], int]) -> list[str]:
-    paused, parked = found
-    keys = "1 key is" if parked == 1 else f"{parked:,} keys are"
-    return [*map(_pause_line, paused), *([f"{keys} parked; placemat dlq list shows why"] if parked else [])]
+def _standing_lines(name: str, found: _Standing) -> list[str]:
+    keys = "1 key is" if found.parked == 1 else f"{found.parked:,} keys are"
+    lines = [f"{keys} parked; placemat dlq list shows why"] if found.parked else []
+    if (lag := found.audit) is not None and lag.rows:
+        lines.append(f"{lag.rows:,} transactions wait for the audit log, the oldest for {lag.seconds:.0f} s")
+    return [*map(_pause_line, found.paused), *lines, *held.held_lines(name, found.held, found.rejected)]
 
 
 def _kept(settings: Settings, name: str) -> str | None:

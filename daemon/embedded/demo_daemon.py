@@ -1,4 +1,4 @@
-"""The daemon of a demo: real processes, one for capture and one for apply, as in the containers."""
+"""The daemon of a demo: real processes, one for capture, apply and audit each, as in the containers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from daemon.errors import OperatorError
 
 STOP_SECONDS = 12.0
 APPLY = "apply"
-WORKERS = ("capture", APPLY)
+WORKERS = ("capture", APPLY, "audit")
 
 
 class DemoDaemon:

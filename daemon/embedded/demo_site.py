@@ -29,6 +29,9 @@ RULES: Mapping[str, Mapping[str, Rule]] = {
 }
 """Where both sides have changed a field; of all others the latest change stands."""
 SKEW_SECONDS = 0.2
+GUARD = """# The demo's own load deletes rows all the time.
+delete_guard = { enabled = false }
+"""
 FROZEN_SECONDS = 60.0
 """Workers may stand still for so long before others would take over, of which there are none."""
 SETTINGS = {"track_commit_timestamp": "on"}
@@ -83,7 +86,7 @@ tables = {tables}
 source = "empathy_ledger"
 url = {urls["primary", domain.APPLY]}
 session_timeout_seconds = {FROZEN_SECONDS}
-"""
+{GUARD}"""
     routes = "\n".join(_route(table, both_ways=both_ways) for table in domain.ROUTED_TABLES)
     out = f"skew_seconds = {SKEW_SECONDS}\nsession_timeout_seconds = {FROZEN_SECONDS}\n" if both_ways else ""
     return f"""# Written by placemat demo.
@@ -99,7 +102,7 @@ tables = {tables}
 {back if both_ways else ""}
 [targets.empathy_ledger]
 url = {urls["empathy_ledger", domain.APPLY]}
-{out}
+{GUARD}{out}
 {routes}
 [http]
 port = 0

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
+from daemon.errors import OperatorError
+
 LAUNCH = Path(__file__).with_name("launch.py")
 ADOPTION_TOLERANCE_SECONDS = 2.0
 LOG_LINES = 5
@@ -76,10 +78,18 @@ class Process:
             _wait(member, 10.0)
 
     def pause(self) -> None:
-        """SIGSTOP, and wait until no thread runs: a signal is taken when its process is given the processor."""
+        """SIGSTOP, and wait until no thread runs: a signal is taken when its process is given the processor.
+
+        Raises OperatorError when a thread still runs after 5 seconds.
+        """
         for member in self._stopped_tree():
             until = time.monotonic() + FREEZE_SECONDS
-            while _runs(member) and time.monotonic() < until:
+            while _runs(member):
+                if time.monotonic() > until:
+                    raise OperatorError(
+                        f"Process {member.pid} still runs {FREEZE_SECONDS:.0f} seconds after it was told to freeze.",
+                        "See what it waits for (ps shows it in state D): nothing can be said of a server half frozen.",
+                    )
                 time.sleep(0.001)
 
     def resume(self) -> None:

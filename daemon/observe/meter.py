@@ -10,6 +10,7 @@ from typing import Self
 import structlog
 from prometheus_client import Gauge
 
+from connectors.contract import Outbox
 from daemon.config import Settings
 from daemon.errors import OperatorError, Unavailable
 from daemon.observe import metrics
@@ -25,18 +26,24 @@ TARGET_GAUGES = (metrics.LAG_RECORDS, metrics.LAG_SECONDS, metrics.LAG_BYTES, me
 log = structlog.get_logger(__name__)
 
 ProgressFor = Callable[[Settings, str], ReadProgress]
+OutboxFor = Callable[[Settings, str], Outbox]
 
 
 class Meters:
     """The meters of a process's workers; `names` are those of the workers."""
 
-    def __init__(self, settings: Settings, names: Sequence[str], progress_for: ProgressFor) -> None:
+    def __init__(
+        self, settings: Settings, names: Sequence[str], progress_for: ProgressFor, outbox_for: OutboxFor | None = None
+    ) -> None:
+        """`outbox_for`: where the audit log is on; who applies also measures what it lacks."""
         self._settings = settings
         self._progress_for = progress_for
+        self._outbox_for = outbox_for
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._run, args=tuple(name.split(":", 1)), name=f"meter {name}", daemon=True)
             for name in names
+            if not name.startswith("audit:")
         ]
 
     def __enter__(self) -> Self:
@@ -71,11 +78,17 @@ class Meters:
             measure = TargetMeasure(self._settings, name, topics, progress)
             tables = self._settings.targets[name].needed
             stack.callback(show_paused, name, tables, {})
+            outbox = self._outbox_for(self._settings, name) if self._outbox_for is not None else None
+            if outbox is not None:
+                stack.callback(outbox.close)
+                stack.callback(_show_audit_lag, name, None)
             while not self._stop.is_set():
                 lag = measure()
                 show_paused(name, tables, lag.paused or {})
                 for gauge, value in zip(TARGET_GAUGES, (lag.records, lag.seconds, lag.bytes, lag.parked), strict=True):
                     show(gauge, name, value)
+                if outbox is not None:
+                    _show_audit_lag(name, outbox)
                 self._stop.wait(INTERVAL_SECONDS)
 
     def _meter_source(self, name: str) -> None:
@@ -95,6 +108,15 @@ class Meters:
                     told = found
                     _tell(found, name, lag)
                 self._stop.wait(INTERVAL_SECONDS)
+
+
+def _show_audit_lag(target: str, outbox: Outbox | None) -> None:
+    try:
+        lag = outbox.lag() if outbox is not None else None
+    except (OperatorError, Unavailable):
+        lag = None
+    show(metrics.AUDIT_LAG_ROWS, target, lag.rows if lag is not None else None)
+    show(metrics.AUDIT_LAG_SECONDS, target, lag.seconds if lag is not None else None)
 
 
 def _tell(found: Level, source: str, lag: SourceLag) -> None:

@@ -52,11 +52,15 @@ APPLY_SECONDS = Histogram(
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3_600),
 )
 PARKED_KEYS = Gauge("placemat_parked_keys", "Keys that wait for an operator or for their row.", ["target"])
+HELD_DELETES = Gauge("placemat_held_deletes", "Rows whose deletion waits for an operator's answer.", ["target"])
 LAG_RECORDS = Gauge("placemat_lag_records", "Records in the topics that the target has not taken.", ["target"])
 LAG_SECONDS = Gauge("placemat_lag_seconds", "Age of the oldest transaction not yet applied.", ["target"])
 LAG_BYTES = Gauge("placemat_lag_bytes", "WAL between what is applied and the newest published commit.", ["target"])
 
 PAUSED_RECORDS = Gauge("placemat_paused_records", "Records that wait for a paused table.", ["target", "table"])
+
+AUDIT_LAG_ROWS = Gauge("placemat_audit_lag_rows", "Transactions of a target without audit entries.", ["target"])
+AUDIT_LAG_SECONDS = Gauge("placemat_audit_lag_seconds", "Age of the oldest of those transactions.", ["target"])
 
 GAP = Gauge("placemat_gap", "1 while the worker is stopped because changes are missing.", ["worker", "reason"])
 WORKER_STATE = Gauge("placemat_worker_state", "1 for the state that the worker is in.", ["worker", "state"])

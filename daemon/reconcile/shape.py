@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
+from connectors.base_type import base_type
 from daemon.errors import OperatorError
 from daemon.reconcile.side import Side
 
-_COLUMNS = sql.SQL("""
+_COLUMNS = sql.SQL(f"""
 SELECT a.attname, format_type(base.oid, -1), base.oid = 'numeric'::regtype, a.attgenerated <> ''
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-JOIN pg_type t ON t.oid = a.atttypid
-JOIN pg_type base ON base.oid = coalesce(nullif(t.typbasetype, 0), t.oid)
+CROSS JOIN LATERAL {base_type("a.atttypid")} AS base
 WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p')
 ORDER BY a.attnum
 """)

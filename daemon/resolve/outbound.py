@@ -67,6 +67,21 @@ def plan(spoke: str, record: HubRecord, side: Side, current: Row | None, rules: 
     return replace(found, told=record.folded or renewed or foreign or (rules.polled and adopted))
 
 
+def repair(row: Row | None, side: Side, current: Row | None) -> Plan:
+    """A row that is to be as the hub has given it, whatever it holds now: somebody has decided so.
+
+    No edit of a person is lost by that: the hub hears of it first, and of this write behind it. The hub position is the
+    last that the row has contained.
+    """
+    at = max((side.rver, *(one.at for one in side.fields.values())))
+    if row is None:
+        return Plan("skip" if current is None else "delete", at)
+    if current is None:
+        return Plan("create", at, row)
+    values = {name: value for name, value in row.items() if digest(current.get(name)) != digest(value)}
+    return Plan("update" if values else "skip", at, values)
+
+
 def _delete(record: HubRecord, side: Side, current: Row | None, known: Known, rules: Rules) -> Plan:
     if current is None:
         return Plan("agree", record.at)

@@ -51,6 +51,10 @@ class SpokeResolver:
         record = outbound.fold([hub_record(one) for one in changes])
         return Planned(outbound.plan(self._spoke, record, known, current, self._rules[table]), known)
 
+    def repair(self, row: Fields | None, side: str | None, current: Fields | None) -> Planned:
+        known = wire.read_side(side)
+        return Planned(outbound.repair(row, known, current), known)
+
     def settle(self, table: str, key: str, planned: Planned, stored: Fields | None) -> tuple[str | None, str | None]:
         side, mark = outbound.settle(planned.plan, planned.side, stored)
         kept = None if side == planned.side else wire.write_side(side)

@@ -63,6 +63,7 @@ def test_status_shows_what_never_ran_and_what_is_still_to_be_copied(ready: Site)
     assert found["workers"] == [
         {"name": f"capture:{ready.source}", "state": "never started"},
         {"name": "apply:empathy_ledger", "state": "never started"},
+        {"name": "audit:empathy_ledger", "state": "never started"},
     ]
     source = found["sources"][ready.source]
     assert source["slot"] == ready.slot
@@ -73,6 +74,7 @@ def test_status_shows_what_never_ran_and_what_is_still_to_be_copied(ready: Site)
 def test_status_tells_a_worker_that_runs_from_one_whose_process_is_gone(ready: Site) -> None:
     with state.opened(ready.state) as engine:
         workers.tell(engine, "here:1", {"apply:empathy_ledger": told("running")})
+        workers.tell(engine, "here:1", {"audit:empathy_ledger": told("running")})
         workers.tell(engine, "there:2", {f"capture:{ready.source}": told("running")})
         workers.tell(engine, "there:3", {f"capture:{ready.source}": told("failed", "The slot is gone.")})
     ready.run_sql(

@@ -155,8 +155,12 @@ def test_the_daemon_gets_ready_says_what_it_does_and_ends_within_ten_seconds(rea
     daemon = Daemon(ready)
     daemon.wait_ready()
     assert daemon.get("/healthz")[0] == 200
-    until(lambda: set(_states(ready).values()) == {"running"}, 30, what="two running workers")
-    assert _states(ready).keys() == {f"capture:{ready.source}", "apply:empathy_ledger"}
+    until(lambda: set(_states(ready).values()) == {"running"}, 30, what="three running workers")
+    assert _states(ready).keys() == {
+        f"capture:{ready.source}",
+        "apply:empathy_ledger",
+        "audit:empathy_ledger",
+    }
     code, seconds = daemon.terminate()
     assert (code, seconds < 10) == (0, True)
     assert set(_states(ready).values()) == {"stopped"}

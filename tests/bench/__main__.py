@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 from daemon.cli.output import complain, say, write_json
 from daemon.errors import OperatorError
-from tests.bench import apply, capture, latency, memory
+from tests.bench import apply, audit, capture, latency, memory
 from tests.bench.figures import FULL, LONG, QUICK, Figure, Size, write_figures
 
 PARTS: Mapping[str, Callable[[Size], list[Figure]]] = {
     "capture": capture.run,
     "apply": apply.run,
+    "audit": audit.run,
     "latency": latency.run,
     "memory": memory.run,
 }

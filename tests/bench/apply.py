@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import psycopg
 from psycopg import sql
 
@@ -28,13 +30,13 @@ def run(size: Size) -> list[Figure]:
         _subscribe(here)
         return comparison.run(
             size.rounds,
-            lambda: _backlog(here, size.apply_events),
-            lambda last: _applied(here, last, size.apply_events),
+            lambda: backlog(here, size.apply_events),
+            lambda last: applied(here, last, size.apply_events),
             lambda last: size.apply_events / _replicated(here, last),
         )
 
 
-def _backlog(here: Site, events: int) -> int:
+def backlog(here: Site, events: int) -> int:
     """Half inserts, then as many updates of the same rows, all of it in the topics; the number of the row after."""
     base = here.published()
     half = events // 2
@@ -49,10 +51,11 @@ def _backlog(here: Site, events: int) -> int:
     return last
 
 
-def _applied(here: Site, last: int, events: int) -> Speed:
+def applied(here: Site, last: int, events: int, environment: Mapping[str, str] | None = None) -> Speed:
+    """How fast it is from its first look at the target to its last row. `environment`: settings for this run."""
     with psycopg.connect(here.ledger, autocommit=True) as connection:
         before = connection.execute(_EPOCH).fetchone()
-        process = here.start(APPLY)
+        process = here.start(APPLY, environment)
         began = here.when(lambda: connection.execute(_EPOCH).fetchone() != before, "apply at work")
     used = cpu_seconds(process)
     ended = here.when_arrived(here.ledger, last)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +26,7 @@ from tests.bench.clock import PAUSE_SECONDS, when
 from tests.bench.rows import GRANTS_PRIMARY, GRANTS_TARGET, TABLE, insert
 from tests.command import REPOSITORY
 
-CAPTURE, APPLY = "capture:primary", "apply:empathy_ledger"
+CAPTURE, APPLY, AUDIT = "capture:primary", "apply:empathy_ledger", "audit:empathy_ledger"
 TOPIC = table_topic("primary", *TABLE.split(".", 1))
 SETTINGS = {"track_commit_timestamp": "on"}
 STOP_SECONDS = 20.0
@@ -62,12 +63,12 @@ class Site:
     def config(self) -> Path:
         return self.directory / "placemat.toml"
 
-    def start(self, worker: str) -> psutil.Process:
-        """Run one worker as `placemat run` does."""
+    def start(self, worker: str, environment: Mapping[str, str] | None = None) -> psutil.Process:
+        """Run one worker as `placemat run` does; `environment` goes before what is set."""
         with self._log(worker).open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "daemon", "--config", self.config, "run", worker],
-                cwd=REPOSITORY, stdout=log, stderr=log,
+                cwd=REPOSITORY, stdout=log, stderr=log, env={**os.environ, **(environment or {})},
             )  # fmt: skip
         self.processes[worker] = process
         return psutil.Process(process.pid)
@@ -206,6 +207,7 @@ tables = [{json.dumps(TABLE)}]
 
 [targets.empathy_ledger]
 url = {json.dumps(target)}
+delete_guard = {{ enabled = false }}
 tables = {{ {json.dumps(TABLE)} = {{}} }}
 
 [http]

@@ -25,6 +25,8 @@ _SNAPSHOT = "tests/integration/test_snapshot.py"
 _SCHEMAS = "tests/integration/test_schema_changes.py"
 _FENCING = "tests/integration/test_apply_fencing.py"
 _APPLY_TRACES = "tests/integration/test_apply_traces.py"
+_GUARD = "tests/integration/test_delete_guard.py"
+_RELAY = "tests/integration/test_audit_relay.py"
 _RESOLUTION = "tests/unit/test_resolution_traces.py"
 _MACHINE = (
     "tests/property/test_resolution_machine.py::test_whatever_people_do_all_sides_end_equal_and_no_edit_is_lost_unseen"
@@ -365,5 +367,77 @@ RULES = (
         'if verdict.kind == "taken" or (verdict.kind == "merged" and digest(verdict.value) == shadow.get(name)):',
         'if verdict.kind in ("taken", "merged"):',
         (f"{_RESOLUTION}::test_trace_20_a_merge_does_not_count_the_union_as_seen",),
+    ),
+    Rule(
+        "unasked",
+        "More deletes than a target may lose unasked do not reach it before they are confirmed.",
+        "connectors/postgres/holds.py",
+        "if excesses := guard.excesses(limit, before, self._count):",
+        "if (excesses := guard.excesses(limit, before, self._count)) and not excesses:",
+        (
+            f"{_GUARD}::test_a_delete_of_everything_does_not_reach_the_target_before_it_is_confirmed",
+            f"{_GUARD}::test_a_transaction_that_flows_in_parts_is_held_whole",
+        ),
+    ),
+    Rule(
+        "answer_for_more",
+        "An answer is for the commits that were shown, and for none behind them.",
+        "connectors/contract.py",
+        "return place <= self.through if self.answered else place < self.first",
+        "return self.answered or place < self.first",
+        (
+            "tests/unit/test_delete_guard.py::test_a_hold_lets_through_what_comes_before_it_and_its_answer_nothing_that_comes_after",
+        ),
+    ),
+    Rule(
+        "second_entry",
+        "An event has no second entry in the audit log.",
+        "daemon/audit/ledger.py",
+        "if expected is not None and draft.offset < expected:",
+        "if expected is None and draft.offset < 0:",
+        (f"{_RELAY}::test_an_event_has_no_second_entry_and_what_is_missing_ends_what_is_known",),
+    ),
+    Rule(
+        "audit_unfenced",
+        "A relay that was replaced enters nothing.",
+        "daemon/audit/ledger.py",
+        "if self._connection.execute(_RELAYED, [ids, self._target, self._epoch]).rowcount != 1:",
+        "if self._connection.execute(_RELAYED, [ids, self._target, self._epoch]).rowcount > 1:",
+        (f"{_RELAY}::test_a_relay_that_was_replaced_enters_nothing",),
+    ),
+    Rule(
+        "before_over_a_gap",
+        "What was before is not taken from entries behind which events are missing.",
+        "daemon/audit/ledger.py",
+        "if expected is None or draft.offset > expected:",
+        "if expected is None:",
+        (f"{_RELAY}::test_an_event_has_no_second_entry_and_what_is_missing_ends_what_is_known",),
+    ),
+    Rule(
+        "erased_comes_back",
+        "Erased values do not come back as those of before.",
+        "daemon/audit/ledger.py",
+        "            self._check_erasures(head)\n",
+        "",
+        (f"{_RELAY}::test_values_that_are_erased_while_they_are_needed_do_not_come_back",),
+    ),
+    Rule(
+        "dropped_untold",
+        "Events that a target has dropped are told as that.",
+        "connectors/postgres/outcomes.py",
+        "        if after < until and key[0] != self._silent:\n",
+        "        if after < 0:\n",
+        (f"{_RELAY}::test_records_that_came_again_are_told_as_dropped",),
+    ),
+    Rule(
+        "links_unchecked",
+        "An entry that was written anew, hash and all, is found by the next one.",
+        "daemon/audit/walk.py",
+        "elif self.previous is not None and bytes(entry.previous) != self.previous:",
+        "elif self.previous is None:",
+        (
+            "tests/property/test_audit.py::test_an_entry_that_is_altered_hash_and_all_is_named",
+            "tests/integration/test_audit_tampering.py::test_an_entry_that_was_written_anew_with_its_hash_is_named",
+        ),
     ),
 )

@@ -167,6 +167,36 @@ def test_sets_are_merged_whoever_adds_and_takes_out(both: Linked, workspace: uui
         assert set(value(connection, "stories", "themes", story)) == {"water", 'fire, and "smoke"', "äther"}
 
 
+def test_an_edit_of_a_row_that_a_hub_trigger_and_a_merge_have_changed_meets_nobody(
+    both: Linked, workspace: uuid.UUID
+) -> None:
+    """The spoke edits again before it hears what the hub has made of its first edit."""
+    both.hub.execute(
+        """
+        CREATE OR REPLACE FUNCTION tidy() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            NEW.title := upper(NEW.title);
+            RETURN NEW;
+        END
+        $$;
+        CREATE TRIGGER tidy BEFORE INSERT OR UPDATE ON stories FOR EACH ROW EXECUTE FUNCTION tidy();
+        """
+    )
+    try:
+        story = a_story(both, a_teller(both, both.hub, workspace), workspace, themes=["land"])
+        with both.held():
+            put(both.hub, "stories", story, themes=["land", "fire"])
+            put(both.spoke, "stories", story, title="first", themes=["land", "water"])
+        put(both.spoke, "stories", story, title="second")
+        both.rest()
+        for connection in (both.hub, both.spoke):
+            assert value(connection, "stories", "title", story) == "SECOND"
+            assert set(value(connection, "stories", "themes", story)) == {"land", "fire", "water"}
+        assert {one[0] for one in listed(both, story)} <= {"themes"}, "the title was nobody else's"
+    finally:
+        both.hub.execute("DROP TRIGGER tidy ON stories")
+
+
 def test_an_edit_of_what_goes_outward_only_is_put_back(both: Linked, workspace: uuid.UUID) -> None:
     teller = a_teller(both, both.hub, workspace)
     slug = uuid.uuid4().hex

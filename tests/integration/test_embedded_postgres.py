@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 import daemon
-from daemon.embedded import directory
+from daemon.embedded import directory, process
 from daemon.embedded.postgres import PostgresServer
 from daemon.embedded.postgres_install import PACKAGE, Version
 from daemon.errors import OperatorError
@@ -118,6 +118,25 @@ def test_paused_server_holds_its_connections_and_answers_after_resume(own_postgr
             psycopg.connect(server.dsn(), connect_timeout=2)
         server.resume()
         assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_what_cannot_be_frozen_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program takes no signal while its child has not begun; this one never does, as nobody writes to its input."""
+    monkeypatch.setattr(process, "FREEZE_SECONDS", 0.2)
+    os.mkfifo(fifo := tmp_path / "input")
+    script = """
+import os, sys
+opened = (os.POSIX_SPAWN_OPEN, 0, sys.argv[1], os.O_RDONLY, 0)
+os.posix_spawn(sys.executable, [sys.executable], {}, file_actions=[opened])
+"""
+    with subprocess.Popen([sys.executable, "-c", script, str(fifo)]) as started:
+        stuck = psutil.Process(started.pid)
+        until(stuck.children)
+        try:
+            with pytest.raises(OperatorError, match=f"Process {started.pid} still runs"):
+                process.Process(stuck).pause()
+        finally:
+            process.Process(stuck).kill()
 
 
 def test_parent_killed_leaves_no_server_process() -> None:

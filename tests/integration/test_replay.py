@@ -52,7 +52,9 @@ def applied(postgres_server: Postgres, kafka_server: Kafka) -> Iterator[World]:
     name = f"replay_{uuid.uuid4().hex[:10]}"
     with psycopg.connect(postgres_server.dsn(), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}".encode())
-    world = World(kafka_server, postgres_server.dsn(name), DDL, {PARENTS: {}, CHILDREN: {}})
+    world = World(
+        kafka_server, postgres_server.dsn(name), DDL, {PARENTS: {}, CHILDREN: {}}, delete_guard={"enabled": False}
+    )
     with running(world):
         yield world
     drop_database(postgres_server, name)

@@ -39,6 +39,8 @@ def settings(routes: dict[str, Any], source: dict[str, Any] | None = None, **mor
         ({"masks": {"x": "hash"}, "exclude": ["x"]}, "stands under exclude and under masks"),
         ({"columns": {"x": "z"}, "constants": {"z": 1}}, "column z of the target is written twice"),
         ({"masks": {"x": {"truncate": -1}}}, "greater than or equal to 0"),
+        ({"actor": "x", "masks": {"x": "hash"}}, "x is masked, and cannot say who"),
+        ({"actor": "m"}, "m is masked at the source"),
         ({"table": B}, "another table is routed to public.b too"),
     ],
 )

@@ -64,6 +64,15 @@ class Changes:
             found.setdefault(self.name(event), []).append(change)
         return found
 
+    def canonical(self, table: str, rows: Sequence[Columns]) -> list[Fields]:
+        """Rows by column, in canonical form; each tells some columns."""
+        groups: defaultdict[tuple[str, tuple[str, ...]], list[tuple[int, Columns]]] = defaultdict(list)
+        for at, row in enumerate(rows):
+            known = {name: raw for name, raw in row.items() if name in self._tables[table].fields}
+            groups[table, tuple(known)].append((at, known))
+        found = dict(self._canonical(groups))
+        return [found[at] for at in range(len(rows))]
+
     def name(self, event: Event) -> Key:
         return event.table, self._tables[event.table].key_text(event.key)
 

@@ -51,7 +51,7 @@ _LIST = """
 INSERT INTO placemat.conflict_log (spoke, table_name, key, field, kind, rule, resolution, won, base, ours, theirs,
     ours_at, theirs_at, topic, partition, "offset")
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s,
-    to_timestamp(%s / 1000000.0), to_timestamp(%s / 1000000.0), %s, %s, %s)
+    to_timestamp(%s / 1000000.0), to_timestamp(%s / 1000000.0), %s, %s, %s) RETURNING id
 """
 _OBSERVED = "SELECT timeline, commit_lsn::bigint FROM placemat.lanes WHERE source = %s AND lane = %s"
 _ALIVE = """
@@ -111,13 +111,18 @@ class HubStore:
         waiting = [(*key, one.conflict, one.waits) for key, one in kept.items() if one.conflict is not None]
         self._store(_STORE_CONFLICTS, waiting)
 
-    def list_conflicts(self, spoke: str, key: Key, listed: Iterable[Listed], record: Record) -> None:
+    def list_conflicts(self, spoke: str, key: Key, listed: Iterable[Listed], record: Record) -> list[int]:
+        """The number of each."""
+        numbers = []
         for one in listed:
-            self._connection.execute(
+            row = self._connection.execute(
                 _LIST,
                 [spoke, *key, one.field, one.kind, one.rule, one.resolution, one.won, one.base, one.ours, one.theirs,
                  one.ours_at, one.theirs_at, record.topic, record.partition, record.offset],
-            )  # fmt: skip
+            ).fetchone()  # fmt: skip
+            assert row is not None, "an insert returns its row"
+            numbers.append(int(row[0]))
+        return numbers
 
     def alive(self, table: str, after: str, most: int) -> list[str]:
         """Keys of rows that are there, a page of them."""

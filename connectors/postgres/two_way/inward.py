@@ -19,6 +19,7 @@ from connectors.postgres.session import open_session
 from connectors.postgres.two_way.canonical import Canonical
 from connectors.postgres.two_way.changes import Changes, Key
 from connectors.postgres.two_way.hub import HubStore, Known
+from connectors.postgres.two_way.judgement import Judgement
 from connectors.postgres.two_way.outward import Work, net_of, tell
 from schemas.position import START, Position, parse_lsn
 from schemas.resolution import ANSWERS_PREFIX, AtHub, Fields, Kept, Listed, Place, RowChange
@@ -116,7 +117,9 @@ class HubRows:
                 work.nets.setdefault(name, {})[table.record_key(text)] = net
         return work
 
-    def settle(self, work: Work, events: Iterable[Event], left_out: Collection[tuple[str, bytes]] = ()) -> None:
+    def settle(
+        self, work: Work, events: Iterable[Event], left_out: Collection[tuple[str, bytes]] = ()
+    ) -> dict[tuple[str, bytes], Judgement]:
         """Store what is known of the rows now, tell the spokes, and list the conflicts."""
         planned = {
             key: one
@@ -134,11 +137,20 @@ class HubRows:
                 answers.append(answer)
         self._written |= {key for key, one in planned.items() if one.action != "none"}
         self._store.store(self._spoke, kept)
+        found: dict[tuple[str, bytes], Judgement] = {}
         for event in events:
             name = self._changes.name(event)
-            if name in planned and (listed := kept[self._hub_name(name)].listed):
-                self._store.list_conflicts(self._spoke, self._hub_name(name), listed, event.record)
+            if name not in planned:
+                continue
+            details: dict[str, object] = {}
+            if listed := kept[self._hub_name(name)].listed:
+                numbers = self._store.list_conflicts(self._spoke, self._hub_name(name), listed, event.record)
+                details = {"conflict": numbers[0], "rule": listed[0].rule, "resolution": listed[0].resolution}
+            written = planned[name].action != "none"
+            record_key = self._tables[name[0]].record_key(name[1])
+            found[name[0], record_key] = Judgement(planned[name].outcome, written, details)
         tell(self._connection, ANSWERS_PREFIX, answers)
+        return found
 
     def refused(self, event: Event, sqlstate: str, reason: str) -> None:
         """List what the hub's own constraints keep out: it waits for a person, or for what it lacks."""

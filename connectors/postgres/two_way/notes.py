@@ -15,7 +15,7 @@ import msgspec
 import orjson
 
 from connectors.contract import Place, Record
-from connectors.postgres.rows import Event, decode_change
+from connectors.postgres.rows import Change, Event, decode_change
 from connectors.postgres.two_way.canonical import Canonical
 from schemas.resolution import ANSWERS_PREFIX, MARKS_PREFIX, ORIGIN_PREFIX
 
@@ -74,6 +74,10 @@ class Notes:
         self._place: Place = (0, 0)
         self._origin = b""
         self._rows: dict[tuple[str, str], list[tuple[Record, int]]] = {}
+
+    def waiting(self) -> list[Event]:
+        """Rows of ours that wait for their marks, as they came."""
+        return [Event(table, one, Change("u")) for (table, _), some in self._rows.items() for one, _ in some]
 
     def message(self, record: Record) -> Iterator[Event]:
         """Events of a message: answers of the hub; rows of ours that have waited for their marks."""

@@ -9,9 +9,10 @@ from typing import Any
 import psycopg
 
 from connectors.contract import Outward, Planned
-from connectors.postgres.rows import Event, Net
+from connectors.postgres.rows import Columns, Event, Net
 from connectors.postgres.two_way.canonical import Canonical
 from connectors.postgres.two_way.changes import Changes, Key
+from connectors.postgres.two_way.judgement import Judgement
 from connectors.postgres.two_way.notes import ANSWER
 from schemas.resolution import MARKS_PREFIX, Fields, RowChange
 
@@ -76,7 +77,26 @@ class SpokeRows:
                 work.nets.setdefault(name, {})[record_key] = net
         return work
 
-    def settle(self, work: Work, left_out: Collection[tuple[str, bytes]] = ()) -> None:
+    def repair(self, table: str, given: Sequence[tuple[bytes, Columns | None]]) -> Work:
+        """Lock rows and tell what makes them as the hub has given them: by record key, columns as they come; None: the
+        hub has no row."""
+        there = iter(self._changes.canonical(table, [columns for _, columns in given if columns is not None]))
+        name = self._tables[table].key_text
+        return self._repair({(table, name(key)): None if row is None else next(there) for key, row in given})
+
+    def _repair(self, rows: Mapping[Key, Fields | None]) -> Work:
+        current = self._changes.present(sorted(rows), locked=True)
+        sides = self._sides(rows)
+        work = Work()
+        for key, row in rows.items():
+            planned = self._outward.repair(row, sides.get(key), current.get(key))
+            work.planned[key], work.rows[key] = planned, current.get(key)
+            table = self._tables[key[0]]
+            if (net := net_of(table, planned)) is not None:
+                work.nets.setdefault(key[0], {})[table.record_key(key[1])] = net
+        return work
+
+    def settle(self, work: Work, left_out: Collection[tuple[str, bytes]] = ()) -> dict[tuple[str, bytes], Judgement]:
         """Store what is known of the rows now, and tell it; `left_out` were not written, by table and record key."""
         planned = {
             key: one
@@ -98,6 +118,10 @@ class SpokeRows:
         if sides:
             self._connection.execute(_STORE, [self._source, *map(list, zip(*sides, strict=True))])
         tell(self._connection, MARKS_PREFIX, marks)
+        return {
+            (name, self._tables[name].record_key(text)): Judgement(one.outcome, one.action != "none")
+            for (name, text), one in planned.items()
+        }
 
     def alive(self, table: str, after: str, most: int) -> list[str]:
         """Keys of rows that the hub has given or agreed to, a page of them."""

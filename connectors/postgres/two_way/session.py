@@ -10,14 +10,14 @@ import msgspec
 import psycopg
 
 from connectors.contract import BothWays, Destination, Record
-from connectors.postgres.rows import Change, Event
+from connectors.postgres.rows import Change, Columns, Event
 from connectors.postgres.statements import Catalogue
 from connectors.postgres.two_way.canonical import canonicals
 from connectors.postgres.two_way.inward import HubRows
+from connectors.postgres.two_way.judgement import Judgement
 from connectors.postgres.two_way.notes import Notes
 from connectors.postgres.two_way.observing import HubObserver
 from connectors.postgres.two_way.outward import SpokeRows, Work
-from schemas.position import START
 from schemas.resolution import Origin
 from schemas.topics import messages_topic
 
@@ -127,12 +127,28 @@ class TwoWay:
         assert writes is not None, "an observer plans nothing"
         return writes.plan(events)
 
-    def settle(self, work: Work, events: Sequence[Event], left_out: Collection[tuple[str, bytes]] = ()) -> None:
-        """Once it is written: keep and tell what is known now. `left_out` were not written."""
+    def settle(
+        self, work: Work, events: Sequence[Event], left_out: Collection[tuple[str, bytes]] = ()
+    ) -> dict[tuple[str, bytes], Judgement]:
+        """Once it is written: keep and tell what is known now. `left_out` were not written. What was made of each row,
+        by table and record key."""
         if self._spoke is not None:
-            self._spoke.settle(work, left_out)
-        elif self._hub is not None:
-            self._hub.settle(work, events, left_out)
+            return self._spoke.settle(work, left_out)
+        return self._hub.settle(work, events, left_out) if self._hub is not None else {}
+
+    def key(self, event: Event) -> tuple[str, bytes]:
+        """The record key in the order that it has everywhere."""
+        table = self._tables[event.table]
+        return event.table, table.record_key(table.key_text(event.key))
+
+    def waiting(self) -> list[Event]:
+        """Rows of ours that wait for their marks."""
+        return self._notes.waiting()
+
+    def repair(self, table: str, given: Sequence[tuple[bytes, Columns | None]]) -> Work:
+        """Lock rows of a spoke and tell what makes them as the hub has given them."""
+        assert self._spoke is not None, "only a spoke is made what the hub has given"
+        return self._spoke.repair(table, given)
 
     def reject(self, events: Sequence[Event]) -> None:
         """What the hub has stands, one event after the other, and the spoke is told so. Raises Behind."""
@@ -158,4 +174,4 @@ def _deletion(event: Event, key: bytes) -> Event:
     notice = event.change.notice
     assert notice is not None, "an event of a table that goes both ways says where it stands"
     noted = value[:-1] + b',"notice":%b}' % msgspec.json.encode(notice)
-    return Event(event.table, event.record._replace(key=key, value=noted, position=START), Change("d", notice=notice))
+    return Event(event.table, event.record._replace(key=key, value=noted), Change("d", notice=notice))

@@ -1,0 +1,219 @@
+"""Whether the audit log is as it was written: its chain, its values, and what was signed and published of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+import psycopg
+
+from daemon.audit import chain, segments, signing
+from daemon.audit.entry import GENESIS, Entry, Values
+from daemon.audit.findings import AuditReport
+from daemon.audit.heads import HeadsTopic
+from daemon.audit.segments import Segment
+from daemon.audit.signing import Verifier
+from daemon.audit.walk import Erasures, Walk
+from daemon.config import Settings
+from daemon.errors import OperatorError, Unavailable
+
+PAGE = 2_000
+
+_ENTRIES = f"""
+{chain.ENTRIES.replace("FROM", ", kept.salt, kept.content FROM")}
+LEFT JOIN placemat.audit_values AS kept USING (sequence, month) ORDER BY sequence
+"""
+_ERASED = """
+SELECT sequence, entity, key, who, details FROM placemat.audit_entries
+WHERE kind = 'action' AND op = 'erase' ORDER BY sequence
+"""
+_SEALED = "SELECT details FROM placemat.audit_entries WHERE kind = 'action' AND op = 'seal' ORDER BY sequence"
+_CHECKPOINTS = "SELECT sequence, hash, signed_at, key_id, signature FROM placemat.audit_checkpoints ORDER BY sequence"
+_HASHES = "SELECT sequence, hash FROM placemat.audit_entries WHERE sequence = ANY (%s)"
+_COUNT = "SELECT count(*) FROM placemat.audit_entries"
+_GUARDS = """
+SELECT relname FROM pg_class AS kept
+WHERE relnamespace = 'placemat'::regnamespace AND relkind IN ('r', 'p')
+  AND relname ~ '^audit_(entries|values|checkpoints|segments)(_[0-9_]+)?$'
+  AND (SELECT count(*) FROM pg_trigger WHERE tgrelid = kept.oid AND tgname IN ('audit_guard', 'audit_guard_all')
+       AND tgenabled = 'A') < 2
+ORDER BY relname
+"""
+
+OnProgress = Callable[[int, int], None]
+"""Entries looked at, and how many there are."""
+
+
+def verify(
+    settings: Settings, *, public: str | None = None, files: Path | None = None,
+    on_progress: OnProgress = lambda _done, _all: None,
+) -> AuditReport:  # fmt: skip
+    """Look at everything. `public`: public keys, else those of the settings; `files`: where sealed segments stand.
+
+    Raises OperatorError when the state database cannot be reached, or a key cannot be read.
+    """
+    report = AuditReport()
+    keys = signing.verifiers(settings.audit, public)
+    topic = _topic(settings, report)
+    with chain.opened(settings.state.url.get_secret_value()) as connection:
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+        _Verification(connection, report, keys, on_progress).run(topic, files)
+        connection.rollback()
+    return report
+
+
+def _topic(settings: Settings, report: AuditReport) -> HeadsTopic | None:
+    """What Kafka has before the log is looked at: it may grow meanwhile."""
+    try:
+        return HeadsTopic(settings.kafka, settings.audit.topic)
+    except (OperatorError, Unavailable) as error:
+        report.unproven.append(f"heads in Kafka were not compared: {str(error).rstrip('.')}")
+        return None
+
+
+class _Verification:
+    def __init__(
+        self, connection: psycopg.Connection[Any], report: AuditReport, keys: Mapping[str, Verifier],
+        on_progress: OnProgress,
+    ) -> None:  # fmt: skip
+        self._connection = connection
+        self._report = report
+        self._keys = keys
+        self._on_progress = on_progress
+        self._boundaries: dict[int, bytes] = {}
+        """Hashes that sealed segments tell, by number of their entry."""
+        self._sealed = 0
+        self._contradicted = False
+
+    def run(self, topic: HeadsTopic | None, files: Path | None) -> None:
+        head = chain.read_head(self._connection)
+        walk = self._walk(self._segments(files))
+        last = max(walk.expected - 1, 0)
+        if head.sequence > last:
+            sentence = f"entries {last + 1} to {head.sequence} are missing at the end: the head tells of them"
+            self._report.find("removed_at_end", last + 1, sentence)
+        elif head.sequence < last or (walk.previous is not None and bytes(head.hash) != walk.previous):
+            self._report.find("head", head.sequence, f"the head tells of entry {head.sequence}, and is another one's")
+        self._check_checkpoints(last)
+        if topic is not None:
+            self._check_topic(topic, last)
+        self._check_guards()
+        if not self._keys:
+            self._report.unproven.append(
+                "no signature was checked, as no key is known (audit.public_key): who rules the state database could"
+                " have written all of it anew, but for what Kafka's heads tell"
+            )
+        elif not self._report.checkpoints and last:
+            self._report.unproven.append("nothing is signed yet")
+        if self._report.proven is not None and self._report.proven < last:
+            self._report.unproven.append(
+                f"entries {self._report.proven + 1} to {last} came after what was signed or published"
+            )
+
+    def _segments(self, files: Path | None) -> list[Segment]:
+        """Those that are there, and those of which only the log tells."""
+        found = segments.read(self._connection)
+        known = {one.month for one in found}
+        for (details,) in self._connection.execute(_SEALED.encode()).fetchall():
+            told = segments.told(orjson.loads(details))
+            if told.month not in known:
+                found.append(told)
+                self._report.find(
+                    "segment_gone", told.first,
+                    f"the sealed segment {told.month:%Y-%m} (entries {told.first} to {told.last}) was dropped",
+                )  # fmt: skip
+        for one in found:
+            if one.month in known:
+                self._report.segments += 1
+                segments.check(one, self._keys, files, self._report)
+        return sorted(found, key=lambda one: one.first)
+
+    def _walk(self, sealed: Sequence[Segment]) -> Walk:
+        walk = Walk(self._report, self._erasures(), 1, GENESIS)
+        for one in sealed:
+            if one.first > walk.expected:
+                self._report.find(
+                    "removed", walk.expected,
+                    f"entries {walk.expected} to {one.first - 1}, before the segment {one.month:%Y-%m}, are missing",
+                )  # fmt: skip
+            elif walk.previous is not None and one.previous != walk.previous:
+                sentence = f"the segment {one.month:%Y-%m} does not follow what stands before it"
+                self._report.find("segment_altered", one.first, sentence)
+            walk.expected, walk.previous = one.last + 1, one.hash
+            self._boundaries[one.last] = one.hash
+            self._sealed = one.last
+        row = self._connection.execute(_COUNT.encode()).fetchone()
+        count = row[0] if row else 0
+        for done, _ in enumerate(walk.along(self._entries()), 1):
+            if done % PAGE == 0:
+                self._on_progress(done, count)
+        self._on_progress(count, count)
+        return walk
+
+    def _entries(self) -> Iterator[tuple[Entry, Values | None]]:
+        with self._connection.cursor("audit") as cursor:
+            cursor.itersize = PAGE
+            for *columns, salt, content in cursor.execute(_ENTRIES.encode()):
+                yield Entry(*columns), Values(salt, content) if salt is not None else None
+
+    def _erasures(self) -> Erasures:
+        until: dict[tuple[str | None, str | None], int] = {}
+        for sequence, entity, key, who, details in self._connection.execute(_ERASED.encode()).fetchall():
+            until[entity, key] = sequence
+            entries = orjson.loads(details).get("entries")
+            self._report.erasures.append(
+                {"sequence": sequence, "entity": entity, "key": key, "by": who, "entries": entries}
+            )
+        return Erasures(until)
+
+    def _check_checkpoints(self, last: int) -> None:
+        found = self._connection.execute(_CHECKPOINTS.encode()).fetchall()
+        self._report.checkpoints = len(found)
+        for first in range(0, len(found), PAGE):
+            page = found[first : first + PAGE]
+            hashes = self._hashes([sequence for sequence, *_ in page])
+            for sequence, hash_, signed_at, key_id, signature in page:
+                at = signed_at.isoformat()
+                key = self._keys.get(key_id)
+                if key is not None and key.holds(signing.checkpoint(sequence, hash_, signed_at), signature):
+                    self._compare(f"the checkpoint of {at}", sequence, hash_, hashes, last)
+                elif self._keys:
+                    whose = "is not signed by its key" if key is not None else "is signed by a key that is not known"
+                    self._report.find("signature", sequence, f"the checkpoint of entry {sequence} ({at}) {whose}")
+
+    def _check_topic(self, topic: HeadsTopic, last: int) -> None:
+        try:
+            for page in topic.read():
+                self._report.heads += len(page)
+                hashes = self._hashes([one.sequence for one in page])
+                for one in page:
+                    self._compare(f"the head in Kafka at offset {one.offset}", one.sequence, one.hash, hashes, last)
+        except Unavailable as error:
+            self._report.unproven.append(f"not all heads in Kafka were compared: {error}")
+
+    def _compare(self, what: str, sequence: int, hash_: bytes, hashes: Mapping[int, bytes], last: int) -> None:
+        """What was signed or published, with the log. The first contradiction says it all."""
+        found = hashes.get(sequence)
+        if found == bytes(hash_):
+            self._report.proven = max(self._report.proven or 0, sequence)
+        elif self._contradicted or (found is None and sequence <= self._sealed):
+            pass
+        elif found is None and sequence > last:
+            self._contradicted = True
+            sentence = f"entries {last + 1} to {sequence} are missing at the end: {what} tells of them"
+            self._report.find("removed_at_end", last + 1, sentence)
+        elif found is not None:
+            self._contradicted = True
+            sentence = f"entry {sequence} is not the one that {what} tells of: the log was written anew there or before"
+            self._report.find("recomputed", sequence, sentence)
+
+    def _hashes(self, sequences: Sequence[int]) -> dict[int, bytes]:
+        rows = self._connection.execute(_HASHES.encode(), [list(sequences)]).fetchall()
+        return {**self._boundaries, **{sequence: bytes(found) for sequence, found in rows}}
+
+    def _check_guards(self) -> None:
+        for (name,) in self._connection.execute(_GUARDS.encode()).fetchall():
+            self._report.find("guard", None, f"the database does not refuse changes of placemat.{name} any more")

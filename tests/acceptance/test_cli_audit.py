@@ -1,0 +1,183 @@
+"""`placemat audit`, and what other verbs leave in it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from daemon.audit import chain
+from daemon.audit.configuration import note_changes
+from daemon.audit.entry import Draft
+from tests.asking import ask
+from tests.fix_site import Site
+from tests.integration.test_audit_tampering import JUNE, Log
+
+STORIES = "public.stories"
+
+
+@pytest.fixture
+def ready(site: Site) -> Site:
+    ended = site.placemat("init")
+    assert ended.code == 0, ended.err
+    return site
+
+
+def add(site: Site, *drafts: Draft) -> None:
+    with chain.opened(site.state) as connection:
+        chain.append(connection, drafts)
+        connection.commit()
+
+
+def change(number: int, who: str = "ada", outcome: str = "applied") -> Draft:
+    content = json.dumps({"before": {"title": f"old {number}"}, "after": {"id": "a", "title": f"new {number}"}})
+    return Draft(
+        "event", "u", outcome, who, source="p", target="empathy_ledger", entity=STORIES, key='{"id":"a"}',
+        fields=["title"], topic="t", partition=0, offset=number, content=content,
+    )  # fmt: skip
+
+
+def shown(site: Site, *arguments: str) -> list[dict[str, Any]]:
+    ended = site.placemat("audit", "show", "--json", *arguments)
+    assert ended.code == 0, ended.err
+    found: list[dict[str, Any]] = json.loads(ended.out)["entries"]
+    return found
+
+
+def test_verbs_that_act_leave_who_and_why(ready: Site) -> None:
+    for words in (
+        ("pause", STORIES, "--wait", "0", "--by", "ada", "--reason", "moving house"),
+        ("resume", STORIES, "--wait", "0", "--by", "grace", "--reason", "moved"),
+        ("snapshot", "stories", "--no-wait", "--by", "ada"),
+        ("resync", ready.source, "--dry-run"),
+        ("pause", STORIES, "--dry-run"),
+    ):
+        ready.placemat(*words)
+    found = shown(ready)
+    assert [(one["op"], one["who"], one["reason"]) for one in found] == [
+        ("snapshot", "ada", None), ("resume", "grace", "moved"), ("pause", "ada", "moving house"),
+    ]  # fmt: skip
+    assert [(one["entity"], one["target"], one["outcome"]) for one in found[1:]] == [
+        (STORIES, "empathy_ledger", "asked")
+    ] * 2
+    assert found[0]["details"] == {"tables": [STORIES], "delete_gone": False}
+    assert [one["op"] for one in shown(ready, "--action", "pause")] == ["pause"]
+
+
+def test_what_cannot_be_entered_is_not_done(ready: Site) -> None:
+    ready.set("state.url", "postgresql://nobody@127.0.0.1:1/none")
+    ended = ready.placemat("pause", STORIES, "--wait", "0")
+    assert ended.code == 1
+    assert "The state database cannot be reached" in ended.err
+    assert ask(ready.ledger, "SELECT * FROM placemat.pauses") == []
+
+
+def test_nothing_is_entered_where_the_log_is_off(ready: Site) -> None:
+    ready.set("audit.enabled", False)
+    ready.placemat("pause", STORIES, "--wait", "0")
+    assert ask(ready.state, "SELECT 1 FROM placemat.audit_entries") == []
+    assert note_changes(ready.settings) == []
+
+
+def test_entries_are_found_by_who_what_when_and_outcome_and_shown_in_pages(ready: Site) -> None:
+    add(ready, change(1), change(2, "grace"), change(3, outcome="parked"), Draft("action", "pause", "asked", "ada"))
+    assert [one["sequence"] for one in shown(ready)] == [4, 3, 2, 1]
+    assert [one["sequence"] for one in shown(ready, "--who", "ada", "--entity", "stories", "--key", "a")] == [3, 1]
+    assert [one["sequence"] for one in shown(ready, "--outcome", "parked")] == [3]
+    assert [one["sequence"] for one in shown(ready, "--target", "empathy_ledger")] == [3, 2, 1]
+    assert [one["sequence"] for one in shown(ready, "--limit", "2", "--before", "4")] == [3, 2]
+    assert shown(ready, "--to", "2020-01-01T00:00:00Z") == []
+    assert len(shown(ready, "--from", "2020-01-01T00:00:00Z")) == 4
+    first = shown(ready, "--limit", "1", "--before", "2")[0]
+    assert (first["before"], first["after"]["title"], first["key"]) == ({"title": "old 1"}, "new 1", {"id": "a"})
+    page = ready.placemat("audit", "show", "--limit", "2", "--values")
+    assert "WHO" in page.out
+    assert 'title: "old 3" → "new 3"' in page.out
+    assert "add --before 3" in page.err
+    assert ready.placemat("audit", "show", "--key", "a").code == 2
+    assert ready.placemat("audit", "show", "--from", "0/16").code == 2
+
+
+def test_export_is_json_lines_or_csv_oldest_first(ready: Site) -> None:
+    add(ready, change(1), change(2))
+    lines = ready.placemat("audit", "export").out.splitlines()
+    assert [json.loads(line)["sequence"] for line in lines] == [1, 2]
+    rows = list(csv.DictReader(io.StringIO(ready.placemat("audit", "export", "--format", "csv").out)))
+    assert [(row["sequence"], row["who"], json.loads(row["after"])["title"]) for row in rows] == [
+        ("1", "ada", "new 1"), ("2", "ada", "new 2"),
+    ]  # fmt: skip
+
+
+def test_verify_ends_with_3_when_something_is_found(ready: Site) -> None:
+    add(ready, change(1), change(2))
+    clean = ready.placemat("audit", "verify", "--json")
+    assert (clean.code, json.loads(clean.out)["clean"]) == (0, True)
+    assert "no signature was checked" in clean.out
+    with psycopg.connect(ready.state, autocommit=True) as connection:
+        connection.execute("DELETE FROM placemat.audit_values WHERE sequence = 2")
+    found = ready.placemat("audit", "verify", "--json")
+    assert (found.code, json.loads(found.out)["listed"][0]["kind"]) == (3, "values_gone")
+    assert "Found: the values of entry 2" in ready.placemat("audit", "verify").out
+
+
+def test_erase_takes_a_persons_values_and_says_so(ready: Site) -> None:
+    add(ready, change(1), change(2))
+    would = json.loads(ready.placemat("audit", "erase", "stories", "a", "--reason", "r", "--dry-run", "--json").out)
+    assert (would["entries"], would["dry_run"], would["key"]) == (2, True, {"id": "a"})
+    assert ready.placemat("audit", "erase", "stories", "a", "--reason", "asked", "--by", "grace").code == 0
+    last, *before = shown(ready)
+    assert (last["op"], last["who"], last["reason"], last["details"]) == ("erase", "grace", "asked", {"entries": 2})
+    assert [(one["erased"], one["after"]) for one in before] == [(True, None)] * 2
+    assert "new 1" not in ready.placemat("audit", "export").out
+    assert ready.placemat("audit", "verify").code == 0
+    assert ready.placemat("audit", "erase", "stories", "b", "--reason", "r").code == 1
+
+
+def test_key_makes_a_file_for_its_owner_only(ready: Site, tmp_path: Path) -> None:
+    file = tmp_path / "signing.pem"
+    made = ready.placemat("audit", "key", str(file))
+    assert (made.code, len(made.out.strip())) == (0, 64)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert ready.placemat("audit", "key", str(file)).code == 1
+    ready.set("audit.signing_key", str(file))
+    assert json.loads(ready.placemat("audit", "verify", "--json").out)["unproven"] == []
+
+
+def test_seal_takes_months_that_are_over(ready: Site, tmp_path: Path) -> None:
+    log = Log.__new__(Log)
+    log.settings, log.url = ready.settings, ready.state
+    log.add(4, JUNE)
+    add(ready, change(1))
+    words = ("audit", "seal", "--before", "2999-01-01")
+    assert ready.placemat(*words).code == 2
+    dry = ready.placemat(*words, "--to", str(tmp_path), "--dry-run", "--json")
+    assert json.loads(dry.out) == {"dry_run": True, "months": ["2026-06"], "sealed": []}
+    done = ready.placemat(*words, "--to", str(tmp_path), "--by", "ada", "--json")
+    (sealed,) = json.loads(done.out)["sealed"]
+    assert (sealed["month"], sealed["first"], sealed["last"], sealed["signed"]) == ("2026-06", 1, 4, False)
+    assert Path(sealed["file"]).is_file()
+    verified = ready.placemat("audit", "verify", "--segments", str(tmp_path))
+    assert verified.code == 0, verified.out
+    assert [(one["op"], one["who"]) for one in shown(ready)] == [("seal", "ada"), ("u", "ada")]
+    assert "No month lies before that" in ready.placemat(*words, "--to", str(tmp_path)).err
+
+
+def test_a_changed_setting_is_named_at_the_next_start_and_no_secret(ready: Site) -> None:
+    assert note_changes(ready.settings) == []
+    ready.set("http.port", 1)
+    ready.set("targets.empathy_ledger.batch_rows", 7)
+    url = ready.settings.targets["empathy_ledger"].url.get_secret_value()
+    ready.set("targets.empathy_ledger.url", url + "?application_name=x")
+    assert note_changes(ready.settings) == ["http.port", "targets.empathy_ledger.batch_rows"]
+    assert note_changes(ready.settings) == []
+    changed, first = shown(ready, "--action", "configuration")
+    assert changed["details"] == {"changed": ["http.port", "targets.empathy_ledger.batch_rows"]}
+    assert first["details"] == {"first": True}
+    kept = str(ask(ready.state, "SELECT settings FROM placemat.audit_configuration"))
+    assert "only-for-tests" not in kept
