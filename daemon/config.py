@@ -218,6 +218,7 @@ class Route(Section):
         None, description="Column that says when a row was changed, for rows that are copied."
     )
 
+    title: str | None = Field(None, description="Column that names a row where conflicts are shown.")
     local: tuple[str, ...] = Field((), description="Columns that each side keeps for itself.")
     truncate: Literal["apply", "stop"] = Field("apply", description="What a TRUNCATE in the source does here.")
     table: TableName | None = Field(None, description="The table's name at the target, where it is another.")
@@ -346,6 +347,40 @@ class Audit(Section):
     retention_months: int | None = Field(None, ge=1, description="Seal months that are older; none are when not set.")
 
 
+class Notify(Section):
+    """Who is told that conflicts wait for a person: a webhook, or somebody by e-mail, or both."""
+
+    webhook_url: SecretStr | None = Field(None, description="URL that a JSON message is posted to.")
+    email_to: str | None = Field(None, description="Address, several with commas between.")
+    email_from: str = Field("placemat@localhost", description="Address that e-mails come from.")
+    smtp_host: str = "localhost"
+    smtp_port: int = Field(587, ge=1, le=65_535)
+    smtp_security: Literal["starttls", "tls", "none"] = Field("starttls", description="TLS, how it begins; or none.")
+    smtp_user: str | None = None
+    smtp_password: SecretStr | None = None
+    again_hours: float = Field(24, gt=0, description="Told again of what still waits after so long.")
+
+    @field_validator("webhook_url")
+    @classmethod
+    def _is_a_web_address(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and not url.get_secret_value().startswith(("https://", "http://")):
+            raise ValueError("it is not a URL that begins with https:// or http://")
+        return url
+
+    @model_validator(mode="after")
+    def _no_password_in_the_clear(self) -> Notify:
+        if (self.smtp_user is None) != (self.smtp_password is None):
+            raise ValueError("smtp_user and smtp_password need each other")
+        if self.smtp_user is not None and self.smtp_security == "none":
+            raise ValueError("smtp_password would be sent in the clear: set smtp_security to starttls or tls")
+        return self
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody is to be told."""
+        return self.webhook_url is not None or self.email_to is not None
+
+
 class Http(Section):
     """Where /metrics, /healthz and /readyz are answered."""
 
@@ -375,6 +410,7 @@ class Settings(BaseSettings):
     targets: dict[InstanceName, Target] = Field(default_factory=dict)
     masking: Masking = Masking()
     audit: Audit = Audit()
+    notify: Notify = Notify()
     http: Http = Http()
     log: Log = Log()
     _roles: dict[str, both_ways.Role] = PrivateAttr(default_factory=dict)
@@ -422,6 +458,18 @@ class Settings(BaseSettings):
         """Whether a target only follows its hub's own changes, and writes none."""
         role = self.role(target)
         return role is not None and role.kind == "observer"
+
+    @property
+    def hubs(self) -> dict[str, str]:
+        """By the name of each hub, the target that follows its own stream."""
+        return {role.hub: name for name, role in self._roles.items() if role.kind == "observer"}
+
+    def brings(self, hub: str) -> str:
+        """A target that brings changes to a hub."""
+        return next(name for name, role in self._roles.items() if role.kind == "hub" and role.hub == hub)
+
+    def spokes(self, hub: str) -> list[str]:
+        return [role.spoke for role in self._roles.values() if role.kind == "spoke" and role.hub == hub]
 
     @property
     def outward(self) -> dict[str, Target]:

@@ -35,7 +35,7 @@ class Worker(Protocol):
 
     @property
     def name(self) -> str:
-        """`capture:<source>` or `apply:<target>`."""
+        """`capture:<source>`, `apply:<target>` or `notify:<hub>`."""
 
     def run(self, stop: threading.Event, report: Report) -> None:
         """Work until `stop` is set, then finish what must be finished within seconds, close everything, and return.

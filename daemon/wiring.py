@@ -16,6 +16,7 @@ from daemon.errors import OperatorError
 from daemon.routes import routings, source_masks
 
 if TYPE_CHECKING:
+    from connectors.conflicts import Rulings, Waitlist
     from connectors.contract import Outbox, ReplayTarget
     from connectors.postgres.answers import Answers
     from connectors.postgres.dead_letters import DeadLetters
@@ -31,6 +32,7 @@ def worker_names(settings: Settings) -> list[str]:
         *(f"capture:{name}" for name in settings.sources),
         *(f"apply:{name}" for name in settings.targets),
         *(f"audit:{name}" for name in settings.targets if audited(settings, name)),
+        *(f"notify:{hub}" for hub in settings.hubs if settings.notify.wanted),
     ]
 
 
@@ -46,7 +48,7 @@ def choose(settings: Settings, wanted: Sequence[str]) -> list[str]:
     """
     known = worker_names(settings)
     for name in wanted:
-        if name not in known and name not in ("capture", "apply", "audit"):
+        if name not in known and name not in ("capture", "apply", "audit", "notify"):
             raise OperatorError(f"There is no worker {name}.", f"Choose one of: {', '.join(known)}.", exit_code=2)
     return [name for name in known if not wanted or name in wanted or name.partition(":")[0] in wanted]
 
@@ -65,6 +67,10 @@ def _worker(settings: Settings, kind: str, name: str) -> Worker:
         from daemon.audit.worker import AuditWorker
 
         return AuditWorker(settings, name, lambda: outbox(settings, name))
+    if kind == "notify":
+        from daemon.notify.worker import NotifyWorker
+
+        return NotifyWorker(settings, name, conflicts)
     from connectors.postgres.sink import PostgresSink
     from daemon.apply.worker import ApplyWorker
 
@@ -141,6 +147,24 @@ def dead_letters(settings: Settings, name: str) -> Iterator[DeadLetters]:
     target = settings.targets[name]
     with connect(target.url.get_secret_value(), f"Target {name}", f"targets.{name}.url") as connection:
         yield DeadLetters(connection, name, target.source)
+
+
+@contextmanager
+def conflicts(settings: Settings, hub: str) -> Iterator[tuple[Rulings, Waitlist]]:
+    """The rows of a hub for those who decide, and what waits there. Raises OperatorError when it cannot be reached."""
+    from connectors.contract import Destination
+    from connectors.postgres.session import translated
+    from connectors.postgres.two_way.ruling import HubRulings
+    from connectors.postgres.two_way.waiting import HubWaitlist
+
+    name = settings.hubs[hub]
+    url = settings.targets[name].url.get_secret_value()
+    connect(url, f"Hub {hub}", f"targets.{settings.brings(hub)}.url").close()
+    with (
+        translated(name, "refuses what placemat keeps there", "Run: placemat init", lambda: None),
+        closing(HubRulings(Destination(name, url, hub, routings(settings, name)), hub)) as rulings,
+    ):
+        yield rulings, HubWaitlist(rulings.connection)
 
 
 def replay_target(settings: Settings, name: str) -> ReplayTarget:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -131,9 +131,15 @@ class Linked:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Nothing of what is done in the block is taken by the other side before its end."""
-        with psycopg.connect(self.site.primary) as hub, psycopg.connect(self.site.ledger) as spoke:
-            for connection, source in ((hub, self.spoke_name), (spoke, self.site.source)):
+        """Nothing of what is done in the block is taken by another side before its end."""
+        spokes = {self.spoke_name: self.spoke, **self.others}
+        with ExitStack() as stack:
+            hub = stack.enter_context(psycopg.connect(self.site.primary))
+            locks = [(hub, name) for name in spokes]
+            for spoke in spokes.values():
+                url = f"{self.site.ledger.rpartition('/')[0]}/{spoke.info.dbname}"
+                locks.append((stack.enter_context(psycopg.connect(url)), self.site.source))
+            for connection, source in locks:
                 connection.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [LOCK_CLASS, source])
             yield
 

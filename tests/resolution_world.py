@@ -291,9 +291,12 @@ class World:
             self._rule(key, hub, ruling)
         return ruling
 
-    def undo(self, key: str, ruling: Ruling, versions: Mapping[str, Position | Pending]) -> Ruling | Stale:
+    def undo(
+        self, key: str, ruling: Ruling, versions: Mapping[str, Position | Pending],
+        rver: Position | Pending | None = None,
+    ) -> Ruling | Stale:  # fmt: skip
         hub = self.hub_at(key)
-        back = undo(ruling, versions, hub, moment(self.now + self.hub.clock))
+        back = undo(ruling, versions, hub, moment(self.now + self.hub.clock), rver)
         if isinstance(back, Ruling):
             self._rule(key, hub, back)
         return back

@@ -15,6 +15,7 @@ from daemon import VERSION
 from daemon.cli import (
     audit,
     config,
+    conflicts,
     demo,
     dev,
     dlq,
@@ -57,6 +58,7 @@ app.command("pause")(pause.pause)
 app.command("resume")(pause.resume)
 app.add_typer(dlq.app, name="dlq")
 app.add_typer(audit.app, name="audit")
+app.add_typer(conflicts.app, name="conflicts")
 app.add_typer(config.app, name="config")
 app.add_typer(dev.app, name="dev")
 app.command("demo")(demo.demo)

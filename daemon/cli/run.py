@@ -25,7 +25,7 @@ def run(
         list[str] | None,
         typer.Argument(
             metavar="[WORKER]...",
-            help="capture:SOURCE, apply:TARGET, audit:TARGET, or capture, apply or audit for all.",
+            help="capture:SOURCE, apply:TARGET, audit:TARGET, notify:HUB, or all of a kind: capture, apply, audit, notify.",
         ),
     ] = None,
 ) -> None:

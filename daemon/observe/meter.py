@@ -43,7 +43,7 @@ class Meters:
         self._threads = [
             threading.Thread(target=self._run, args=tuple(name.split(":", 1)), name=f"meter {name}", daemon=True)
             for name in names
-            if not name.startswith("audit:")
+            if not name.startswith(("audit:", "notify:"))
         ]
 
     def __enter__(self) -> Self:

@@ -61,6 +61,13 @@ PAUSED_RECORDS = Gauge("placemat_paused_records", "Records that wait for a pause
 
 AUDIT_LAG_ROWS = Gauge("placemat_audit_lag_rows", "Transactions of a target without audit entries.", ["target"])
 AUDIT_LAG_SECONDS = Gauge("placemat_audit_lag_seconds", "Age of the oldest of those transactions.", ["target"])
+CONFLICTS_WAITING = Gauge("placemat_conflicts_waiting", "Conflicts that wait for a person.", ["hub"])
+NOTIFICATIONS = Counter(
+    "placemat_notifications_total", "Messages that told somebody of waiting conflicts.", ["hub", "channel"]
+)
+NOTIFICATION_FAILURES = Counter(
+    "placemat_notification_failures_total", "Messages that did not arrive, after all attempts.", ["hub", "channel"]
+)
 
 GAP = Gauge("placemat_gap", "1 while the worker is stopped because changes are missing.", ["worker", "reason"])
 WORKER_STATE = Gauge("placemat_worker_state", "1 for the state that the worker is in.", ["worker", "state"])

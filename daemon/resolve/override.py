@@ -10,7 +10,7 @@ from daemon.resolve.conflict import NO_CONFLICT, OpenConflict, Shown, shown
 from daemon.resolve.decision import Hub, Written, known
 from daemon.resolve.interval import Interval
 from daemon.resolve.records import Answer
-from daemon.resolve.state import FieldState, Link, RowState, Version, latest
+from daemon.resolve.state import FieldState, Link, RowState, Version, contains, latest
 from daemon.resolve.values import Row, digest
 
 
@@ -45,7 +45,7 @@ class Stale:
 
 def decide(over: Shown, choice: Choice, hub: Hub, time: Interval) -> Ruling | Stale:
     """Step "manual": `over` is what the person was shown, `time` when they decided."""
-    if over != shown(hub.conflict, hub.state) or not _observed(hub):
+    if over != shown(hub.conflict, hub.state) or not observed(hub):
         return Stale()
     spokes, row = hub.conflict.spokes, hub.row
     before = {name: row[name] for name in choice.fields if name in row} if row is not None else {}
@@ -57,14 +57,24 @@ def decide(over: Shown, choice: Choice, hub: Hub, time: Interval) -> Ruling | St
     return Ruling("update" if values else "none", values, choice.fields, before, True, time, spokes)
 
 
-def undo(ruling: Ruling, versions: Mapping[str, Version], hub: Hub, time: Interval) -> Ruling | Stale:
-    """Step "undo": an ordinary change back to what was there before, of a ruling over fields.
+def undo(
+    ruling: Ruling, versions: Mapping[str, Version], hub: Hub, time: Interval, rver: Version | None = None
+) -> Ruling | Stale:
+    """Step "undo": an ordinary change back to what was there before.
 
-    `versions` are those that the ruling gave the fields; one that has another by now refuses all.
+    `versions` are those that the ruling gave the fields, `rver` is that of a row which it made or deleted; one that is
+    another by now refuses all.
     """
     fields = hub.state.fields
-    if hub.row is None or not ruling.row or ruling.action == "create" or not _observed(hub):
+    if not observed(hub) or (ruling.action in ("create", "delete") and hub.state.rver != rver):
         return Stale()
+    if ruling.action == "delete":
+        return Ruling("create", ruling.before, ruling.before, {}, True, time, frozenset())
+    if hub.row is None or not ruling.row:
+        return Stale()
+    if ruling.action == "create":
+        unchanged = rver is not None and all(contains(rver, one.ver) for one in fields.values())
+        return Ruling("delete", {}, {}, dict(hub.row), False, time, frozenset()) if unchanged else Stale()
     if any(name not in fields or fields[name].ver != versions[name] for name in ruling.fields):
         return Stale()
     return Ruling("update", ruling.before, ruling.before, {}, True, time, frozenset())
@@ -100,7 +110,8 @@ def _state(ruling: Ruling, hub: Hub, written: Written) -> RowState:
     return replace(state, fields=fields)
 
 
-def _observed(hub: Hub) -> bool:
+def observed(hub: Hub) -> bool:
+    """Whether all of the row as it is has been seen in the hub's own stream."""
     row, state = hub.row, hub.state
     if row is None or not state.alive:
         return row is None and not state.alive

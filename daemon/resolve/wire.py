@@ -32,6 +32,7 @@ _side = msgspec.json.Decoder(wire.SideEntry)
 _conflict = msgspec.json.Decoder(wire.ConflictEntry)
 _mark = msgspec.json.Decoder(wire.MarkEntry)
 _answer = msgspec.json.Decoder(wire.AnswerEntry)
+_version = msgspec.json.Decoder(wire.Version)
 
 
 def encode(entry: msgspec.Struct) -> str:
@@ -193,6 +194,10 @@ def read_answer(content: bytes) -> Answer:
         for spoke, one in entry.known.items()
     }
     return Answer(entry.row, known, frozenset(entry.renewed), entry.origin)
+
+
+def read_version(text: str) -> Version:
+    return _in(_version.decode(text))
 
 
 def _out(version: Version) -> wire.Version:

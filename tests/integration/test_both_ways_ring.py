@@ -138,3 +138,34 @@ def test_the_same_natural_key_made_in_two_places_waits_for_a_person(ring: Linked
         assert [kind for (kind,) in ring.rows(ring.hub, "placemat.conflict_log", "kind")] == ["insert_exists"]
         parked = [ring.rows(connection, "placemat.parked", "sqlstate") for connection in (ring.hub, ring.spoke)]
         assert parked == [[("23505",)], [("23505",)]], "each side has its own, and nothing was overwritten"
+
+
+def test_what_a_person_decides_of_two_spokes_and_takes_back_is_everywhere(ring: Linked) -> None:
+    ring.route("storytellers", rule="manual")
+    ring.site.values["targets"][next(iter(ring.others))]["tables"]["public.storytellers"]["rule"] = "manual"
+    ring.site.write()
+    normalise(ring.hub, "bio", "btrim")
+    ring.init()
+    with ring.running():
+        archive = next(iter(ring.others.values()))
+        key = a_teller(ring.hub, a_workspace(ring), "Ruth")
+        ring.rest()
+        with ring.held():
+            ring.hub.execute("UPDATE storytellers SET bio = 'of the hub' WHERE id = %s", [key])
+            ring.spoke.execute("UPDATE storytellers SET bio = 'of the spoke', name = 'Ruth A.' WHERE id = %s", [key])
+            archive.execute("UPDATE storytellers SET bio = 'of the archive' WHERE id = %s", [key])
+        ring.rest()
+        [waiting] = ring.site.placemat("conflicts", "list", "--json").json["waiting"]
+        number, both = str(waiting["id"]), sorted([ring.spoke_name, *ring.others])
+        assert waiting["spokes"] == both
+        decided = ring.site.placemat("conflicts", "resolve", number, "--set", "bio=  of a person ", "--json")
+        assert decided.code == 0, decided.err
+        assert decided.json["decided"][0]["fields"]["bio"]["then"] == "of a person", "as the hub has stored it"
+        ring.rest()
+        for connection in sides(ring):
+            assert names(connection) == [(key, "Ruth A.", "of a person")]
+        assert ring.site.placemat("conflicts", "undo", number).code == 0
+        ring.rest()
+        for connection in sides(ring):
+            assert names(connection) == [(key, "Ruth A.", "of the hub")]
+        assert ring.site.placemat("conflicts", "list", "--json").json["count"] == 0

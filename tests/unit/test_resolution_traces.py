@@ -13,7 +13,7 @@ from daemon.resolve.records import HubRecord, Known
 from daemon.resolve.rules import FieldRule, Rules
 from daemon.resolve.state import Settled, Side
 from daemon.resolve.values import Value, digest
-from schemas.position import Position
+from schemas.position import START, Position
 from tests.resolution_world import SECOND, World
 
 COLUMNS = ("name", "note", "tags")
@@ -297,6 +297,39 @@ def test_a_decision_is_undone_unless_the_field_has_changed_since() -> None:
     w.settle()
     assert_everywhere(w, name="ours")
     assert isinstance(w.undo("1", ruling, versions), Stale)
+
+
+def test_a_decision_about_a_row_is_undone_unless_the_row_has_changed_since() -> None:
+    for choice, gone, row in ((Choice({}, row=False), None, "ours"), (Choice({"name": "theirs"}), "theirs", None)):
+        w = manual_conflict()
+        if row is None:
+            w.delete("hub", "1")
+            w.settle()
+        ruling = w.decide("1", choice)
+        assert isinstance(ruling, Ruling)
+        w.settle()
+        assert {each and each["name"] for each in w.rows("1").values()} == {gone}
+        version = w.states["1"].rver
+        assert isinstance(w.undo("1", ruling, {}, START), Stale)
+        back = w.undo("1", ruling, dict.fromkeys(ruling.fields, version), version)
+        assert isinstance(back, Ruling)
+        w.settle()
+        assert {each and each["name"] for each in w.rows("1").values()} == {row}
+        assert isinstance(w.undo("1", ruling, dict.fromkeys(ruling.fields, version), version), Stale)
+
+
+def test_a_row_that_a_decision_brought_back_and_somebody_has_edited_since_is_not_taken_away() -> None:
+    w = manual_conflict()
+    w.delete("hub", "1")
+    w.settle()
+    ruling = w.decide("1", Choice({"name": "theirs"}))
+    assert isinstance(ruling, Ruling)
+    w.settle()
+    version = w.states["1"].rver
+    w.pass_time(10)
+    w.edit("hub", "1", note="edited since")
+    w.settle()
+    assert isinstance(w.undo("1", ruling, {"name": version}, version), Stale)
 
 
 def test_trace_16_an_edit_of_a_field_that_is_only_sent_outward_is_put_back_and_brings_no_row_back() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import psycopg
 
 from connectors.contract import Observing
@@ -13,7 +14,9 @@ from connectors.postgres.rows import Event
 from connectors.postgres.two_way.canonical import Canonical
 from connectors.postgres.two_way.changes import Changes, Key
 from connectors.postgres.two_way.hub import HubStore
-from schemas.resolution import RowChange
+from schemas.resolution import Origin, RowChange
+
+_origin = msgspec.json.Decoder(Origin).decode
 
 
 class HubObserver:
@@ -35,12 +38,20 @@ class HubObserver:
         states: dict[Key, str] = {}
         links: dict[Key, Mapping[str, str]] = {}
         for key, of_row in changes.items():
+            self._place_decisions(key, of_row)
             before = known.links.get(key, {})
             states[key], after = self._observing.observe(of_row, known.states.get(key), before)
             if changed := {spoke: link for spoke, link in after.items() if link != before[spoke]}:
                 links[key] = changed
         self.store.store_states({key: one for key, one in states.items() if one != known.states.get(key)})
         self.store.store_links(links)
+
+    def _place_decisions(self, key: Key, changes: Sequence[RowChange]) -> None:
+        """Persons' decisions among them: the first record of each has the position of what it has changed."""
+        for change in changes:
+            origin = _origin(change.origin) if change.origin else None
+            if origin is not None and origin.mark and not origin.origin:
+                self.store.place_decision(key, origin.mark, change.position)
 
     def _read(self, events: Sequence[Event]) -> dict[Key, list[RowChange]]:
         """Of a row that was too large to publish, the row as it is now: nobody could tell else that it is known."""

@@ -38,6 +38,8 @@ CREATE TABLE IF NOT EXISTS placemat.conflicts (
     notified_at timestamptz,
     PRIMARY KEY (table_name, key)
 );
+ALTER TABLE placemat.conflicts ADD COLUMN IF NOT EXISTS id bigint GENERATED ALWAYS AS IDENTITY;
+CREATE UNIQUE INDEX IF NOT EXISTS conflicts_id ON placemat.conflicts (id);
 COMMENT ON TABLE placemat.conflicts IS 'at the hub: keys that wait for a person, or have, with what each spoke has there';
 CREATE INDEX IF NOT EXISTS conflicts_waiting ON placemat.conflicts (opened_at) WHERE waits;
 
@@ -64,3 +66,29 @@ CREATE TABLE IF NOT EXISTS placemat.conflict_log (
 CREATE INDEX IF NOT EXISTS conflict_log_key ON placemat.conflict_log (table_name, key);
 COMMENT ON TABLE placemat.conflict_log IS 'at the hub: every conflict that was met, with both values and what became of it';
 COMMENT ON COLUMN placemat.conflict_log.won IS 'ours: the hub''s value stands; theirs: the spoke''s; NULL: neither has lost, or a person decides';
+
+CREATE TABLE IF NOT EXISTS placemat.decisions (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    conflict_id bigint NOT NULL,
+    at timestamptz NOT NULL DEFAULT now(),
+    decided_by text NOT NULL,
+    reason text,
+    table_name text NOT NULL,
+    key text NOT NULL,
+    action text NOT NULL,
+    keeps_row boolean NOT NULL,
+    fields text NOT NULL,
+    before text NOT NULL,
+    over text NOT NULL,
+    version text NOT NULL,
+    undone_at timestamptz,
+    undone_by text,
+    undone_reason text
+);
+CREATE INDEX IF NOT EXISTS decisions_conflict ON placemat.decisions (conflict_id, id);
+CREATE INDEX IF NOT EXISTS decisions_pending ON placemat.decisions (version) WHERE version LIKE '"%';
+COMMENT ON TABLE placemat.decisions IS 'at the hub: what people have decided of what waited, and who took it back';
+COMMENT ON COLUMN placemat.decisions.fields IS 'by field the value that was decided, as in the resolver''s JSON';
+COMMENT ON COLUMN placemat.decisions.before IS 'by field what the hub had; of a row that was deleted, all of it';
+COMMENT ON COLUMN placemat.decisions.over IS 'what waited, as placemat.conflicts had it';
+COMMENT ON COLUMN placemat.decisions.version IS 'of those fields since then: the mark of the transaction, then its position';

@@ -1,0 +1,1 @@
+"""What waits for a person at a hub: shown, decided and taken back."""

@@ -1,0 +1,154 @@
+"""Where a person looks at what waits at a hub, decides it, and takes a decision back."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from connectors.conflicts import Decision, Done, Key, Order, Rulings, Waiting, Waitlist
+from daemon.config import Settings
+from daemon.conflicts.choice import Wish, choose
+from daemon.conflicts.titles import title, title_columns
+from daemon.errors import OperatorError
+from daemon.resolve.ruling import Case, Decided, Resolving, Undoing, read_case
+from schemas.resolution import Fields
+
+LOOK_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One conflict as a person sees it; `rules` are by spoke and field."""
+
+    waiting: Waiting
+    case: Case
+    title: str | None
+    rules: Mapping[str, Mapping[str, str]]
+
+    @property
+    def key(self) -> Key:
+        return self.waiting.table_name, self.waiting.key
+
+    @property
+    def sides(self) -> list[str]:
+        """Spokes with something of their own here."""
+        return sorted(self.case.conflict.spokes)
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """A decision that can be taken back, and the row as it is."""
+
+    decision: Decision
+    decided: Decided
+    case: Case
+
+
+class Desk:
+    """At one hub. Every method raises Unavailable when the hub does not answer."""
+
+    def __init__(self, settings: Settings, hub: str, rulings: Rulings, waitlist: Waitlist) -> None:
+        self.settings = settings
+        self.hub = hub
+        self.rulings = rulings
+        self.waitlist = waitlist
+        self._titles = title_columns(settings, hub)
+
+    def titles(self, keys: Sequence[Key]) -> dict[Key, str | None]:
+        """What rows are called, those that are there."""
+        return {key: self._title(key, row) for key, row in self.rulings.rows(keys).items()}
+
+    def show(self, conflict_id: int) -> Shown:
+        """Raises OperatorError when there is none."""
+        found = self.waitlist.find(conflict_id)
+        if found is None:
+            raise OperatorError(f"There is no conflict {conflict_id}.", "placemat conflicts list shows those that are.")
+        return self._shown(found)
+
+    def look(self, conflict_id: int, seconds: float) -> Shown:
+        """As `show`, of one that waits, once all of its row is known; that is waited for so long.
+
+        Raises OperatorError when it does not wait, or is not known in time.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            shown = self.show(conflict_id)
+            if not shown.waiting.waits:
+                raise OperatorError(
+                    f"Conflict {conflict_id} does not wait any more.",
+                    f"placemat conflicts show {conflict_id} shows what was decided.",
+                )
+            if shown.case.observed:
+                return shown
+            self._until(deadline, conflict_id)
+
+    def resolve(self, shown: Shown, wish: Wish, order: Order) -> Done | None:
+        """None: it has changed since it was shown. Raises OperatorError where the wish decides too little, or the hub
+        refuses the row."""
+        return self.rulings.rule(order, Resolving(choose(shown.case, wish), shown.case.seen))
+
+    def decided(self, conflict_id: int, seconds: float) -> Before:
+        """The newest decision that was not taken back. Raises OperatorError where there is none to take back."""
+        deadline = time.monotonic() + seconds
+        self.show(conflict_id)
+        left = [one for one in self.waitlist.decisions(conflict_id) if one.undone_at is None]
+        if not left:
+            raise OperatorError(
+                f"Nothing was decided by a person in conflict {conflict_id}, or it was taken back.",
+                f"placemat conflicts show {conflict_id} shows what was done.",
+            )
+        while True:
+            newest = [one for one in self.waitlist.decisions(conflict_id) if one.undone_at is None][-1]
+            decided = read_decided(newest)
+            if not decided.changed:
+                raise OperatorError(
+                    f"The decision in conflict {conflict_id} has changed nothing at the hub: there is nothing to undo.",
+                    "Change the row on either side, as any other.",
+                )
+            known = self.rulings.known((newest.table_name, newest.key))
+            case = read_case(known.at, known.links)
+            if case.observed:
+                return Before(newest, decided, case)
+            self._until(deadline, conflict_id)
+
+    def undo(self, before: Before, order: Order) -> Done | None:
+        """None: what was decided has changed since."""
+        return self.rulings.rule(order, Undoing(before.decided))
+
+    def _shown(self, found: Waiting) -> Shown:
+        key = found.table_name, found.key
+        known = self.rulings.known(key)
+        case = read_case(known.at, known.links)
+        row: Fields = {**case.known, **self._candidates(case)} if case.row is None else case.known
+        return Shown(found, case, self._title(key, row), self._rules(found.table_name, case))
+
+    def _candidates(self, case: Case) -> dict[str, str | None]:
+        return {name: case.value(spoke, name) for spoke, own in case.conflict.fields.items() for name in own}
+
+    def _rules(self, table: str, case: Case) -> dict[str, dict[str, str]]:
+        found: dict[str, dict[str, str]] = {}
+        for spoke, own in case.conflict.fields.items():
+            target = self.settings.targets.get(spoke)
+            route = target.tables.get(table) if target is not None else None
+            if route is not None:
+                found[spoke] = {name: route.rules.get(name, route.rule) for name in own}
+        return found
+
+    def _title(self, key: Key, row: Fields) -> str | None:
+        return title(row, self._titles.get(key[0]))
+
+    def _until(self, deadline: float, conflict_id: int) -> None:
+        if time.monotonic() > deadline:
+            raise OperatorError(
+                f"The hub's own changes are not all known yet: the row of conflict {conflict_id} was changed just now.",
+                f"See that apply:{self.settings.hubs[self.hub]} runs (placemat status), then try again.",
+            )
+        time.sleep(LOOK_SECONDS)
+
+
+def read_decided(decision: Decision) -> Decided:
+    return Decided(
+        decision.action, decision.keeps_row, json.loads(decision.fields), json.loads(decision.before), decision.version
+    )

@@ -1,0 +1,83 @@
+"""What somebody is told: how many wait, and the first of them; of their fields the names, never a value. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from connectors.conflicts import Key, Waiting
+from daemon.conflicts.titles import key_text
+
+NAMED = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """`again`: of those that were told of before."""
+
+    hub: str
+    fresh: int
+    again: int
+    conflicts: Sequence[Mapping[str, object]]
+
+    @property
+    def summary(self) -> str:
+        parts = [f"{self.fresh:,} new" if self.fresh else "", f"{self.again:,} still waiting" if self.again else ""]
+        return f"conflicts at {self.hub}: {', '.join(part for part in parts if part)}"
+
+    @property
+    def text(self) -> str:
+        """The body of an e-mail."""
+        lines = [f"A person has to decide {self.summary}.", ""]
+        for one in self.conflicts:
+            fields = one["fields"]
+            assert isinstance(fields, list)
+            lines.append(
+                f"{one['id']}  {one['table']}  {one['title'] or one['key_text']}: {', '.join(fields) or 'row'}"
+            )
+        if (more := self.fresh + self.again - len(self.conflicts)) > 0:
+            lines.append(f"… and {more:,} more")
+        return "\n".join([*lines, "", "placemat conflicts list", ""])
+
+    @property
+    def content(self) -> bytes:
+        """As JSON."""
+        told = [{name: value for name, value in one.items() if name != "key_text"} for one in self.conflicts]
+        return json.dumps(
+            {
+                "event": "conflicts_waiting",
+                "hub": self.hub,
+                "text": f"placemat: {self.summary}",
+                "new": self.fresh,
+                "still_waiting": self.again,
+                "conflicts": told,
+            },
+            ensure_ascii=False,
+        ).encode()
+
+
+def compose(hub: str, some: Sequence[Waiting], titles: Mapping[Key, str | None]) -> Message:
+    """Of all that somebody is to be told of now, new ones first."""
+    ordered = sorted(some, key=lambda one: one.notified_at is not None)
+    fresh = sum(one.notified_at is None for one in some)
+    return Message(hub, fresh, len(some) - fresh, [_named(one, titles) for one in ordered[:NAMED]])
+
+
+def first(some: Sequence[Waiting]) -> list[Key]:
+    """Those of which the titles are needed."""
+    ordered = sorted(some, key=lambda one: one.notified_at is not None)
+    return [(one.table_name, one.key) for one in ordered[:NAMED]]
+
+
+def _named(one: Waiting, titles: Mapping[Key, str | None]) -> dict[str, object]:
+    waiting = json.loads(one.state).get("fields", {})
+    return {
+        "id": one.id,
+        "table": one.table_name,
+        "key": json.loads(one.key),
+        "key_text": key_text(one.key),
+        "title": titles.get((one.table_name, one.key)),
+        "fields": sorted({name for own in waiting.values() for name in own}),
+        "opened_at": one.opened_at.isoformat(),
+    }

@@ -1,0 +1,314 @@
+"""What waits for a person between two databases: shown, decided, undone, and on both sides afterwards."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.fix_linked import Linked, made_linked
+from tests.fix_servers import Kafka, Postgres
+from tests.integration.test_both_ways import TELLER, a_teller, made, put, seen, value
+from tests.waiting import until
+
+
+@pytest.fixture(scope="module")
+def both(postgres_server: Postgres, kafka_server: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Linked]:
+    """Both ways, at work. Of storytellers a person decides, but for names."""
+    with made_linked(postgres_server, kafka_server, tmp_path_factory.mktemp("conflicts")) as linked:
+        linked.route("storytellers", rule="manual", rules={"name": "latest"}, title="name")
+        linked.init()
+        with linked.running():
+            yield linked
+
+
+@pytest.fixture(scope="module")
+def workspace(both: Linked) -> uuid.UUID:
+    found = made(both.hub, "INSERT INTO workspaces (name, slug) VALUES ('Commons', %s) RETURNING id", uuid.uuid4().hex)
+    until(lambda: seen(both.spoke, "workspaces", found))
+    return found
+
+
+def verb(both: Linked, *words: object, code: int = 0) -> Any:
+    ended = both.site.placemat("conflicts", *map(str, words), "--json")
+    assert ended.code == code, ended.err + ended.out
+    return ended.json if ended.out else {"error": ended.err}
+
+
+def apart(both: Linked, key: uuid.UUID, ours: dict[str, object], theirs: dict[str, object]) -> int:
+    """Edit the same row on both sides at once; the conflict's number."""
+    with both.held():
+        put(both.hub, "storytellers", key, **ours)
+        put(both.spoke, "storytellers", key, **theirs)
+    both.rest()
+    return conflict(both, key)
+
+
+def conflict(both: Linked, key: uuid.UUID) -> int:
+    row = both.hub.execute("SELECT id FROM placemat.conflicts WHERE waits AND key = %s", [text(key)]).fetchone()
+    assert row is not None, "nothing waits"
+    return int(row[0])
+
+
+def waits(both: Linked, key: uuid.UUID) -> bool:
+    query = "SELECT FROM placemat.conflicts WHERE waits AND key = %s"
+    return both.hub.execute(query, [text(key)]).fetchone() is not None
+
+
+def text(key: uuid.UUID) -> str:
+    return f'{{"id":"{key}"}}'
+
+
+def on_both(both: Linked, column: str, key: uuid.UUID) -> tuple[Any, Any]:
+    return value(both.hub, "storytellers", column, key), value(both.spoke, "storytellers", column, key)
+
+
+def assert_settled(both: Linked, key: uuid.UUID, **values: object) -> None:
+    both.rest()
+    for column, expected in values.items():
+        assert on_both(both, column, key) == (expected, expected)
+    assert not waits(both, key)
+    assert both.equal("storytellers", TELLER)
+
+
+def test_the_side_that_a_person_takes_stands_on_both(both: Linked, workspace: uuid.UUID) -> None:
+    for side, expected in ((both.spoke_name, "theirs"), ("hub", "ours")):
+        key = a_teller(both, both.hub, workspace, bio="as it was")
+        number = apart(both, key, {"bio": "ours"}, {"bio": "theirs"})
+        done = verb(both, "resolve", number, "--take", side, "--by", "ada")
+        now = {"hub": "ours", both.spoke_name: "theirs"}
+        assert done["decided"][0]["fields"] == {"bio": {"now": now, "then": expected}}
+        assert_settled(both, key, bio=expected)
+
+
+def test_each_field_is_decided_for_itself_by_side_or_by_value(both: Linked, workspace: uuid.UUID) -> None:
+    key = a_teller(both, both.hub, workspace, bio="b", cultural_background="c", metadata="{}")
+    number = apart(
+        both, key,
+        {"bio": "ours", "cultural_background": "ours", "metadata": '{"of": "ours"}', "consent_given": True},
+        {"bio": "theirs", "cultural_background": "theirs", "metadata": '{"of": "theirs"}'},
+    )  # fmt: skip
+    assert "not decided" in both.site.placemat("conflicts", "resolve", str(number), "--take", "bio=hub").err
+    words = ("--take", f"bio={both.spoke_name}", "--set", 'metadata={"of": [1, null]}', "--null", "cultural_background")
+    verb(both, "resolve", number, *words)
+    assert_settled(both, key, bio="theirs", metadata={"of": [1, None]}, cultural_background=None, consent_given=True)
+
+
+def test_a_conflict_is_shown_with_both_sides_and_what_they_came_from(both: Linked, workspace: uuid.UUID) -> None:
+    key = a_teller(both, both.hub, workspace, name="Ruth", bio="as it was")
+    with both.held():
+        with both.hub.transaction():
+            both.hub.execute("SELECT pg_logical_emit_message(true, 'placemat.actor', 'grace')")
+            put(both.hub, "storytellers", key, bio="ours")
+        with both.spoke.transaction():
+            both.spoke.execute("SELECT pg_logical_emit_message(true, 'placemat.actor', 'hedy')")
+            put(both.spoke, "storytellers", key, bio="theirs")
+    both.rest()
+    number = conflict(both, key)
+    shown = verb(both, "show", number)
+    assert (shown["title"], shown["key"], shown["waits"], shown["row"]) == (
+        "Ruth", {"id": str(key)}, True, {"hub": True, both.spoke_name: True},
+    )  # fmt: skip
+    [field] = shown["waiting"]
+    [theirs] = field["spokes"]
+    assert (field["field"], field["label"]) == ("bio", "Bio")
+    assert (field["hub"]["value"], field["hub"]["by"]) == ("ours", "grace")
+    assert (theirs["spoke"], theirs["value"], theirs["by"]) == (both.spoke_name, "theirs", "hedy")
+    assert (theirs["base"], theirs["rule"]) == ("as it was", "manual")
+    assert field["hub"]["at"] is not None
+    assert theirs["at"] is not None
+    assert [one["resolution"] for one in shown["history"]] == ["manual"]
+    for_people = both.site.placemat("conflicts", "show", str(number)).out
+    assert all(word in for_people for word in ("Ruth", "grace", "hedy", "ours", "theirs", "as it was"))
+    verb(both, "resolve", number, "--take", "hub", "--by", "ada", "--reason", "It was agreed.")
+    [decision] = verb(both, "show", number)["decisions"]
+    assert (decision["by"], decision["reason"], decision["fields"]) == ("ada", "It was agreed.", {"bio": "ours"})
+    assert_settled(both, key, bio="ours")
+
+
+def test_what_waits_is_listed_and_what_rules_have_decided_too(both: Linked, workspace: uuid.UUID) -> None:
+    key = a_teller(both, both.hub, workspace, name="Mary")
+    number = apart(both, key, {"bio": "ours", "name": "Ours"}, {"bio": "theirs", "name": "Theirs"})
+    words = ("list", "--target", both.spoke_name, "--table", "storytellers", "--field", "bio")
+    [one] = [found for found in verb(both, *words)["waiting"] if found["id"] == number]
+    assert (one["title"], one["fields"], one["spokes"]) == ("Ours", ["bio"], [both.spoke_name])
+    assert verb(both, "list", "--table", "stories") == {"count": 0, "waiting": []}
+    found = verb(both, "list", "--all", "--field", "name", "--limit", 1)
+    assert [(each["field"], each["ours"], each["theirs"]) for each in found["decided"]] == [("name", "Ours", "Theirs")]
+    older = verb(both, "list", "--all", "--limit", 1, "--before", found["before"])
+    assert all(each["number"] < found["before"] for each in older["decided"])
+    verb(both, "resolve", number, "--take", "hub")
+    assert_settled(both, key, bio="ours")
+
+
+def test_a_dry_run_shows_what_each_side_would_have_and_writes_nothing(both: Linked, workspace: uuid.UUID) -> None:
+    key = a_teller(both, both.hub, workspace)
+    number = apart(both, key, {"bio": "ours"}, {"bio": "theirs"})
+    before = both._written()
+    done = verb(both, "resolve", number, "--set", "bio=  neither  ", "--dry-run")
+    now = {"hub": "ours", both.spoke_name: "theirs"}
+    assert done["decided"][0]["fields"] == {"bio": {"now": now, "then": "  neither  "}}
+    both.rest()
+    assert both._written() == before
+    assert on_both(both, "bio", key) == ("ours", "theirs")
+    verb(both, "resolve", number, "--take", "hub")
+    assert verb(both, "show", number)["decisions"][0]["by"] != ""
+    assert_settled(both, key, bio="ours")
+
+
+def test_a_decision_over_what_has_changed_since_it_was_shown_does_nothing(both: Linked, workspace: uuid.UUID) -> None:
+    key = a_teller(both, both.hub, workspace)
+    number = apart(both, key, {"bio": "ours"}, {"bio": "theirs"})
+    seen_then = verb(both, "show", number)["seen"]
+    put(both.spoke, "storytellers", key, bio="theirs, and later")
+    both.rest()
+    refused = verb(both, "resolve", number, "--take", both.spoke_name, "--seen", seen_then, code=1)
+    assert refused["left"] == [{"id": number, "reason": "changed"}]
+    assert refused["now"]["waiting"][0]["spokes"][0]["value"] == "theirs, and later"
+    assert on_both(both, "bio", key) == ("ours", "theirs, and later")
+    verb(both, "resolve", number, "--take", both.spoke_name, "--seen", refused["now"]["seen"])
+    assert_settled(both, key, bio="theirs, and later")
+
+
+def test_a_row_that_one_side_has_deleted_is_kept_or_deleted_by_a_person(both: Linked, workspace: uuid.UUID) -> None:
+    for word, stays in (("--keep", True), ("--delete", False)):
+        key = a_teller(both, both.hub, workspace, bio="as it was")
+        with both.held():
+            put(both.hub, "storytellers", key, bio="edited")
+            both.spoke.execute("DELETE FROM storytellers WHERE id = %s", [key])
+        both.rest()
+        number = conflict(both, key)
+        done = verb(both, "resolve", number, word)
+        assert done["decided"][0]["row"] == {"now": {"hub": True, both.spoke_name: False}, "then": stays}
+        both.rest()
+        assert [seen(at, "storytellers", key) for at in (both.hub, both.spoke)] == [stays, stays]
+        assert_settled(both, key, bio="edited" if stays else None)
+
+
+def test_a_row_that_the_hub_has_deleted_comes_back_with_what_the_person_takes(
+    both: Linked, workspace: uuid.UUID
+) -> None:
+    key = a_teller(both, both.hub, workspace, bio="as it was")
+    number = apart(both, key, {"bio": "ours"}, {"bio": "theirs"})
+    both.hub.execute("DELETE FROM storytellers WHERE id = %s", [key])
+    both.rest()
+    assert seen(both.spoke, "storytellers", key)
+    assert verb(both, "show", number)["row"] == {"hub": False, both.spoke_name: True}
+    verb(both, "resolve", number, "--keep")
+    assert_settled(both, key, bio="theirs", name="A teller")
+
+
+def test_many_are_decided_by_one_word(both: Linked, workspace: uuid.UUID) -> None:
+    keys = [a_teller(both, both.hub, workspace) for _ in range(3)]
+    with both.held():
+        for key in keys:
+            put(both.hub, "storytellers", key, bio="ours")
+            put(both.spoke, "storytellers", key, bio="theirs")
+    both.rest()
+    words = ("resolve", "--all", "--table", "storytellers", "--field", "bio", "--take", both.spoke_name)
+    assert "This would decide 3 conflicts: 3 in public.storytellers." in verb(both, *words, code=2)["error"]
+    assert len(verb(both, *words, "--dry-run")["decided"]) == 3
+    assert len(verb(both, *words, "--yes")["decided"]) == 3
+    for key in keys:
+        assert_settled(both, key, bio="theirs")
+
+
+def test_a_decision_is_taken_back_unless_somebody_has_changed_the_field_since(
+    both: Linked, workspace: uuid.UUID
+) -> None:
+    key = a_teller(both, both.hub, workspace)
+    number = apart(both, key, {"bio": "ours"}, {"bio": "theirs"})
+    verb(both, "resolve", number, "--take", both.spoke_name)
+    assert_settled(both, key, bio="theirs")
+    tried = verb(both, "undo", number, "--dry-run")
+    assert tried["fields"] == {"bio": {"now": {"hub": "theirs"}, "then": "ours"}}
+    assert_settled(both, key, bio="theirs")
+    verb(both, "undo", number, "--by", "ada", "--reason", "Ruth asked for it.")
+    assert_settled(both, key, bio="ours")
+    [decision] = verb(both, "show", number)["decisions"]
+    assert (decision["undone_by"], decision["undone_reason"]) == ("ada", "Ruth asked for it.")
+    assert "taken back" in verb(both, "undo", number, code=1)["error"]
+
+    number = apart(both, key, {"bio": "ours again"}, {"bio": "theirs again"})
+    verb(both, "resolve", number, "--take", both.spoke_name)
+    both.rest()
+    with both.spoke.transaction():
+        both.spoke.execute("SELECT pg_logical_emit_message(true, 'placemat.actor', 'hedy')")
+        put(both.spoke, "storytellers", key, bio="by somebody")
+    both.rest()
+    refused = verb(both, "undo", number, code=1)["error"]
+    assert "Changed since the decision: bio by" in refused
+    assert_settled(both, key, bio="by somebody")
+
+
+def test_a_row_that_a_decision_has_deleted_is_brought_back(both: Linked, workspace: uuid.UUID) -> None:
+    key = a_teller(both, both.hub, workspace, bio="as it was")
+    with both.held():
+        put(both.hub, "storytellers", key, bio="edited")
+        both.spoke.execute("DELETE FROM storytellers WHERE id = %s", [key])
+    both.rest()
+    number = conflict(both, key)
+    verb(both, "resolve", number, "--take", both.spoke_name)
+    both.rest()
+    assert not seen(both.hub, "storytellers", key)
+    verb(both, "undo", number)
+    assert_settled(both, key, bio="edited")
+
+
+def test_a_row_that_the_hub_does_not_take_stays_undecided(both: Linked, workspace: uuid.UUID) -> None:
+    key = a_teller(both, both.hub, workspace)
+    number = apart(both, key, {"bio": "ours"}, {"bio": "theirs"})
+    refused = verb(both, "resolve", number, "--take", "hub", "--set", f"workspace_id={uuid.uuid4()}", code=1)
+    assert "The hub refuses what was decided: the row that a foreign key names is missing" in refused["error"]
+    assert "none of type uuid" in verb(
+        both, "resolve", number, "--take", "hub", "--set", "workspace_id=x", code=2
+    )["error"]  # fmt: skip
+    assert waits(both, key)
+    verb(both, "resolve", number, "--take", "hub")
+    assert_settled(both, key, bio="ours")
+
+
+def test_a_record_that_was_decided_over_changes_nothing_when_it_comes_again(both: Linked, workspace: uuid.UUID) -> None:
+    key = a_teller(both, both.hub, workspace)
+    taken = places(both)
+    number = apart(both, key, {"bio": "ours"}, {"bio": "theirs"})
+    verb(both, "resolve", number, "--take", "hub")
+    assert_settled(both, key, bio="ours")
+    before = both._written()
+    with both.held():
+        put_back(both, taken)
+    both.rest()
+    assert both._written() == before
+    assert_settled(both, key, bio="ours")
+
+
+def places(both: Linked) -> dict[str, list[Any]]:
+    """How far the hub has taken the spoke's stream."""
+    return {
+        table: both.hub.execute(
+            f"SELECT * FROM placemat.{table} WHERE source = %s".encode(), [both.spoke_name]
+        ).fetchall()
+        for table in ("lanes", "offsets")
+    }
+
+
+def put_back(both: Linked, taken: dict[str, list[Any]]) -> None:
+    """Let the hub take again what it has taken since."""
+    for table, rows in taken.items():
+        both.hub.execute(f"DELETE FROM placemat.{table} WHERE source = %s".encode(), [both.spoke_name])
+        for row in rows:
+            values = ", ".join(["%s"] * len(row))
+            both.hub.execute(f"INSERT INTO placemat.{table} VALUES ({values})".encode(), row)
+
+
+def test_decisions_are_placed_in_the_stream_of_the_hub(both: Linked, workspace: uuid.UUID) -> None:
+    key = a_teller(both, both.hub, workspace)
+    number = apart(both, key, {"bio": "ours"}, {"bio": "theirs"})
+    verb(both, "resolve", number, "--take", both.spoke_name)
+    both.rest()
+    row = both.hub.execute("SELECT version FROM placemat.decisions WHERE conflict_id = %s", [number]).fetchone()
+    assert row is not None
+    assert len(json.loads(row[0])) == 3
