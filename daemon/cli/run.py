@@ -25,7 +25,7 @@ def run(
         list[str] | None,
         typer.Argument(
             metavar="[WORKER]...",
-            help="capture:SOURCE, apply:TARGET, audit:TARGET, notify:HUB, or all of a kind: capture, apply, audit, notify.",
+            help="capture:SOURCE, apply:TARGET, audit:TARGET, notify:HUB, or all of a kind: capture, apply …",
         ),
     ] = None,
 ) -> None:

@@ -60,6 +60,7 @@ class HubRows:
         self._store = HubStore(connection, hub)
         self._held = False
         self._ends: dict[Key, Position] = {}
+        self._missed = START
         """Of keys without a row, through where the hub's stream has to be observed; found once, however often the
         transaction is tried."""
         self._written: set[Key] = set()
@@ -89,12 +90,12 @@ class HubRows:
 
     def await_observer(self, events: Sequence[Event]) -> None:
         """Before the first row of a transaction is locked: that the hub's own stream is observed as far as marks refer
-        to it. Where that takes too long, `plan` says so."""
+        to it, and as it was when the attempt before had to be given up. Where that takes too long, `plan` says so."""
         if self._held:
             return
         notices = [event.change.notice for event in events]
         places = [_at(bytes(one.note)).at for one in notices if one is not None and bytes(one.note)]
-        last = Position(*max(places)) if places else START
+        last = max([self._missed, *(Position(*place) for place in places)])
         until = time.monotonic() + CALM_SECONDS
         while last > self._store.observed() and time.monotonic() < until:
             time.sleep(LOOK_SECONDS)
@@ -190,6 +191,7 @@ class HubRows:
                 self._store.hold()
                 self._held = True
             elif time.monotonic() >= until:
+                self._missed = self._end()
                 raise Behind(f"what {self._spoke} says has to wait until the hub's own changes are observed")
             else:
                 time.sleep(LOOK_SECONDS)

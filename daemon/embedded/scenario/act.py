@@ -130,7 +130,9 @@ def work_off(
     """Once everything that waits was decided by `decide_all`, as `choices` say: no difference, and nothing waits."""
     decide_all()
     stage.rest()
-    rows = {key: decide(one, choices[key]) if one.waiting else one.hub for key, one in played.predictions.items()}
+    rows = {
+        key: decide(one, choices.get(key, "hub")) if one.waiting else one.hub for key, one in played.predictions.items()
+    }
     predictions = {key: Prediction(row, row) for key, row in rows.items()}
     mismatches = _compare_rows(stage, *expected_rows(played.base, predictions))
     with connect(stage.hub_dsn) as hub:
