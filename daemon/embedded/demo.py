@@ -118,6 +118,9 @@ class _Demo:
             ' WHERE id = (SELECT id FROM stories LIMIT 1)"\n'
             "  .venv/bin/placemat dev sql empathy_ledger"
             " \"SELECT id, title FROM stories WHERE title = 'Seen elsewhere at once'\"\n"
+            "  .venv/bin/placemat dev sql empathy_ledger \"UPDATE stories SET title = 'Told here'"
+            ' WHERE id = (SELECT id FROM stories LIMIT 1)"\n'
+            "  .venv/bin/placemat conflicts list --all --limit 5\n"
             "  .venv/bin/placemat tail\n"
             "  .venv/bin/placemat lag --follow\n\n"
             "Ctrl-C ends it and leaves nothing behind."

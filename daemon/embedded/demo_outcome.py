@@ -93,7 +93,7 @@ def scenario_sentences(report: Report) -> str:
             (
                 f"Against the ledger that was written before: {len(report.mismatches)} differences;"
                 f" {report.queue_found} conflicts waited for a person ({share}), and it had {report.queue_predicted}."
-                f" {report.decided} were decided by command, {report.left or 0} wait."
+                f" {report.queue_decided} were decided by command, {report.queue_left or 0} wait."
             ),
         ]
     )

@@ -56,13 +56,13 @@ class Report:
     queue_predicted: int
     queue_found: int
     mismatches: tuple[Mismatch, ...]
-    decided: int = 0
-    left: int | None = None
+    queue_decided: int = 0
+    queue_left: int | None = None
     """What waits once the queue was worked off; None before that."""
 
     @property
     def ok(self) -> bool:
-        return not self.mismatches and not self.left
+        return not self.mismatches and not self.queue_left
 
     def to_json(self) -> dict[str, Any]:
         """`daemon/cli/README.md` documents it."""
@@ -73,8 +73,8 @@ class Report:
             "conflicts": dict(self.conflicts),
             "queue_predicted": self.queue_predicted,
             "queue_found": self.queue_found,
-            "queue_decided": self.decided,
-            "queue_left": self.left,
+            "queue_decided": self.queue_decided,
+            "queue_left": self.queue_left,
             "mismatches": len(self.mismatches),
         }
 
@@ -89,11 +89,13 @@ class Played:
 
 
 def perform(stage: Stage, seed: int, count: int) -> Played:
-    """Play a script for about `count` rows, and hold everything against the ledger.
+    """Play a script for about `count` rows, or two thirds where there are not as many, and hold everything against the
+    ledger.
 
     Raises psycopg.Error, and ValueError where there are too few rows.
     """
     base = read_rows(stage.hub_dsn, stage.columns)
+    count = min(count, len(base) * 2 // 3)
     script, plots = draw(Random(f"scenario {seed}"), base, stage.rules, count)
     with connect(stage.hub_dsn) as hub:
         listed = last_listed(hub)
@@ -140,8 +142,8 @@ def work_off(
     report = replace(
         played.report,
         mismatches=(*played.report.mismatches, *mismatches),
-        decided=played.report.queue_found - left,
-        left=left,
+        queue_decided=played.report.queue_found - left,
+        queue_left=left,
     )
     return Played(report, played.base, predictions)
 

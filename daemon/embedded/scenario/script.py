@@ -84,14 +84,10 @@ class _Draw:
 
     def take(self, tables: Sequence[str], rule: Rule | None) -> RowKey:
         wanted = [table for table in tables if rule is None or rule in self.rules.get(table, {}).values()]
-        # Storytellers and stories are few, and have fields with rules of their own: they are kept for those.
-        weights = [max(0, len(self._left[table]) - (0 if rule else self._kept(table))) for table in wanted]
+        weights = [len(self._left[table]) for table in wanted]
         if not any(weights):
             raise ValueError(f"there are too few rows in {', '.join(wanted)}")
         return self._left[self.rng.choices(wanted, weights)[0]].pop()
-
-    def _kept(self, table: str) -> int:
-        return len(self._templates[table]) // 2 if self.rules.get(table) else 0
 
     def fresh(self, tables: Sequence[str]) -> RowKey:
         """A new row, like one that is there."""
