@@ -280,3 +280,14 @@ def test_a_changed_key_is_changed_on_the_other_side(both: Linked, workspace: uui
     for connection in (both.hub, both.spoke):
         assert not seen(connection, "storytellers", key)
         assert value(connection, "storytellers", "name", other) == "moves"
+
+
+def test_a_transaction_of_a_spoke_that_makes_more_rows_than_a_batch_holds_arrives(
+    both: Linked, workspace: uuid.UUID
+) -> None:
+    both.spoke.execute(
+        "INSERT INTO projects (workspace_id, name) SELECT %s, 'of many ' || n FROM generate_series(1, 1200) AS n",
+        [workspace],
+    )
+    query = b"SELECT count(*) FROM projects WHERE name LIKE 'of many %'"
+    until(lambda: both.hub.execute(query).fetchone() == (1_200,), 30)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -44,12 +45,23 @@ class Behind(TryAgain):
     """The hub's own stream has not been observed as far as it has to be."""
 
 
+@dataclass(slots=True)
+class Awaited:
+    """How far the hub's own stream has to be observed. It outlives sessions: what is found again in each attempt is
+    further each time, and would never be reached."""
+
+    ends: dict[Key, Position] = field(default_factory=dict)
+    """Of keys without a row: where its end was when the row was first found missing."""
+    missed: Position = START
+    """Where its end was when an attempt had to be given up."""
+
+
 class HubRows:
     """One per session. Every method needs an open transaction, and raises psycopg.Error."""
 
     def __init__(
         self, connection: psycopg.Connection[Any], url: str, hub: str, spoke: str, tables: Mapping[str, Canonical],
-        inward: Inward,
+        inward: Inward, awaited: Awaited,
     ) -> None:  # fmt: skip
         self._connection = connection
         self._url = url
@@ -59,10 +71,7 @@ class HubRows:
         self._changes = Changes(connection, tables, answers=False)
         self._store = HubStore(connection, hub)
         self._held = False
-        self._ends: dict[Key, Position] = {}
-        self._missed = START
-        """Of keys without a row, through where the hub's stream has to be observed; found once, however often the
-        transaction is tried."""
+        self._awaited = awaited
         self._written: set[Key] = set()
         self._ticks: psycopg.Connection[Any] | None = None
         self.mark = ""
@@ -81,7 +90,7 @@ class HubRows:
     def committed(self) -> None:
         """The transaction was committed: of what it has written, all is to be found out anew."""
         for key in self._written:
-            self._ends.pop(key, None)
+            self._awaited.ends.pop(key, None)
         self.forget()
 
     def close(self) -> None:
@@ -95,7 +104,7 @@ class HubRows:
             return
         notices = [event.change.notice for event in events]
         places = [_at(bytes(one.note)).at for one in notices if one is not None and bytes(one.note)]
-        last = max([self._missed, *(Position(*place) for place in places)])
+        last = max([self._awaited.missed, *(Position(*place) for place in places)])
         until = time.monotonic() + CALM_SECONDS
         while last > self._store.observed() and time.monotonic() < until:
             time.sleep(LOOK_SECONDS)
@@ -191,7 +200,7 @@ class HubRows:
                 self._store.hold()
                 self._held = True
             elif time.monotonic() >= until:
-                self._missed = self._end()
+                self._awaited.missed = self._end()
                 raise Behind(f"what {self._spoke} says has to wait until the hub's own changes are observed")
             else:
                 time.sleep(LOOK_SECONDS)
@@ -209,7 +218,7 @@ class HubRows:
         found = {}
         for key, change in changes.items():
             name = self._hub_name(key)
-            link, end = known.links.get(name, {}).get(self._spoke), self._ends.get(key, START)
+            link, end = known.links.get(name, {}).get(self._spoke), self._awaited.ends.get(key, START)
             hub = AtHub(current.get(key), known.states.get(name), link, known.conflicts.get(name), observed, end)
             planned = self._inward.judge(name[0], change, hub, rejected=rejected)
             if planned is None:
@@ -221,8 +230,8 @@ class HubRows:
         """The end of the hub's log when a row was first found missing: somebody may have made and deleted it, and that
         has to be observed before it is made again."""
         missing = [key for key, change in changes.items() if key not in current and change.row is not None]
-        if new := [key for key in missing if key not in self._ends]:
-            self._ends |= dict.fromkeys(new, self._end())
+        if new := [key for key in missing if key not in self._awaited.ends]:
+            self._awaited.ends |= dict.fromkeys(new, self._end())
 
     def _end(self) -> Position:
         if self._ticks is None or self._ticks.closed:
