@@ -36,8 +36,8 @@ def worker_names(settings: Settings) -> list[str]:
     return [
         *(f"capture:{name}" for name in settings.sources),
         *(f"apply:{name}" for name in settings.targets),
-        *(f"notify:{hub}" for hub in settings.hubs if settings.notify.wanted),
         *(f"audit:{name}" for name in settings.targets if audited(settings, name)),
+        *(f"notify:{hub}" for hub in settings.hubs if settings.notify.wanted),
     ]
 
 
@@ -68,14 +68,14 @@ def _worker(settings: Settings, kind: str, name: str) -> Worker:
         from daemon.capture.worker import CaptureWorker
 
         return CaptureWorker(settings, name)
-    if kind == "notify":
-        from daemon.notify.worker import NotifyWorker
-
-        return NotifyWorker(settings, name, conflicts)
     if kind == "audit":
         from daemon.audit.worker import AuditWorker
 
         return AuditWorker(settings, name, lambda: outbox(settings, name))
+    if kind == "notify":
+        from daemon.notify.worker import NotifyWorker
+
+        return NotifyWorker(settings, name, conflicts)
     from connectors.postgres.sink import PostgresSink
     from daemon.apply.worker import ApplyWorker
 

@@ -23,6 +23,7 @@ from connectors.postgres.rerouting import Rerouting
 from connectors.postgres.router import Router, open_router
 from connectors.postgres.session import open_session, translated
 from connectors.postgres.statements import read_catalogue
+from connectors.postgres.two_way.inward import Awaited
 from connectors.postgres.two_way.session import TwoWay
 from connectors.postgres.unrouted import Unrouted
 from connectors.postgres.untellable import check_conditions, unfit_as_gone, unread
@@ -56,6 +57,7 @@ class PostgresSink:
         self._lanes: Lanes | None = None
         self._rerouting: Rerouting | None = None
         self._two_way: TwoWay | None = None
+        self._awaited = Awaited()
         self._holds: Holds | None = None
         self._messages = messages_topic(destination.source) if destination.both_ways is not None else None
         self._outcomes = Outcomes(destination.source, {}, wanted=False)
@@ -89,7 +91,9 @@ class PostgresSink:
             holds.load(lanes.main, lanes.tables)
             self._rerouting = Rerouting(connection, self._destination, {lane.table for lane in lanes.tables})
             two_way = self._two_way = (
-                TwoWay(connection, self._destination, catalogue) if self._destination.both_ways is not None else None
+                TwoWay(connection, self._destination, catalogue, self._awaited)
+                if self._destination.both_ways is not None
+                else None
             )
             connection.commit()
         self._lanes = lanes

@@ -7,7 +7,6 @@ import signal
 import tempfile
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -16,94 +15,30 @@ import orjson
 import psycopg
 
 from daemon.config import load
-from daemon.embedded import demo_site, latency, running, witness
+from daemon.embedded import demo_scenario, demo_site, latency, running, witness
 from daemon.embedded.demo_daemon import DemoDaemon
+from daemon.embedded.demo_outcome import PACED_CHANGES_PER_SECOND, TARGET, Outcome
 from daemon.embedded.load import LoadReport, run_load
 from daemon.embedded.servers import Servers
+from daemon.embedded.settling import Settling
 from daemon.embedded.tate import TateReport, load_tate
 from daemon.errors import OperatorError
 from daemon.reconcile import verify
-from daemon.reconcile.report import VerifyReport
 from daemon.state import engine as state
 from daemon.state import sources
 from schemas import domain
 from schemas.topics import table_topic
 
-TARGET = "empathy_ledger"
 SEED = 2026
 BURST_CHANGES = 6_000
-PACED_CHANGES_PER_SECOND = 200
 PACED_SECONDS = 8.0
 GENTLE_CHANGES_PER_SECOND = 5
 GENTLE_SECONDS = 5.0
 SETTLE_SECONDS = 300.0
 POLL_SECONDS = 0.05
-DIFFERENCES_FOUND = 3
+MISMATCHES_SHOWN = 10
 
-_MARK = """SELECT (pg_logical_emit_message(true, 'placemat.mark', '{"by": "demo"}') - '0/0'::pg_lsn)::bigint"""
-_APPLIED = "SELECT commit_lsn::bigint FROM placemat.lanes WHERE source = 'primary' AND lane = 'main'"
 _COPIED = "SELECT count(*) FROM placemat.snapshots WHERE done_at IS NULL"
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What one demo has shown."""
-
-    witness: witness.WitnessReport
-    verified: VerifyReport
-    latency: latency.Latency | None
-    seconds: float
-    orphans: int
-
-    @property
-    def clean(self) -> bool:
-        return self.witness.ok and self.verified.clean
-
-    @property
-    def exit_status(self) -> int:
-        return 0 if self.clean else DIFFERENCES_FOUND
-
-    def to_json(self) -> dict[str, Any]:
-        """`daemon/cli/README.md` documents it."""
-        return {
-            "captured": self.witness.topic_records + self.witness.snapshot_records,
-            "applied": {TARGET: self.witness.target_changes},
-            "mismatches": self.verified.differences,
-            "duplicates": self.witness.duplicated,
-            "lost": self.witness.lost,
-            "out_of_order": self.witness.out_of_order,
-            "damaged": self.witness.damaged,
-            "rows_verified": sum(table.rows for table in self.verified.tables),
-            "orphans": self.orphans,
-            "seconds": round(self.seconds, 1),
-            "latency_ms": {"p50": self.latency.p50, "p99": self.latency.p99} if self.latency else None,
-        }
-
-    def render(self) -> str:
-        found = self.to_json()
-        time_ = (
-            f"from commit in the primary to commit in Empathy Ledger: {self.latency.p50:.0f} ms for half of the"
-            f" changes, {self.latency.p99:.0f} ms for 99 of 100"
-            if self.latency
-            else "no latency measured"
-        )
-        return "\n".join(
-            [
-                "",
-                (
-                    f"Captured {found['captured']:,} events;"
-                    f" Empathy Ledger made {found['applied'][TARGET]:,} changes of rows"
-                    " (several changes of a row that wait together are applied as one)."
-                ),
-                (
-                    f"The witness, which shares no code with the daemon, counted: lost {found['lost']}, applied twice"
-                    f" {found['duplicates']}, out of order {found['out_of_order']}, damaged {found['damaged']}."
-                ),
-                f"Verified {found['rows_verified']:,} rows field by field: {found['mismatches']} differences.",
-                f"Measured at {PACED_CHANGES_PER_SECOND} changes/s, {time_}.",
-                "Everything is equal." if self.clean else "NOT everything is equal: see above.",
-            ]
-        )
 
 
 def run_demo(*, once: bool, data: Path | None, json: bool) -> int:
@@ -119,7 +54,7 @@ def run_demo(*, once: bool, data: Path | None, json: bool) -> int:
         say("Starting PostgreSQL (primary), PostgreSQL (Empathy Ledger) and Kafka …")
         servers = stack.enter_context(Servers(settings=demo_site.SETTINGS))
         config = directory / "placemat.toml"
-        counts = demo_site.install(servers, config, sample=data is None)
+        counts = demo_site.install(servers, config, sample=data is None, both_ways=True)
         if counts:
             say(f"Loaded sample data: {sum(counts.values()):,} rows in {len(counts)} tables of the primary.")
         entry = running.describe(
@@ -147,27 +82,33 @@ class _Demo:
         self._config = config
         self._daemon = daemon
         self._say = say
+        self._settling = Settling(self._dsns, self._wait)
 
     def perform(self, data: Path | None, started: float) -> Outcome:
         self._wait("the initial copy", self._copied)
-        self._settle()
+        self._settling.settle()
         self._say("The initial copy is done.")
         orphans = self._load_real(data) if data else 0
         self._report_load(self._load(changes=BURST_CHANGES))
-        self._settle()
+        self._settling.settle()
         since = latency.begin(self._dsns["primary"], self._dsns[TARGET])
         self._load(seconds=PACED_SECONDS, rate=PACED_CHANGES_PER_SECOND, largest=20)
-        self._settle()
+        self._settling.settle()
         measured = latency.measure(self._dsns["primary"], self._dsns[TARGET], since)
+        self._say("Counting what has become of each change …")
+        topics = [table_topic("primary", "public", table) for table in domain.ROUTED_TABLES]
+        counted = witness.count(self._dsns["primary"], self._dsns[TARGET], self._kafka, topics, own_role=domain.APPLY)
+        for finding in counted.findings:
+            self._say(f"{finding.counter}: {finding.table} {finding.key}: {finding.reason}")
+        self._say("Editing rows on both sides at the same time …")
+        report = demo_scenario.perform(self._dsns, self._daemon, self._settling, SEED)
+        for mismatch in report.mismatches[:MISMATCHES_SHOWN]:
+            self._say(str(mismatch))
         self._say("Comparing every row and every field …")
         settings = load(self._config)
         with state.opened(settings.state.url.get_secret_value()) as engine:
             verified = verify(settings, [], eras=sources.eras(engine), sample=None)
-        topics = [table_topic("primary", "public", table) for table in domain.ROUTED_TABLES]
-        counted = witness.count(self._dsns["primary"], self._dsns[TARGET], self._kafka, topics)
-        for finding in counted.findings:
-            self._say(f"{finding.counter}: {finding.table} {finding.key}: {finding.reason}")
-        return Outcome(counted, verified, measured, time.monotonic() - started, orphans)
+        return Outcome(counted, report, verified, measured, time.monotonic() - started, orphans)
 
     def go_on(self) -> None:
         """Change a few rows a second until Ctrl-C."""
@@ -177,6 +118,9 @@ class _Demo:
             ' WHERE id = (SELECT id FROM stories LIMIT 1)"\n'
             "  .venv/bin/placemat dev sql empathy_ledger"
             " \"SELECT id, title FROM stories WHERE title = 'Seen elsewhere at once'\"\n"
+            "  .venv/bin/placemat dev sql empathy_ledger \"UPDATE stories SET title = 'Told here'"
+            ' WHERE id = (SELECT id FROM stories LIMIT 1)"\n'
+            "  .venv/bin/placemat conflicts list --all --limit 5\n"
             "  .venv/bin/placemat tail\n"
             "  .venv/bin/placemat lag --follow\n\n"
             "Ctrl-C ends it and leaves nothing behind."
@@ -217,7 +161,7 @@ class _Demo:
         with psycopg.connect(self._dsns["primary"], autocommit=True) as connection:
             report = load_tate(connection, data)
         self._say(_tate_sentence(report))
-        self._settle()
+        self._settling.settle()
         return report.artists.orphans + report.artworks.orphans + report.media.orphans
 
     def _load(
@@ -239,14 +183,6 @@ class _Demo:
             row = connection.execute(_COPIED).fetchone()
         return row is not None and row[0] == 0
 
-    def _settle(self) -> None:
-        """Wait until all that is committed now has been applied."""
-        with psycopg.connect(self._dsns["primary"], autocommit=True) as primary:
-            row = primary.execute(_MARK).fetchone()
-        assert row is not None
-        with psycopg.connect(self._dsns[TARGET], autocommit=True) as target:
-            self._wait("the changes to arrive", lambda: _applied(target) >= row[0])
-
     def _wait(self, what: str, condition: Any) -> None:
         deadline = time.monotonic() + SETTLE_SECONDS
         while not condition():
@@ -254,11 +190,6 @@ class _Demo:
             if time.monotonic() > deadline:
                 raise OperatorError(f"The demo waited {SETTLE_SECONDS:.0f} seconds for {what}.", "Run it again.")
             time.sleep(POLL_SECONDS)
-
-
-def _applied(target: psycopg.Connection[Any]) -> int:
-    row = target.execute(_APPLIED).fetchone()
-    return int(row[0]) if row else 0
 
 
 def _tate_sentence(report: TateReport) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -12,7 +14,8 @@ from daemon.embedded.process import Process, spawn
 from daemon.errors import OperatorError
 
 STOP_SECONDS = 12.0
-WORKERS = ("capture", "apply", "audit")
+APPLY = "apply"
+WORKERS = ("capture", APPLY, "audit")
 
 
 class DemoDaemon:
@@ -25,9 +28,7 @@ class DemoDaemon:
 
     def __enter__(self) -> Self:
         """Raises OperatorError when `placemat init` fails."""
-        done = subprocess.run(self._command("init"), capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise OperatorError(f"placemat init failed: {_last(done.stderr)}", "Run the demo again.")
+        self.placemat("init")
         for worker in WORKERS:
             self._processes[worker] = spawn(
                 self._command("run", worker), log=self._log(worker), account=None, death_signal=signal.SIGTERM
@@ -37,6 +38,22 @@ class DemoDaemon:
     def __exit__(self, *_: object) -> None:
         for process in self._processes.values():
             process.stop(signal.SIGTERM, STOP_SECONDS)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Nothing is applied in the block: the process stands still, and goes on where it was."""
+        self._processes[APPLY].pause()
+        try:
+            yield
+        finally:
+            self._processes[APPLY].resume()
+
+    def placemat(self, *arguments: str) -> str:
+        """What the command prints. Raises OperatorError when it fails."""
+        done = subprocess.run(self._command(*arguments), capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise OperatorError(f"placemat {' '.join(arguments)} failed: {_last(done.stderr)}", "Run the demo again.")
+        return done.stdout
 
     def check(self) -> None:
         """Raises OperatorError when a worker has ended."""

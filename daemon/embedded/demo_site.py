@@ -4,16 +4,36 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 
 import psycopg
 
 from daemon.embedded import witness
 from daemon.embedded.sample import load_sample
+from daemon.embedded.scenario.ledger import Rule
 from daemon.embedded.servers import Servers
 from schemas import domain
 
 LOCAL_COLUMN = "updated_at"
+OWN_COLUMNS = {
+    "workspaces": ("theme_colour",),
+    "storytellers": ("preferred_contact",),
+    "stories": ("featured", "reading_count"),
+    "story_media": ("alt_text",),
+}
+"""Those that only the Empathy Ledger has."""
+RULES: Mapping[str, Mapping[str, Rule]] = {
+    "storytellers": {"bio": "manual", "cultural_background": "target"},
+    "stories": {"content": "hub", "themes": "merge"},
+}
+"""Where both sides have changed a field; of all others the latest change stands."""
+SKEW_SECONDS = 0.2
+GUARD = """# The demo's own load deletes rows all the time.
+delete_guard = { enabled = false }
+"""
+FROZEN_SECONDS = 60.0
+"""Workers may stand still for so long before others would take over, of which there are none."""
 SETTINGS = {"track_commit_timestamp": "on"}
 """Of the demo's PostgreSQL servers: the time from commit to commit is measured by what they note themselves."""
 
@@ -23,8 +43,11 @@ WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attname <>
 """
 
 
-def install(servers: Servers, config: Path, *, sample: bool) -> dict[str, int]:
-    """Make the domain's two databases, with sample rows if asked for, watch both, and write `config`; rows by table."""
+def install(servers: Servers, config: Path, *, sample: bool, both_ways: bool = False) -> dict[str, int]:
+    """Make the domain's two databases, with sample rows if asked for, watch both, and write `config`; rows by table.
+
+    `both_ways`: what people change in the Empathy Ledger comes to the primary.
+    """
     passwords = {role: secrets.token_urlsafe(16) for role in (domain.CAPTURE, domain.APPLY)}
     dsns = servers.dsns
     with psycopg.connect(dsns["primary"]) as primary:
@@ -33,27 +56,39 @@ def install(servers: Servers, config: Path, *, sample: bool) -> dict[str, int]:
         domain.install_empathy_ledger(ledger, passwords)
     with psycopg.connect(dsns["primary"]) as primary:
         counts = load_sample(primary) if sample else {}
-        compared = {f"public.{table}": _columns(primary, table) for table in domain.ROUTED_TABLES}
+        compared = {f"public.{table}": columns(primary, table) for table in domain.ROUTED_TABLES}
     witness.install(dsns["primary"], dsns["empathy_ledger"], compared)
-    source = servers.hub.dsn("primary", domain.CAPTURE, passwords[domain.CAPTURE])
-    target = servers.ledger.dsn("empathy_ledger", domain.APPLY, passwords[domain.APPLY])
     config.touch(mode=0o600)  # it holds passwords
-    config.write_text(_configuration(servers, source, target))
+    config.write_text(_configuration(servers, passwords, both_ways=both_ways))
     return counts
 
 
-def _columns(connection: psycopg.Connection[tuple[object, ...]], table: str) -> list[str]:
+def columns(connection: psycopg.Connection[tuple[object, ...]], table: str) -> list[str]:
+    """Those of a table of the primary that are the same on both sides."""
     row = connection.execute(_COLUMNS, [f"public.{table}", LOCAL_COLUMN]).fetchone()
     assert row is not None
     return list(row[0])  # type: ignore[call-overload,no-any-return]
 
 
-def _configuration(servers: Servers, source: str, target: str) -> str:
-    tables = [f"public.{table}" for table in domain.ROUTED_TABLES]
-    routes = "".join(
-        f"[targets.empathy_ledger.tables.{json.dumps(table)}]\nlocal = [{json.dumps(LOCAL_COLUMN)}]\n"
-        for table in tables
-    )
+def _configuration(servers: Servers, passwords: Mapping[str, str], *, both_ways: bool) -> str:
+    urls = {
+        (database, role): json.dumps(server.dsn(database, role, passwords[role]))
+        for server, database in ((servers.hub, "primary"), (servers.ledger, "empathy_ledger"))
+        for role in passwords
+    }
+    tables = json.dumps([f"public.{table}" for table in domain.ROUTED_TABLES])
+    back = f"""
+[sources.empathy_ledger]
+url = {urls["empathy_ledger", domain.CAPTURE]}
+tables = {tables}
+
+[targets.primary]
+source = "empathy_ledger"
+url = {urls["primary", domain.APPLY]}
+session_timeout_seconds = {FROZEN_SECONDS}
+{GUARD}"""
+    routes = "\n".join(_route(table, both_ways=both_ways) for table in domain.ROUTED_TABLES)
+    out = f"skew_seconds = {SKEW_SECONDS}\nsession_timeout_seconds = {FROZEN_SECONDS}\n" if both_ways else ""
     return f"""# Written by placemat demo.
 [state]
 url = {json.dumps(servers.dsns["state"])}
@@ -62,14 +97,24 @@ url = {json.dumps(servers.dsns["state"])}
 bootstrap_servers = {json.dumps(servers.kafka.bootstrap_servers)}
 
 [sources.primary]
-url = {json.dumps(source)}
-tables = {json.dumps(tables)}
-
+url = {urls["primary", domain.CAPTURE]}
+tables = {tables}
+{back if both_ways else ""}
 [targets.empathy_ledger]
-url = {json.dumps(target)}
-# The demo's own load deletes rows all the time.
-delete_guard = {{ enabled = false }}
+url = {urls["empathy_ledger", domain.APPLY]}
+{GUARD}{out}
 {routes}
 [http]
 port = 0
 """
+
+
+def _route(table: str, *, both_ways: bool) -> str:
+    said: dict[str, object] = {"local": [LOCAL_COLUMN]}
+    if both_ways:
+        said = {"local": [LOCAL_COLUMN, *OWN_COLUMNS.get(table, ())], "both_ways": True, "updated_at": LOCAL_COLUMN}
+    lines = [f"{name} = {json.dumps(value)}" for name, value in said.items()]
+    if both_ways and table in RULES:
+        rules = ", ".join(f"{field} = {json.dumps(rule)}" for field, rule in RULES[table].items())
+        lines.append(f"rules = {{ {rules} }}")
+    return "\n".join([f"[targets.empathy_ledger.tables.{json.dumps(f'public.{table}')}]", *lines, ""])

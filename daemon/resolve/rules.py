@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from daemon.resolve.interval import Interval
 from daemon.resolve.merge import merged
@@ -22,6 +22,9 @@ class FieldRule:
     outward: bool = False
 
 
+_PLAIN: Mapping[Rule, FieldRule] = {rule: FieldRule(rule) for rule in get_args(Rule)}
+
+
 @dataclass(frozen=True, slots=True)
 class Rules:
     """Of one entity on one route. `skew` in microseconds: the greatest of the route's and the systems' resolution."""
@@ -36,8 +39,7 @@ class Rules:
     """Of fields without one of their own."""
 
     def of(self, name: str) -> FieldRule:
-        found = self.fields.get(name)
-        return found if found is not None else FieldRule(self.rule)
+        return self.fields.get(name) or _PLAIN[self.rule]
 
     def keeps(self, name: str) -> bool:
         """Whether the base of the field is kept as a value."""

@@ -64,11 +64,13 @@ def read_state(text: str | None) -> RowState:
         return NO_ROW
     entry = _row.decode(text)
     fields = {}
+    shared = None
+    if entry.common is not None:
+        shared = _in(entry.common.ver), _in(entry.common.pos), Interval(entry.common.lo, entry.common.hi)
     for name, one in entry.fields.items():
         if isinstance(one, bytes):
-            assert entry.common is not None, "a field without an entry of its own shares what is common"
-            shared = entry.common
-            fields[name] = FieldState(Digest(one), _in(shared.ver), _in(shared.pos), Interval(shared.lo, shared.hi))
+            assert shared is not None, "a field without an entry of its own shares what is common"
+            fields[name] = FieldState(Digest(one), *shared)
         else:
             fields[name] = FieldState(
                 Digest(one.digest), _in(one.ver), _in(one.pos), Interval(one.lo, one.hi), one.hops
@@ -103,7 +105,8 @@ def read_link(text: str | None) -> Link:
     entry = _link.decode(text)
     seen: dict[str, Version] = {}
     if entry.common is not None:
-        seen = {name: _in(entry.common) for name in entry.shadow or () if name not in entry.unseen}
+        unseen = set(entry.unseen)
+        seen = dict.fromkeys((name for name in entry.shadow or () if name not in unseen), _in(entry.common))
     seen |= {name: _in(one) for name, one in entry.seen.items()}
     shadow = None if entry.shadow is None else _digests(entry.shadow)
     return Link(Position(*entry.at), shadow, entry.kept, seen, _in(entry.row_seen), entry.seq, entry.read)
@@ -151,10 +154,11 @@ def read_side(text: str | None) -> Side:
         return NO_SIDE
     entry = _side.decode(text)
     fields = {}
+    shared = None if entry.common is None else Position(*entry.common)
     for name, one in entry.fields.items():
         if isinstance(one, bytes):
-            assert entry.common is not None, "a field without an entry of its own shares what is common"
-            fields[name] = Settled(Digest(one), Position(*entry.common))
+            assert shared is not None, "a field without an entry of its own shares what is common"
+            fields[name] = Settled(Digest(one), shared)
         else:
             fields[name] = Settled(Digest(one.digest), Position(*one.at))
     return Side(entry.alive, Position(*entry.rver), fields)

@@ -299,3 +299,14 @@ def test_each_event_has_one_entry_in_the_audit_log_at_each_target(both: Linked, 
         )
     }
     assert {"applied", "agreed", "echo", "conflict"} <= outcomes
+
+
+def test_a_transaction_of_a_spoke_that_makes_more_rows_than_a_batch_holds_arrives(
+    both: Linked, workspace: uuid.UUID
+) -> None:
+    both.spoke.execute(
+        "INSERT INTO projects (workspace_id, name) SELECT %s, 'of many ' || n FROM generate_series(1, 1200) AS n",
+        [workspace],
+    )
+    query = b"SELECT count(*) FROM projects WHERE name LIKE 'of many %'"
+    until(lambda: both.hub.execute(query).fetchone() == (1_200,), 30)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from uuid import uuid4
 
 import pytest
 
-from daemon.embedded.demo import Outcome
+from daemon.embedded.demo_outcome import Outcome
 from daemon.embedded.latency import Latency
+from daemon.embedded.scenario.act import Report
+from daemon.embedded.scenario.compare import Mismatch
 from daemon.embedded.witness import WitnessReport
 from daemon.reconcile.report import VerifyReport
 from tests.documents import documented_words
 
-COUNTERS = ("lost", "duplicated", "out_of_order", "damaged")
+COUNTERS = ("lost", "duplicated", "out_of_order", "damaged", "returned")
+SCENARIO = Report({}, 100, 40, 10, {"manual": 2, "merge": 1}, 2, 2, (), 2, 0)
 
 
 def outcome(**counts: int) -> Outcome:
@@ -28,7 +32,7 @@ def outcome(**counts: int) -> Outcome:
         0,
     )
     witness = WitnessReport(**{**counters, **counts}, damaged_fields={}, findings=())
-    return Outcome(witness, VerifyReport((), None, 0.0), None, 1.0, 0)
+    return Outcome(witness, SCENARIO, VerifyReport((), None, 0.0), None, 1.0, 0)
 
 
 def test_a_demo_without_a_fault_ends_with_0() -> None:
@@ -42,6 +46,19 @@ def test_each_counter_of_the_witness_ends_the_demo_with_3(counter: str) -> None:
     assert "NOT everything is equal" in found.render()
 
 
+@pytest.mark.parametrize(
+    "faulty",
+    [
+        replace(SCENARIO, mismatches=(Mismatch("queue", "stories", uuid4(), "title", "a", "b"),)),
+        replace(SCENARIO, queue_left=1),
+    ],
+)
+def test_a_scenario_that_is_not_as_its_ledger_says_ends_the_demo_with_3(faulty: Report) -> None:
+    found = replace(outcome(), scenario=faulty)
+    assert found.exit_status == 3
+    assert "NOT everything is equal" in found.render()
+
+
 def test_the_json_names_what_it_promises() -> None:
     found = outcome(lost=2, duplicated=1).to_json()
     assert (found["lost"], found["duplicates"], found["mismatches"]) == (2, 1, 0)
@@ -50,5 +67,5 @@ def test_the_json_names_what_it_promises() -> None:
 
 def test_every_field_of_the_json_is_documented() -> None:
     found = replace(outcome(), latency=Latency(9, 1.0, 2.0)).to_json()
-    for part in (found, found["latency_ms"]):
+    for part in (found, found["latency_ms"], found["scenario"]):
         assert part.keys() <= documented_words("demo")

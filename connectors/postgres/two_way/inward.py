@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import psycopg
 
 from connectors.contract import Inward, Planned, TryAgain
@@ -17,21 +19,41 @@ from connectors.postgres.rows import Event
 from connectors.postgres.session import open_session
 from connectors.postgres.two_way.canonical import Canonical
 from connectors.postgres.two_way.changes import Changes, Key
-from connectors.postgres.two_way.hub import HubStore
+from connectors.postgres.two_way.hub import HubStore, Known
 from connectors.postgres.two_way.judgement import Judgement
 from connectors.postgres.two_way.outward import Work, net_of, tell
 from schemas.position import START, Position, parse_lsn
-from schemas.resolution import ANSWERS_PREFIX, AtHub, Fields, Kept, Listed, RowChange
+from schemas.resolution import ANSWERS_PREFIX, AtHub, Fields, Kept, Listed, Place, RowChange
 
 PATIENCE_SECONDS = 0.3
 """How long people's edits of the locked rows may wait with us."""
+CALM_SECONDS = 2.0
+"""How long we wait for what we know of beforehand, while no row is locked."""
 LOOK_SECONDS = 0.005
 TICK_PREFIX = "placemat.tick"
 _TICK = "SELECT pg_logical_emit_message(true, %s, '')::text"
 
 
+class _At(msgspec.Struct):
+    at: Place
+
+
+_at = msgspec.json.Decoder(_At).decode
+
+
 class Behind(TryAgain):
     """The hub's own stream has not been observed as far as it has to be."""
+
+
+@dataclass(slots=True)
+class Awaited:
+    """How far the hub's own stream has to be observed. It outlives sessions: what is found again in each attempt is
+    further each time, and would never be reached."""
+
+    ends: dict[Key, Position] = field(default_factory=dict)
+    """Of keys without a row: where its end was when the row was first found missing."""
+    missed: Position = START
+    """Where its end was when an attempt had to be given up."""
 
 
 class HubRows:
@@ -39,7 +61,7 @@ class HubRows:
 
     def __init__(
         self, connection: psycopg.Connection[Any], url: str, hub: str, spoke: str, tables: Mapping[str, Canonical],
-        inward: Inward,
+        inward: Inward, awaited: Awaited,
     ) -> None:  # fmt: skip
         self._connection = connection
         self._url = url
@@ -49,9 +71,7 @@ class HubRows:
         self._changes = Changes(connection, tables, answers=False)
         self._store = HubStore(connection, hub)
         self._held = False
-        self._ends: dict[Key, Position] = {}
-        """Of keys without a row, through where the hub's stream has to be observed; found once, however often the
-        transaction is tried."""
+        self._awaited = awaited
         self._written: set[Key] = set()
         self._ticks: psycopg.Connection[Any] | None = None
         self.mark = ""
@@ -70,7 +90,7 @@ class HubRows:
     def committed(self) -> None:
         """The transaction was committed: of what it has written, all is to be found out anew."""
         for key in self._written:
-            self._ends.pop(key, None)
+            self._awaited.ends.pop(key, None)
         self.forget()
 
     def close(self) -> None:
@@ -80,6 +100,18 @@ class HubRows:
     def lock(self, events: Sequence[Event]) -> None:
         """Lock all rows of a batch, before any of them is written."""
         self._changes.lock(events)
+
+    def await_observer(self, events: Sequence[Event]) -> None:
+        """Before the first row of a transaction is locked: that the hub's own stream is observed as far as marks refer
+        to it, and as it was when the attempt before had to be given up. Where that takes too long, `plan` says so."""
+        if self._held:
+            return
+        notices = [event.change.notice for event in events]
+        places = [_at(bytes(one.note)).at for one in notices if one is not None and bytes(one.note)]
+        last = max([self._awaited.missed, *(Position(*place) for place in places)])
+        until = time.monotonic() + CALM_SECONDS
+        while last > self._store.observed() and time.monotonic() < until:
+            time.sleep(LOOK_SECONDS)
 
     def plan(self, events: Sequence[Event], *, rejected: bool = False) -> Work:
         """Lock the rows and decide; each event has a key of its own. `rejected`: what the hub has stands. Raises
@@ -155,29 +187,42 @@ class HubRows:
     ) -> dict[Key, tuple[AtHub, Planned]]:
         self._look_for_ends(changes, current)
         until = time.monotonic() + (0 if self._held else PATIENCE_SECONDS)
+        names = [self._hub_name(key) for key in changes]
+        seen: Position | None = None
+        known = Known()
+        found: dict[Key, tuple[AtHub, Planned]] | None = None
         while True:
-            found = self._judge(changes, current, rejected=rejected)
+            # In this order: what is observed after this was read is no harm.
+            observed = self._store.observed()
+            if found is not None or observed != seen:
+                before, seen, known = known, observed, self._store.read(names)
+                if found is None or known != before:
+                    found = self._judge(changes, current, observed, known, rejected=rejected)
             if found is not None and self._held:
                 return found
             if found is not None:
                 self._store.hold()
                 self._held = True
             elif time.monotonic() >= until:
+                self._awaited.missed = self._end()
                 raise Behind(f"what {self._spoke} says has to wait until the hub's own changes are observed")
             else:
                 time.sleep(LOOK_SECONDS)
 
     def _judge(
-        self, changes: Mapping[Key, RowChange], current: Mapping[Key, Fields], *, rejected: bool
+        self,
+        changes: Mapping[Key, RowChange],
+        current: Mapping[Key, Fields],
+        observed: Position,
+        known: Known,
+        *,
+        rejected: bool,
     ) -> dict[Key, tuple[AtHub, Planned]] | None:
         """None: one of them has to wait."""
-        # In this order: what is observed after this was read is no harm.
-        observed = self._store.observed()
-        known = self._store.read([self._hub_name(key) for key in changes])
         found = {}
         for key, change in changes.items():
             name = self._hub_name(key)
-            link, end = known.links.get(name, {}).get(self._spoke), self._ends.get(key, START)
+            link, end = known.links.get(name, {}).get(self._spoke), self._awaited.ends.get(key, START)
             hub = AtHub(current.get(key), known.states.get(name), link, known.conflicts.get(name), observed, end)
             planned = self._inward.judge(name[0], change, hub, rejected=rejected)
             if planned is None:
@@ -189,8 +234,8 @@ class HubRows:
         """The end of the hub's log when a row was first found missing: somebody may have made and deleted it, and that
         has to be observed before it is made again."""
         missing = [key for key, change in changes.items() if key not in current and change.row is not None]
-        if new := [key for key in missing if key not in self._ends]:
-            self._ends |= dict.fromkeys(new, self._end())
+        if new := [key for key in missing if key not in self._awaited.ends]:
+            self._awaited.ends |= dict.fromkeys(new, self._end())
 
     def _end(self) -> Position:
         if self._ticks is None or self._ticks.closed:

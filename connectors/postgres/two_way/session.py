@@ -13,7 +13,7 @@ from connectors.contract import BothWays, Destination, Record
 from connectors.postgres.rows import Change, Columns, Event
 from connectors.postgres.statements import Catalogue
 from connectors.postgres.two_way.canonical import canonicals
-from connectors.postgres.two_way.inward import HubRows
+from connectors.postgres.two_way.inward import Awaited, HubRows
 from connectors.postgres.two_way.judgement import Judgement
 from connectors.postgres.two_way.notes import Notes
 from connectors.postgres.two_way.observing import HubObserver
@@ -27,7 +27,11 @@ PAGE_KEYS = 1_000
 class TwoWay:
     """One per session. Every method needs an open transaction, and raises psycopg.Error."""
 
-    def __init__(self, connection: psycopg.Connection[Any], destination: Destination, catalogue: Catalogue) -> None:
+    def __init__(
+        self, connection: psycopg.Connection[Any], destination: Destination, catalogue: Catalogue,
+        awaited: Awaited | None = None,
+    ) -> None:  # fmt: skip
+        """`awaited` is handed from one session of a target to the next."""
         both = destination.both_ways
         assert both is not None, "the target has tables that go both ways"
         self.topic = messages_topic(destination.source)
@@ -37,16 +41,16 @@ class TwoWay:
             catalogue.tables[name].two_way = table
         self.tables = frozenset(self._tables)
         self._notes = Notes(self._tables, both.times, marked=both.inward is not None)
-        self._spoke, self._hub, self._observer = self._roles(connection, both)
+        self._spoke, self._hub, self._observer = self._roles(connection, both, awaited or Awaited())
 
     def _roles(
-        self, connection: psycopg.Connection[Any], both: BothWays
+        self, connection: psycopg.Connection[Any], both: BothWays, awaited: Awaited
     ) -> tuple[SpokeRows | None, HubRows | None, HubObserver | None]:
         target = self._destination
         if both.outward is not None:
             return SpokeRows(connection, target.source, self._tables, both.outward), None, None
         if both.inward is not None:
-            rows = HubRows(connection, target.url, both.hub, target.source, self._tables, both.inward)
+            rows = HubRows(connection, target.url, both.hub, target.source, self._tables, both.inward, awaited)
             return None, rows, None
         assert both.observing is not None, "one of the three is there"
         return None, None, HubObserver(connection, both.hub, self._tables, both.observing)
@@ -114,12 +118,16 @@ class TwoWay:
 
     # From events to rows
 
-    def lock(self, events: Sequence[Event]) -> None:
-        """Lock all rows of a batch, before any of them is written."""
+    def prepare(self, events: Sequence[Event]) -> None:
+        """Before any of a batch is written: wait a little for what the hub's own stream has to have shown, and lock all
+        rows of the batch."""
         writes = self._spoke or self._hub
         judged = [event for event in events if event.change.notice is not None and event.key]
-        if writes is not None and judged:
-            writes.lock(judged)
+        if writes is None or not judged:
+            return
+        if self._hub is not None:
+            self._hub.await_observer(judged)
+        writes.lock(judged)
 
     def plan(self, events: Sequence[Event]) -> Work:
         """Lock rows and decide. Raises Behind."""

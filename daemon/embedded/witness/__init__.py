@@ -3,6 +3,9 @@
 It shares no code with the daemon. On the primary, triggers write every change into `witness.journal`, which no
 publication names, in the transaction of the change. On the target, triggers write every change into `witness.log`.
 In between, the topics are read from their beginning. What the three say is compared, key by key.
+
+What people change in the target is not its matter: it counts before that begins. Where tables go both ways, it counts
+then too what the daemon has changed in the primary, which has to be nothing.
 """
 
 from daemon.embedded.witness.count import count

@@ -15,6 +15,7 @@ BOOK = sql.SQL("""
 CREATE TABLE {book} (
     seq bigint GENERATED ALWAYS AS IDENTITY,
     xid bigint NOT NULL DEFAULT pg_current_xact_id()::text::bigint,
+    role text NOT NULL DEFAULT session_user,
     "table" text NOT NULL,
     key text NOT NULL,
     op "char" NOT NULL,

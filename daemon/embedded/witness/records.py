@@ -64,6 +64,11 @@ SELECT "table", key, sum(lost)::bigint AS lost, sum(reads)::bigint AS reads FROM
 """
 
 
+RETURNED = """
+SELECT "table", key, count(*) FROM witness.journal WHERE op <> 'B' AND role = %s GROUP BY 1, 2 ORDER BY 1, 2
+"""
+
+
 def compare_records(conn: Connection[Any], partitions: Mapping[str, int], tally: Tally) -> None:
     """Count lost and repeated records; leaves the temporary table `key_summary` (table, key, lost, reads)."""
     conn.execute("SET LOCAL work_mem = '64MB'")
@@ -84,6 +89,12 @@ def compare_records(conn: Connection[Any], partitions: Mapping[str, int], tally:
     add(conn, tally, "lost", "a change has no record in its topic", "matched", "greatest(wanted - found, 0)")
     add(conn, tally, "duplicated", "a change has more than one record", "matched", "greatest(found - wanted, 0)")
     conn.execute(KEY_SUMMARY)
+
+
+def count_returned(conn: Connection[Any], own_role: str, tally: Tally) -> None:
+    """Count changes of the primary that the daemon has made."""
+    for table, key, count in conn.execute(RETURNED, [own_role]):
+        tally.add("returned", table, key, "the daemon has changed it in the primary", int(count))
 
 
 def add(conn: Connection[Any], tally: Tally, counter: CounterName, reason: str, source: str, amount: str) -> None:

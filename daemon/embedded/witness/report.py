@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-CounterName = Literal["lost", "duplicated", "late_of_replaced_capture", "out_of_order", "damaged"]
+CounterName = Literal["lost", "duplicated", "late_of_replaced_capture", "out_of_order", "damaged", "returned"]
 EXAMPLES = 5
 """Findings kept of each counter, to be shown; all are counted."""
 
@@ -44,13 +44,15 @@ class WitnessReport:
     """States in the target that the primary had earlier than the state before, or never."""
     damaged: int
     """Rows that differ now between primary and target, or are in one of them only."""
+    returned: int
+    """Changes in the primary that the daemon made itself, while nobody else changed the target; 0 if not asked for."""
     damaged_fields: Mapping[str, int]
     """Of the rows in both: how many differ, by `table.column`."""
     findings: tuple[Finding, ...]
 
     @property
     def ok(self) -> bool:
-        return self.lost == self.duplicated == self.out_of_order == self.damaged == 0
+        return self.lost == self.duplicated == self.out_of_order == self.damaged == self.returned == 0
 
 
 @dataclass(slots=True)
@@ -82,6 +84,7 @@ class Tally:
             late_of_replaced_capture=counts["late_of_replaced_capture"],
             out_of_order=counts["out_of_order"],
             damaged=counts["damaged"],
+            returned=counts["returned"],
             damaged_fields=dict(self.fields),
             findings=tuple(self.findings),
         )
