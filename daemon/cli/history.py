@@ -20,7 +20,7 @@ def history(
     source: Annotated[str | None, typer.Option(help="Where several sources capture a table of that name.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Show every version of a row: when, by whom, what changed, and what each target did with it."""
+    """Show every version of a row. When, by whom, what changed, and what each target did with it."""
     import msgspec
 
     from daemon import wiring

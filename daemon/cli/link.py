@@ -36,7 +36,7 @@ def link(
     by: By = None,
     reason: Reason = None,
 ) -> None:
-    """Find the rows that a target and its hub both have already, and link them. Exit status 3 when some wait."""
+    """Link rows that both sides have already. Exit status 3 when some wait."""
     from connectors.contract import TryAgain
     from daemon import wiring
     from daemon.apply.two_way import rules_of
