@@ -234,7 +234,7 @@ class Writer:
 
     def _pass(self, events: Sequence[Event]) -> None:
         if self._two_way is not None:
-            self._two_way.lock(events)
+            self._two_way.prepare(events)
         if self._router is None:
             self._process(self._leaving.spared(events))
             return
