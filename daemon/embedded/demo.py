@@ -15,7 +15,7 @@ import orjson
 import psycopg
 
 from daemon.config import load
-from daemon.embedded import demo_scenario, demo_site, latency, running, witness
+from daemon.embedded import demo_audit, demo_scenario, demo_site, latency, running, witness
 from daemon.embedded.demo_daemon import DemoDaemon
 from daemon.embedded.demo_outcome import PACED_CHANGES_PER_SECOND, TARGET, Outcome
 from daemon.embedded.load import LoadReport, run_load
@@ -104,11 +104,13 @@ class _Demo:
         report = demo_scenario.perform(self._dsns, self._daemon, self._settling, SEED)
         for mismatch in report.mismatches[:MISMATCHES_SHOWN]:
             self._say(str(mismatch))
+        self._say("Looking for each event in the audit log …")
+        entered = demo_audit.audited(self._dsns, self._kafka, self._daemon.placemat, self._wait)
         self._say("Comparing every row and every field …")
         settings = load(self._config)
         with state.opened(settings.state.url.get_secret_value()) as engine:
             verified = verify(settings, [], eras=sources.eras(engine), sample=None)
-        return Outcome(counted, report, verified, measured, time.monotonic() - started, orphans)
+        return Outcome(counted, report, entered, verified, measured, time.monotonic() - started, orphans)
 
     def go_on(self) -> None:
         """Change a few rows a second until Ctrl-C."""

@@ -1,4 +1,4 @@
-"""The daemon of a demo: real processes, one for capture, apply and audit each, as in the containers."""
+"""The daemon of a demo: real processes, as in the containers; one of them for each target."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from daemon.embedded.process import Process, spawn
 from daemon.errors import OperatorError
 
 STOP_SECONDS = 12.0
-APPLY = "apply"
-WORKERS = ("capture", APPLY, "audit")
+WORKERS = ("capture", "apply:empathy_ledger", "apply:primary", "apply:primary_observer", "audit")
+HELD = ("apply:empathy_ledger", "apply:primary")
 
 
 class DemoDaemon:
@@ -41,12 +41,15 @@ class DemoDaemon:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Nothing is applied in the block: the process stands still, and goes on where it was."""
-        self._processes[APPLY].pause()
+        """Nothing is applied in the block: the processes stand still, and go on where they were."""
+        held = [self._processes[worker] for worker in HELD]
+        for process in held:
+            process.pause()
         try:
             yield
         finally:
-            self._processes[APPLY].resume()
+            for process in held:
+                process.resume()
 
     def placemat(self, *arguments: str) -> str:
         """What the command prints. Raises OperatorError when it fails."""
@@ -63,7 +66,7 @@ class DemoDaemon:
                 raise OperatorError(f"placemat run {worker} ended: {_last(log)}", "Run the demo again.")
 
     def _log(self, worker: str) -> Path:
-        return self._directory / f"{worker}.log"
+        return self._directory / f"{worker.replace(':', '-')}.log"
 
     def _command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "daemon", "--config", str(self._config), *arguments]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from daemon.embedded.demo_audit import Audited
 from daemon.embedded.latency import Latency
 from daemon.embedded.scenario.act import Report
 from daemon.embedded.witness import WitnessReport
@@ -21,6 +22,7 @@ class Outcome:
 
     witness: WitnessReport
     scenario: Report
+    audit: Audited
     verified: VerifyReport
     latency: Latency | None
     seconds: float
@@ -28,7 +30,7 @@ class Outcome:
 
     @property
     def clean(self) -> bool:
-        return self.witness.ok and self.scenario.ok and self.verified.clean
+        return self.witness.ok and self.scenario.ok and self.audit.ok and self.verified.clean
 
     @property
     def exit_status(self) -> int:
@@ -50,6 +52,7 @@ class Outcome:
             "seconds": round(self.seconds, 1),
             "latency_ms": {"p50": self.latency.p50, "p99": self.latency.p99} if self.latency else None,
             "scenario": self.scenario.to_json(),
+            "audit": {"events": self.audit.events, "missing": self.audit.missing, "twice": self.audit.twice},
         }
 
     def render(self) -> str:
@@ -75,6 +78,10 @@ class Outcome:
                 ),
                 f"Measured at {PACED_CHANGES_PER_SECOND} changes/s, {time_}.",
                 scenario_sentences(self.scenario),
+                (
+                    f"The audit log has an entry for each of {self.audit.events:,} events:"
+                    f" {self.audit.missing} missing, {self.audit.twice} twice; its chain is whole."
+                ),
                 f"Verified {found['rows_verified']:,} rows field by field: {found['mismatches']} differences.",
                 "Everything is equal." if self.clean else "NOT everything is equal: see above.",
             ]

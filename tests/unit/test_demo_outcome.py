@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from daemon.embedded.demo_audit import Audited
 from daemon.embedded.demo_outcome import Outcome
 from daemon.embedded.latency import Latency
 from daemon.embedded.scenario.act import Report
@@ -32,7 +33,7 @@ def outcome(**counts: int) -> Outcome:
         0,
     )
     witness = WitnessReport(**{**counters, **counts}, damaged_fields={}, findings=())
-    return Outcome(witness, SCENARIO, VerifyReport((), None, 0.0), None, 1.0, 0)
+    return Outcome(witness, SCENARIO, Audited(10, 0, 0), VerifyReport((), None, 0.0), None, 1.0, 0)
 
 
 def test_a_demo_without_a_fault_ends_with_0() -> None:
@@ -59,6 +60,11 @@ def test_a_scenario_that_is_not_as_its_ledger_says_ends_the_demo_with_3(faulty: 
     assert "NOT everything is equal" in found.render()
 
 
+@pytest.mark.parametrize("faulty", [Audited(10, 1, 0), Audited(10, 0, 1)])
+def test_an_audit_log_that_lacks_an_event_or_has_it_twice_ends_the_demo_with_3(faulty: Audited) -> None:
+    assert replace(outcome(), audit=faulty).exit_status == 3
+
+
 def test_the_json_names_what_it_promises() -> None:
     found = outcome(lost=2, duplicated=1).to_json()
     assert (found["lost"], found["duplicates"], found["mismatches"]) == (2, 1, 0)
@@ -67,5 +73,5 @@ def test_the_json_names_what_it_promises() -> None:
 
 def test_every_field_of_the_json_is_documented() -> None:
     found = replace(outcome(), latency=Latency(9, 1.0, 2.0)).to_json()
-    for part in (found, found["latency_ms"], found["scenario"]):
+    for part in (found, found["latency_ms"], found["scenario"], found["audit"]):
         assert part.keys() <= documented_words("demo")
