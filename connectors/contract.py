@@ -343,6 +343,9 @@ class Sink(Protocol):
     def wanted(self) -> list[Wanted]:
         """Rows that the target waits for."""
 
+    def outcomes(self) -> Mapping[str, int]:
+        """How many events have come to which outcome since the last call; none where that is not written down."""
+
     def parked(self) -> int:
         """How many keys are parked."""
 

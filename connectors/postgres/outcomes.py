@@ -6,6 +6,7 @@ or a savepoint that was rolled back, leaves nothing wrong behind. A rollback of 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -39,6 +40,7 @@ class Outcomes:
         self._silent = silent
         self._source = source
         self._stored = dict(next_offsets)
+        self._settled: Counter[str] = Counter()
         self.forget()
 
     def forget(self) -> None:
@@ -53,6 +55,7 @@ class Outcomes:
         self._told: dict[Partition, int] = {}
         """Events below are in a row of this transaction already."""
         self._count = 0
+        self._outcomes: Counter[str] = Counter()
 
     def take(self, records: Iterable[Record]) -> None:
         """These records are written now; in the order of their partitions."""
@@ -156,7 +159,13 @@ class Outcomes:
         """What was stored last is committed."""
         for key, taken in (progress.partitions if progress is not None else {}).items():
             self._stored[key] = taken.next_offset
+        self._settled.update(self._outcomes)
         self.forget()
+
+    def counted(self) -> Mapping[str, int]:
+        """How many events have come to which outcome, by commits since the last call."""
+        settled, self._settled = self._settled, Counter()
+        return settled
 
     def _pass_over(self, key: Partition, until: int) -> None:
         """What lies between the last event that was taken and this one was dropped."""
@@ -169,6 +178,10 @@ class Outcomes:
         return Outbox([one for one in partitions if one.applied or one.others], list(self._changes.values()))
 
     def _insert(self, connection: psycopg.Connection[Any], lane: str, ends_from: int, content: Outbox) -> None:
+        for one in content.partitions:
+            self._outcomes[APPLIED] += _many(one.applied)
+            for other in one.others:
+                self._outcomes[other.outcome] += _many(other.ranges)
         if content.partitions or content.changes:
             connection.execute(_INSERT, [self._source, lane, ends_from, outbox.encode(content).decode()])
 
@@ -203,3 +216,7 @@ def _together(offsets: Sequence[int]) -> list[Range]:
         else:
             found.append([offset, offset + 1])
     return [(first, after) for first, after in found]
+
+
+def _many(ranges: Iterable[Range]) -> int:
+    return sum(after - first for first, after in ranges)

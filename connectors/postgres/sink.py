@@ -270,6 +270,9 @@ class PostgresSink:
         # Of a paused table no answer is read, and of one that catches up what is on its way may be one.
         return [one for one in found if one.table not in apart]
 
+    def outcomes(self) -> Mapping[str, int]:
+        return self._outcomes.counted()
+
     def parked(self) -> int:
         return len(self._parked.entries) if self._parked is not None else 0
 

@@ -187,6 +187,8 @@ class Lane:
             metrics.APPLIED_TRANSACTIONS.labels(self._name).inc(len(self._ends))
         for op, count in self._counts.items():
             metrics.APPLIED_RECORDS.labels(self._name, op).inc(count)
+        for outcome, count in self._sink.outcomes().items():
+            metrics.OUTCOMES.labels(self._name, outcome).inc(count)
         metrics.PARKED_KEYS.labels(self._name).set(self._sink.parked())
         self._ends = []
         self._counts.clear()

@@ -36,6 +36,9 @@ CAPTURE_LAG_BYTES = Gauge(
     "placemat_capture_lag_bytes", "WAL written by the source and not yet confirmed to its slot.", ["source"]
 )
 
+OUTCOMES = Counter(
+    "placemat_outcomes_total", "Events by what became of them, as the audit log has it.", ["target", "outcome"]
+)
 APPLIED_RECORDS = Counter(
     "placemat_applied_records_total", "Records whose outcome a target has committed.", ["target", "op"]
 )

@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from daemon.observe import metrics
 from tests.asking import ask
 from tests.fix_linked import Linked, made_linked
 from tests.fix_servers import Kafka, Postgres
@@ -299,6 +300,8 @@ def test_each_event_has_one_entry_in_the_audit_log_at_each_target(both: Linked, 
         )
     }
     assert {"applied", "agreed", "echo", "conflict"} <= outcomes
+    for outcome in ("echo", "agreed"):
+        assert metrics.OUTCOMES.labels(both.hub_target, outcome)._value.get() > 0, "echoes are counted"
 
 
 def test_a_transaction_of_a_spoke_that_makes_more_rows_than_a_batch_holds_arrives(
