@@ -120,10 +120,12 @@ def test_a_deletion_against_an_edit_of_a_manual_field_waits_as_a_row() -> None:
     assert decide(found, "spoke") is None
 
 
-def test_new_rows_are_on_both_sides_and_of_the_same_key_the_later_value_stands_whatever_the_rule() -> None:
+def test_new_rows_are_on_both_sides_and_of_the_same_key_the_rule_decides() -> None:
     ours, theirs = {"id": 2, "bio": "a"}, {"id": 2, "bio": "b"}
     born = Change("hub", 1, "insert", ours), Change("spoke", 900, "insert", theirs)
     assert said(born[0], base=None) == on_both(ours)
     assert said(born[1], base=None) == on_both(theirs)
-    found = said(*born, base=None, bio="manual")
-    assert found == on_both(theirs, Listed("bio", "insert_exists", "latest", "theirs"))
+    found = said(*born, base=None, bio="hub")
+    assert found == on_both(ours, Listed("bio", "insert_exists", "hub", "ours"))
+    waits = said(*born, base=None, bio="manual")
+    assert waits.waiting == (Waiting("bio", "a", "b"),)

@@ -114,8 +114,7 @@ def _both(base: Row | None, hub: _Done, spoke: _Done, rules: Mapping[str, Rule],
         elif field not in hub.times:
             ours[field] = theirs[field]
         elif ours[field] != theirs[field]:
-            # A row that both sides have made anew has no common past: the later one, whatever the rule.
-            rule = rules.get(field, "latest") if base is not None else "latest"
+            rule = rules.get(field, "latest")
             kind = "update_origin_differs" if base is not None else "insert_exists"
             value, won = _decided(rule, (base or {}).get(field), ours[field], theirs[field], _later(
                 spoke.times[field], hub.times[field], skew))  # fmt: skip
