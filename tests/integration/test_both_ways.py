@@ -304,12 +304,24 @@ def test_each_event_has_one_entry_in_the_audit_log_at_each_target(both: Linked, 
         assert metrics.OUTCOMES.labels(target, outcome)._value.get() > 0, "echoes are counted"
 
 
-def test_a_transaction_of_a_spoke_that_makes_more_rows_than_a_batch_holds_arrives(
+def test_a_large_transaction_of_a_spoke_is_not_begun_anew_for_each_of_its_parts(
     both: Linked, workspace: uuid.UUID
 ) -> None:
+    rows = 5_000
+    both.hub.execute(
+        """CREATE SEQUENCE attempts;
+        CREATE FUNCTION attempted() RETURNS trigger LANGUAGE plpgsql
+            AS $$ BEGIN PERFORM nextval('public.attempts'); RETURN NEW; END $$;
+        CREATE TRIGGER attempted BEFORE INSERT ON projects FOR EACH ROW EXECUTE FUNCTION attempted();
+        ALTER TABLE projects ENABLE ALWAYS TRIGGER attempted;
+        GRANT USAGE ON SEQUENCE attempts TO public"""
+    )
     both.spoke.execute(
-        "INSERT INTO projects (workspace_id, name) SELECT %s, 'of many ' || n FROM generate_series(1, 1200) AS n",
-        [workspace],
+        "INSERT INTO projects (workspace_id, name) SELECT %s, 'of many ' || n FROM generate_series(1, %s) AS n",
+        [workspace, rows],
     )
     query = b"SELECT count(*) FROM projects WHERE name LIKE 'of many %'"
-    until(lambda: both.hub.execute(query).fetchone() == (1_200,), 30)
+    until(lambda: both.hub.execute(query).fetchone() == (rows,), 60)
+    (attempts,) = both.hub.execute("SELECT last_value FROM attempts").fetchone() or (0,)
+    both.hub.execute("DROP TRIGGER attempted ON projects; DROP SEQUENCE attempts")
+    assert rows <= attempts <= 2 * rows

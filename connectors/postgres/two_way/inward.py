@@ -50,8 +50,9 @@ class Awaited:
     """How far the hub's own stream has to be observed. It outlives sessions: what is found again in each attempt is
     further each time, and would never be reached."""
 
-    ends: dict[Key, Position] = field(default_factory=dict)
-    """Of keys without a row: where its end was when the row was first found missing."""
+    ends: dict[tuple[int, int], Position] = field(default_factory=dict)
+    """By transaction of the spoke, its timeline and commit LSN: where the end was when the first row of it was found
+    missing. One for all of its rows: what somebody makes and deletes here after that is concurrent with it."""
     missed: Position = START
     """Where its end was when an attempt had to be given up."""
 
@@ -71,8 +72,8 @@ class HubRows:
         self._changes = Changes(connection, tables, answers=False)
         self._store = HubStore(connection, hub)
         self._held = False
+        self._taken: set[tuple[int, int]] = set()
         self._awaited = awaited
-        self._written: set[Key] = set()
         self._ticks: psycopg.Connection[Any] | None = None
         self.mark = ""
         """The open transaction's."""
@@ -85,12 +86,12 @@ class HubRows:
     def forget(self) -> None:
         """The transaction was rolled back."""
         self._held = False
-        self._written = set()
+        self._taken = set()
 
     def committed(self) -> None:
-        """The transaction was committed: of what it has written, all is to be found out anew."""
-        for key in self._written:
-            self._awaited.ends.pop(key, None)
+        """The transaction was committed: if one of the spoke's comes again, all is to be found out anew."""
+        for transaction in self._taken:
+            self._awaited.ends.pop(transaction, None)
         self.forget()
 
     def close(self) -> None:
@@ -117,6 +118,7 @@ class HubRows:
         """Lock the rows and decide; each event has a key of its own. `rejected`: what the hub has stands. Raises
         Behind."""
         changes = {key: one for key, (one,) in self._changes.read(events).items()}
+        self._taken |= {_transaction(one) for one in changes.values()}
         current = self._changes.present(sorted(changes), locked=True)
         work = Work()
         for (name, text), (hub, planned) in self._judged(changes, current, rejected=rejected).items():
@@ -149,7 +151,6 @@ class HubRows:
             kept[hub] = self._inward.settle(*hub, one, stored, self.mark)
             if (answer := kept[hub].answer) is not None:
                 answers.append(answer)
-        self._written |= {key for key, one in planned.items() if one.action != "none"}
         self._store.store(self._spoke, kept)
         found: dict[tuple[str, bytes], Judgement] = {}
         for event in events:
@@ -222,7 +223,7 @@ class HubRows:
         found = {}
         for key, change in changes.items():
             name = self._hub_name(key)
-            link, end = known.links.get(name, {}).get(self._spoke), self._awaited.ends.get(key, START)
+            link, end = known.links.get(name, {}).get(self._spoke), self._awaited.ends.get(_transaction(change), START)
             hub = AtHub(current.get(key), known.states.get(name), link, known.conflicts.get(name), observed, end)
             planned = self._inward.judge(name[0], change, hub, rejected=rejected)
             if planned is None:
@@ -233,8 +234,8 @@ class HubRows:
     def _look_for_ends(self, changes: Mapping[Key, RowChange], current: Collection[Key]) -> None:
         """The end of the hub's log when a row was first found missing: somebody may have made and deleted it, and that
         has to be observed before it is made again."""
-        missing = [key for key, change in changes.items() if key not in current and change.row is not None]
-        if new := [key for key in missing if key not in self._awaited.ends]:
+        missing = (one for key, one in changes.items() if key not in current and one.row is not None)
+        if new := {_transaction(one) for one in missing} - self._awaited.ends.keys():
             self._awaited.ends |= dict.fromkeys(new, self._end())
 
     def _end(self) -> Position:
@@ -247,3 +248,7 @@ class HubRows:
 
     def _hub_name(self, key: Key) -> Key:
         return self._tables[key[0]].hub, key[1]
+
+
+def _transaction(change: RowChange) -> tuple[int, int]:
+    return change.position.timeline, change.position.commit_lsn
