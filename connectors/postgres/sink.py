@@ -147,8 +147,8 @@ class PostgresSink:
         if self._router is not None:
             self._router.unread[shape.table] = unread(destination.routes, shape, known)
         if shape.keyless:
-            writer.keys[shape.table] = shape.key
-        writer.rekeyed[shape.table] = shape.key_back if plan.referring(destination.routes, shape.table) else ()
+            writer.reading.keys[shape.table] = shape.key
+        writer.reading.rekeyed[shape.table] = shape.key_back if plan.referring(destination.routes, shape.table) else ()
         routing = destination.routes.get(shape.table)
         if routing is None:
             return False
@@ -241,7 +241,7 @@ class PostgresSink:
             return
         with self._translated():
             asked = [(key, request) for key, request in parked.asked() if not writer.rests(key[0])]
-            if not asked and not writer.due:
+            if not asked and not writer.retrying.due:
                 connection.rollback()
                 return
             self._begin(connection, anew=True)
@@ -251,7 +251,7 @@ class PostgresSink:
                     self._outcomes.change(*key, DISCARDED, parked.events(key))
                     writer.discard(key)
                 elif parked.entries[key].kind == "refused":
-                    writer.redrive(key)
+                    writer.retrying.redrive(key)
                 else:
                     parked.ask_again(key)
             writer.finish()

@@ -6,34 +6,30 @@ refuses a set, the run is halved until the event that is refused stands alone; t
 
 from __future__ import annotations
 
-import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import psycopg
 
 from connectors.contract import Record
 from connectors.errors import OperatorError, TableUnfit
+from connectors.postgres.effects import Effects, Folded
 from connectors.postgres.failures import Refused
 from connectors.postgres.holds import Holds
-from connectors.postgres.keyless import keyed, rekeyed
 from connectors.postgres.leaving import Leaving
 from connectors.postgres.outcomes import Outcomes
 from connectors.postgres.parked import AMBIGUOUS, FOREIGN_KEY, OVERSIZE, Entry, Key, Parked
+from connectors.postgres.reading import Reading
+from connectors.postgres.retrying import PARTIAL, Retrying
 from connectors.postgres.router import Router
-from connectors.postgres.rows import CannotFold, Event, Net, decode_change, decode_key, fold
+from connectors.postgres.rows import CannotFold, Event
 from connectors.postgres.statements import Catalogue
 from connectors.postgres.table_writes import TableWrites
-from connectors.postgres.two_way.judgement import Judgement
-from connectors.postgres.two_way.notes import ANSWER
-from connectors.postgres.two_way.outward import Work
 from connectors.postgres.two_way.session import TwoWay
-from schemas.outbox import ANSWERED, PARKED, QUEUED, REDRIVEN, REFUSED
+from connectors.postgres.two_way.writing import Judged
+from schemas.outbox import PARKED, QUEUED
 
-RETRY_SECONDS = 1.0
-"""How often parked children are tried again while rows of their parents come in."""
-_PARTIAL = "the target has no such row, and the event holds only a part of it"
 _UNTOLD = "the route's condition asks for a column that the event does not hold"
 
 
@@ -46,13 +42,9 @@ class Writer:
         two_way: TwoWay | None = None, outcomes: Outcomes | None = None,
     ) -> None:  # fmt: skip
         self._target = target
-        self._topics = topics
+        self.reading = Reading(topics, two_way)
         self.catalogue = catalogue
         """As it was at the claim."""
-        self.keys: dict[str, Sequence[str]] = {}
-        """Of tables that had none for a while: what to tell those rows apart by."""
-        self.rekeyed: dict[str, Sequence[str]] = {}
-        """Of tables that had another one for a while: the key by which conditions find their rows."""
         self._parked = parked
         self._router = router
         self._leaving = Leaving(holds)
@@ -65,7 +57,10 @@ class Writer:
         self._refused: list[Key] = []
         self._two_way = two_way
         self._writes = TableWrites(connection, target, catalogue)
-        self._tried_at = 0.0
+        self._effects: Effects = (
+            Folded(self._writes) if two_way is None else Judged(two_way, self._writes, self._outcomes)
+        )
+        self.retrying = Retrying(catalogue, parked, self._effects, self._writes, self._outcomes, self._resting)
 
     @property
     def waiting(self) -> list[Event]:
@@ -83,11 +78,7 @@ class Writer:
 
     def write(self, records: Sequence[Record]) -> None:
         """Write records in order; what needs its successor to be understood is held until the next call."""
-        events = self.held + (
-            self._read(records) if self._two_way is None else list(self._noted(records, self._two_way))
-        )
-        if self.keys or any(self.rekeyed.values()):
-            events = [one for event in events for one in self._keyed(event)]
+        events = self.held + self.reading.events(records)
         at = len(events)
         while at and (events[at - 1].change.op == "t" or events[at - 1].change.moved_to):
             at -= 1
@@ -99,15 +90,7 @@ class Writer:
         held, self.held = self.held, []
         self._pass(held if self._two_way is None else [*held, *self._two_way.end()])
         fresh, self._refused = self._refused, []
-        entries = self._parked.entries
-        self._retry([key for key in dict.fromkeys(fresh) if key in entries and entries[key].kind == "refused"])
-        if self.due:
-            self._parked.unparked |= self._writes.arrived
-            self._writes.arrived = set()
-            self._tried_at = time.monotonic()
-        while tables := self._parked.unparked:
-            self._parked.unparked = set()
-            self._retry(self._children(tables))
+        self.retrying.try_again(fresh)
 
     def rejoin(self, table: str) -> None:
         """Write what parents of a table's rows have asked for while it was paused."""
@@ -116,42 +99,13 @@ class Writer:
                 self._process(self._leaving.spared(part))
             self.finish()
 
-    @property
-    def due(self) -> bool:
-        """Whether parked children are to be tried again, because rows of a parent table have come."""
-        if time.monotonic() - self._tried_at < RETRY_SECONDS or not self._parked.entries:
-            return False
-        return bool(self._children(self._writes.arrived))
-
     def forget(self) -> None:
         """The transaction was rolled back, and with it what was tried: all may be tried again."""
         self.held, self._refused = [], []
         if self._two_way is not None:
             self._two_way.forget()
         self._leaving.forget()
-        self._writes.arrived = set(self.catalogue.tables)
-        self._tried_at = 0.0
-
-    def redrive(self, key: Key, *, asked: bool = True) -> bool:
-        """Write the queue of a refused key, because a person has asked for it or what it lacked has come; False when it
-        was refused again."""
-        events = self._parked.events(key)
-        try:
-            missing = self._write_queue(events)
-        except Refused as error:
-            self._parked.failed(key, error.sqlstate, error.reason)
-            if asked:  # else it is tried again and again
-                self._outcomes.redriven(*key, events, REFUSED, sqlstate=error.sqlstate, reason=error.reason)
-            return False
-        except CannotFold:
-            missing = [key]
-        if missing:
-            self._parked.need(key, _PARTIAL)
-            self._outcomes.redriven(*key, events, PARKED, kind="needs_full_row", reason=_PARTIAL)
-        else:
-            self._parked.unpark(key)
-            self._outcomes.redriven(*key, events, REDRIVEN)
-        return True
+        self.retrying.forget()
 
     def discard(self, key: Key) -> None:
         """A key waits no more, and what waited is not written; the other side of one that goes both ways is told so."""
@@ -164,71 +118,6 @@ class Writer:
         self._leaving.refused(event)
         if self._two_way is not None:
             self._two_way.refused(event, sqlstate, reason)
-
-    def _children(self, tables: set[str]) -> list[Key]:
-        """Parked keys that a foreign key has refused and that rows of these tables may set free: those of children
-        that lacked their parent, and of parents to which children referred still."""
-        catalogue = self.catalogue.tables
-        concerned = {
-            name for name, table in catalogue.items() if any(key.parent in tables for key in table.foreign_keys)
-        }
-        concerned |= {key.parent for name in tables if name in catalogue for key in catalogue[name].foreign_keys}
-        entries = self._parked.entries.items()
-        concerned -= self._resting
-        return [key for key, entry in entries if entry.sqlstate == FOREIGN_KEY and key[0] in concerned]
-
-    def _retry(self, keys: Sequence[Key]) -> None:
-        """Try parked keys again, all at once; those that are not welcome yet stay as they are."""
-        if not keys:
-            return
-        if self._two_way is not None and self._two_way.one_by_one:
-            for key in keys:
-                self.redrive(key, asked=False)
-            return
-        events = self._parked.events(*keys)
-        try:
-            missing, orphans = self._write_screened(events)
-        except (Refused, CannotFold):
-            if len(keys) == 1:
-                self.redrive(keys[0], asked=False)
-            else:
-                self._retry(keys[: len(keys) // 2])
-                self._retry(keys[len(keys) // 2 :])
-            return
-        for key in missing:
-            self._parked.need(key, _PARTIAL)
-        if welcome := [key for key in keys if key not in missing and key not in orphans]:
-            self._parked.unpark(*welcome)
-        waited: defaultdict[Key, list[Event]] = defaultdict(list)
-        for event in events:
-            waited[event.table, event.key].append(event)
-        for key in missing:
-            self._outcomes.redriven(*key, waited[key], PARKED, kind="needs_full_row", reason=_PARTIAL)
-        for key in welcome:
-            self._outcomes.redriven(*key, waited[key], REDRIVEN)
-
-    def _read(self, records: Sequence[Record]) -> list[Event]:
-        return [Event(self._topics[one.topic], one, decode_change(one.value)) for one in records]
-
-    def _noted(self, records: Sequence[Record], two_way: TwoWay) -> Iterator[Event]:
-        """Events with what transactions of ours say of them."""
-        for one in records:
-            table = self._topics.get(one.topic)
-            if table is None or table in two_way.tables:
-                yield from two_way.read(table, one)
-            else:
-                yield from two_way.arrive(one)
-                yield Event(table, one, decode_change(one.value))
-
-    def _keyed(self, event: Event) -> list[Event]:
-        if event.change.op == "t":
-            return [event]
-        if not event.key:
-            return keyed(event, self.keys.get(event.table, ()))
-        key = self.rekeyed.get(event.table)
-        if not key or decode_key(event.key).keys() == set(key):
-            return [event]
-        return rekeyed(event, key)
 
     # What has to be done one by one
 
@@ -313,7 +202,7 @@ class Writer:
             self._leaving.refused(event)
         elif change.after is None or change.complete:
             try:
-                missing = self._write([event])
+                missing = self._effects.write([event])
             except Refused as error:
                 self._refuse(event, error.sqlstate, error.reason)
                 self._refused.append(key)
@@ -333,10 +222,10 @@ class Writer:
     def _lack(self, missing: Sequence[Key], events: Sequence[Event]) -> None:
         """Parts of rows came, and the rows are not there."""
         for key in missing:
-            self._parked.need(key, _PARTIAL)
+            self._parked.need(key, PARTIAL)
         for event in events if missing else ():
             if (event.table, event.key) in missing:
-                self._note_need(event, _PARTIAL)
+                self._note_need(event, PARTIAL)
 
     def _answered(self, events: Sequence[Event]) -> None:
         """A row that was read answers every parked key that is its own to PostgreSQL, as 1.00 answers 1.0."""
@@ -414,12 +303,12 @@ class Writer:
         if self._two_way is not None and self._two_way.observes:
             self._two_way.observe(events)
             return
-        if self._two_way is not None and self._two_way.one_by_one and len(rounds := _rounds(events)) > 1:
+        if self._effects.one_by_one and len(rounds := _rounds(events)) > 1:
             for part in rounds:
                 self._process(part)
             return
         try:
-            missing = self._write(events)
+            missing = self._effects.write(events)
         except Refused as error:
             if len(events) == 1:
                 self._refuse(events[0], error.sqlstate, error.reason)
@@ -439,7 +328,7 @@ class Writer:
     def _screen(self, events: Sequence[Event]) -> None:
         """Write a set but for the rows whose parent is missing, which are parked; halve it if it is refused still."""
         try:
-            missing, orphans = self._write_screened(events)
+            missing, orphans = self._effects.write_screened(events)
         except (Refused, CannotFold):
             self._halve(events)
             return
@@ -455,64 +344,6 @@ class Writer:
             else:
                 self._refuse(event, FOREIGN_KEY, orphans[key])
                 self._refused.append(key)
-
-    # What is written
-
-    def _write(self, events: Sequence[Event]) -> list[Key]:
-        """Write what events come to; returns keys of which a part is known and no row was there.
-
-        Nothing is written, and Refused or CannotFold raised, where one of the rows is not welcome.
-        """
-        if self._two_way is None:
-            return self._writes.write_nets(fold(events))
-        nets, work, judged = self._planned(events, self._two_way)
-        missing = self._writes.write_nets(nets)
-        with self._writes.refusing():
-            self._note_judged(self._two_way.settle(work, judged), judged, self._two_way)
-        return missing + self._partial(work)
-
-    def _write_screened(self, events: Sequence[Event]) -> tuple[list[Key], dict[Key, str]]:
-        """As `_write`, but for rows whose parent is missing when their turn comes: those are returned, with why."""
-        if self._two_way is None:
-            return self._writes.write_screened(fold(events))
-        nets, work, judged = self._planned(events, self._two_way)
-        missing, orphans = self._writes.write_screened(nets)
-        with self._writes.refusing():
-            self._note_judged(self._two_way.settle(work, judged, orphans), judged, self._two_way)
-        return missing + self._partial(work), orphans
-
-    def _note_judged(self, judgements: Mapping[Key, Judgement], events: Sequence[Event], two_way: TwoWay) -> None:
-        """What became of each event; and of rows that were written though no event of theirs came, but an answer."""
-        told = {two_way.key(event) for event in events if event.change.op != ANSWER}
-        for event in events:
-            one = judgements.get(two_way.key(event))
-            if one is not None and event.change.op != ANSWER:
-                self._outcomes.note(event, one.outcome, **one.details)
-        for key, one in judgements.items():
-            if one.written and key not in told:
-                self._outcomes.change(key[0], key[1], ANSWERED, **one.details)
-
-    def _write_queue(self, events: Sequence[Event]) -> list[Key]:
-        """What waits behind one key: all of it or nothing."""
-        if self._two_way is None or not self._two_way.one_by_one:
-            return self._write(events)
-        missing: list[Key] = []
-        with self._writes.refusing():
-            for event in events:
-                missing += self._write([event])
-        return missing
-
-    def _planned(
-        self, events: Sequence[Event], two_way: TwoWay
-    ) -> tuple[dict[str, dict[bytes, Net]], Work, list[Event]]:
-        judged = [event for event in events if event.change.notice is not None]
-        with self._writes.refusing():
-            work = two_way.plan(judged)
-        return fold(one for one in events if one.change.notice is None) | work.nets, work, judged
-
-    def _partial(self, work: Work) -> list[Key]:
-        assert self._two_way is not None, "some of its keys were planned"
-        return [(table, self._two_way.record_key(table, key)) for table, key in work.partial]
 
     def _halve(self, events: Sequence[Event]) -> None:
         self._process(events[: len(events) // 2])

@@ -8,7 +8,7 @@ import pytest
 
 from connectors.contract import Destination, Progress, Routing, TryAgain
 from connectors.errors import TableUnfit
-from connectors.postgres import writer
+from connectors.postgres import retrying
 from connectors.postgres.sink import PostgresSink
 from tests.fix_servers import Kafka
 from tests.integration.apply_stream import Change, World, delete, insert, oversize, read, running, truncate, update
@@ -87,10 +87,10 @@ def test_a_child_whose_parent_has_come_is_tried_again_after_a_try_that_was_rolle
     world: World, lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lane.apply(read(TREE, node(1, 900)))
-    monkeypatch.setattr(writer, "RETRY_SECONDS", float("inf"))
+    monkeypatch.setattr(retrying, "RETRY_SECONDS", float("inf"))
     lane.apply(read(TREE, node(900)))
     assert waiting(world) == [('{"id":1}', "refused")], "it was tried a moment ago"
-    monkeypatch.setattr(writer, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(retrying, "RETRY_SECONDS", 0.0)
     world.run_sql(BUSY)
     with pytest.raises(TryAgain):
         lane.sink.attend()

@@ -1,0 +1,125 @@
+"""Tries parked keys again: when a person asks for it, when an event of theirs comes, when their parents have come."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+
+from connectors.postgres.effects import Effects
+from connectors.postgres.failures import Refused
+from connectors.postgres.outcomes import Outcomes
+from connectors.postgres.parked import FOREIGN_KEY, Key, Parked
+from connectors.postgres.rows import CannotFold, Event
+from connectors.postgres.statements import Catalogue
+from connectors.postgres.table_writes import TableWrites
+from schemas.outbox import PARKED, REDRIVEN, REFUSED
+
+RETRY_SECONDS = 1.0
+"""How often parked children are tried again while rows of their parents come in."""
+PARTIAL = "the target has no such row, and the event holds only a part of it"
+
+
+class Retrying:
+    """One per session. Every method needs an open transaction, and raises what `translate` makes of an error."""
+
+    def __init__(
+        self, catalogue: Catalogue, parked: Parked, effects: Effects, writes: TableWrites, outcomes: Outcomes,
+        resting: frozenset[str],
+    ) -> None:  # fmt: skip
+        """Nothing is written to `resting` tables."""
+        self._catalogue = catalogue
+        self._parked = parked
+        self._effects = effects
+        self._writes = writes
+        self._outcomes = outcomes
+        self._resting = resting
+        self._tried_at = 0.0
+
+    @property
+    def due(self) -> bool:
+        """Whether parked children are to be tried again, because rows of a parent table have come."""
+        if time.monotonic() - self._tried_at < RETRY_SECONDS or not self._parked.entries:
+            return False
+        return bool(self._children(self._writes.arrived))
+
+    def forget(self) -> None:
+        """What was tried was rolled back: all may be tried again."""
+        self._writes.arrived = set(self._catalogue.tables)
+        self._tried_at = 0.0
+
+    def try_again(self, refused: Sequence[Key]) -> None:
+        """Try what was refused in this transaction, which is complete now, and what it may have set free."""
+        entries = self._parked.entries
+        self._retry([key for key in dict.fromkeys(refused) if key in entries and entries[key].kind == "refused"])
+        if self.due:
+            self._parked.unparked |= self._writes.arrived
+            self._writes.arrived = set()
+            self._tried_at = time.monotonic()
+        while tables := self._parked.unparked:
+            self._parked.unparked = set()
+            self._retry(self._children(tables))
+
+    def redrive(self, key: Key, *, asked: bool = True) -> bool:
+        """Write the queue of a refused key, because a person has asked for it or what it lacked has come; False when it
+        was refused again."""
+        events = self._parked.events(key)
+        try:
+            missing = self._effects.write_queue(events)
+        except Refused as error:
+            self._parked.failed(key, error.sqlstate, error.reason)
+            if asked:  # else it is tried again and again
+                self._outcomes.redriven(*key, events, REFUSED, sqlstate=error.sqlstate, reason=error.reason)
+            return False
+        except CannotFold:
+            missing = [key]
+        if missing:
+            self._lack(key, events)
+        else:
+            self._parked.unpark(key)
+            self._outcomes.redriven(*key, events, REDRIVEN)
+        return True
+
+    def _retry(self, keys: Sequence[Key]) -> None:
+        """Try parked keys again, all at once; those that are not welcome yet stay as they are."""
+        if not keys:
+            return
+        if self._effects.one_by_one:
+            for key in keys:
+                self.redrive(key, asked=False)
+            return
+        events = self._parked.events(*keys)
+        try:
+            missing, orphans = self._effects.write_screened(events)
+        except (Refused, CannotFold):
+            if len(keys) == 1:
+                self.redrive(keys[0], asked=False)
+            else:
+                self._retry(keys[: len(keys) // 2])
+                self._retry(keys[len(keys) // 2 :])
+            return
+        waited: defaultdict[Key, list[Event]] = defaultdict(list)
+        for event in events:
+            waited[event.table, event.key].append(event)
+        for key in missing:
+            self._lack(key, waited[key])
+        if welcome := [key for key in keys if key not in missing and key not in orphans]:
+            self._parked.unpark(*welcome)
+        for key in welcome:
+            self._outcomes.redriven(*key, waited[key], REDRIVEN)
+
+    def _lack(self, key: Key, events: Sequence[Event]) -> None:
+        self._parked.need(key, PARTIAL)
+        self._outcomes.redriven(*key, events, PARKED, kind="needs_full_row", reason=PARTIAL)
+
+    def _children(self, tables: set[str]) -> list[Key]:
+        """Parked keys that a foreign key has refused and that rows of these tables may set free: those of children
+        that lacked their parent, and of parents to which children referred still."""
+        catalogue = self._catalogue.tables
+        concerned = {
+            name for name, table in catalogue.items() if any(key.parent in tables for key in table.foreign_keys)
+        }
+        concerned |= {key.parent for name in tables if name in catalogue for key in catalogue[name].foreign_keys}
+        entries = self._parked.entries.items()
+        concerned -= self._resting
+        return [key for key, entry in entries if entry.sqlstate == FOREIGN_KEY and key[0] in concerned]
