@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from daemon.config import Route, Target
+    from daemon.config.route import Route
+    from daemon.config.target import Target
 
 OBSERVER = "{hub}_observer"
 

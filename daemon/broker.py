@@ -20,7 +20,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its stubs d
     ResourceType,
 )
 
-from daemon.config import Kafka
+from daemon.config.kafka import Kafka
 from daemon.errors import OperatorError, Unavailable
 
 REACH_SECONDS = 5.0

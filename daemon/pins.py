@@ -11,7 +11,7 @@ from confluent_kafka import KafkaException
 
 from daemon import broker
 from daemon.broker import KafkaUnavailable
-from daemon.config import Kafka
+from daemon.config.kafka import Kafka
 from daemon.errors import GAP_ADVICE, Gap, OperatorError
 
 SECOND_LOOK_SECONDS = 1.0

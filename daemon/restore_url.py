@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from daemon.config import Settings
+from daemon.config.settings import Settings
 from daemon.errors import OperatorError
 
 

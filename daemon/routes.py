@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from connectors.contract import Parent, Routing
 from connectors.route import masks
 from connectors.route.condition import parse
-from daemon import config
-from daemon.config import Settings
+from daemon.config import masking
+from daemon.config.settings import Settings
 
 
 def routings(settings: Settings, target: str) -> dict[str, Routing]:
@@ -36,18 +36,18 @@ def source_masks(settings: Settings, source: str) -> dict[str, dict[str, masks.M
     return {table: read_masks(settings, found) for table, found in settings.sources[source].masks.items()}
 
 
-def read_masks(settings: Settings, wanted: Mapping[str, config.Mask]) -> dict[str, masks.Mask]:
+def read_masks(settings: Settings, wanted: Mapping[str, masking.Mask]) -> dict[str, masks.Mask]:
     """Raises OperatorError (exit code 2) when the key of a hash is missing."""
     return {column: _mask(settings, mask) for column, mask in wanted.items()}
 
 
-def _mask(settings: Settings, mask: config.Mask) -> masks.Mask:
+def _mask(settings: Settings, mask: masking.Mask) -> masks.Mask:
     match mask:
         case "drop":
             return masks.Drop()
         case "hash":
             return masks.Hash(masks.hash_key(settings.masking.secret()))
-        case config.Truncated(truncate=length):
+        case masking.Truncated(truncate=length):
             return masks.Truncate(length)
-        case config.Fixed(constant=value):
+        case masking.Fixed(constant=value):
             return masks.Constant(value)

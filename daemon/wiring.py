@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from daemon.both_ways import OBSERVER, Role
-from daemon.config import Settings
+from daemon.config.settings import Settings
 from daemon.database import connect, unreachable
 from daemon.errors import OperatorError
 from daemon.routes import routings, source_masks

@@ -17,7 +17,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from daemon.config import Settings, load
+from daemon.config.load import load
+from daemon.config.settings import Settings
 from schemas import domain
 from tests.command import REPOSITORY, Ended, command
 from tests.fix_servers import Kafka, Postgres

@@ -14,7 +14,7 @@ from confluent_kafka import Message
 
 from connectors.contract import Partition, Place, Progress, Record, Sink
 from daemon.apply.policy import Action, decide
-from daemon.config import Target
+from daemon.config.target import Target
 from daemon.consume.consumer import PartitionReader
 from daemon.consume.merge import Batch, Limits, Merge
 from daemon.errors import GAP_ADVICE, OperatorError, Unavailable

@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from connectors.contract import Wanted
 from daemon import broker
 from daemon.broker import KafkaUnavailable
-from daemon.config import Kafka
+from daemon.config.kafka import Kafka
 from schemas.envelope import RowRequest, TableRequest
 from schemas.topics import requests_topic
 

@@ -17,7 +17,8 @@ from connectors.contract import Held, Hold, Progress, Sink, TableLane
 from daemon.apply.lane import Lane
 from daemon.apply.requests import RowRequests
 from daemon.apply.shapes import Shapes
-from daemon.config import Kafka, Target
+from daemon.config.kafka import Kafka
+from daemon.config.target import Target
 from daemon.consume.consumer import LaneConsumer, PartitionReader
 from daemon.consume.versions import Versions
 from daemon.errors import OperatorError, TableUnfit

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from connectors.contract import Pin, Sink
 from daemon import pins
-from daemon.config import Settings
+from daemon.config.settings import Settings
 from daemon.errors import Unavailable
 from daemon.pins import Pinned, Pins
 from schemas.topics import messages_topic, table_topic, transactions_topic

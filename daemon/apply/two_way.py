@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from connectors.contract import BothWays
-from daemon import config
-from daemon.config import Settings
+from daemon.config.route import Route
+from daemon.config.settings import Settings
 from daemon.resolve.inward import HubResolver
 from daemon.resolve.merge import merged_texts
 from daemon.resolve.outward import SpokeResolver
@@ -34,7 +34,7 @@ def rules_of(settings: Settings, spoke: str) -> dict[str, Rules]:
     return {table: _rules(route, target.skew_seconds) for table, route in target.tables.items() if route.both_ways}
 
 
-def _rules(route: config.Route, skew_seconds: float) -> Rules:
+def _rules(route: Route, skew_seconds: float) -> Rules:
     fields = {name: FieldRule(rule) for name, rule in route.rules.items()}
     fields |= {name: FieldRule(outward=True) for name in route.outward}
     return Rules(fields, round(skew_seconds * 1_000_000), merge=merged_texts, rule=route.rule)

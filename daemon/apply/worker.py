@@ -18,7 +18,7 @@ from daemon.apply.session import POLL_SECONDS, REPORT_SECONDS, Lost, Regrouped, 
 from daemon.apply.target_pins import TargetPins
 from daemon.apply.two_way import two_way
 from daemon.broker import KafkaUnavailable
-from daemon.config import Settings
+from daemon.config.settings import Settings
 from daemon.consume.consumer import LaneConsumer, NameTaken
 from daemon.consume.versions import Versions
 from daemon.errors import Gap, OperatorError, Unavailable

@@ -11,7 +11,7 @@ import psycopg
 from daemon.actors import UNKNOWN
 from daemon.audit import chain
 from daemon.audit.entry import Draft
-from daemon.config import Settings
+from daemon.config.settings import Settings
 from daemon.errors import OperatorError
 
 

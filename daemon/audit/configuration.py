@@ -13,7 +13,7 @@ from pydantic import BaseModel, SecretStr
 from daemon.audit import chain
 from daemon.audit.actions import person
 from daemon.audit.entry import Draft
-from daemon.config import Settings
+from daemon.config.settings import Settings
 from daemon.errors import OperatorError
 
 _READ = "SELECT settings FROM placemat.audit_configuration"

@@ -12,7 +12,7 @@ import psycopg
 from daemon.audit import chain
 from daemon.audit.actions import person
 from daemon.audit.entry import Draft
-from daemon.config import Settings
+from daemon.config.settings import Settings
 from daemon.errors import OperatorError
 
 _SAMPLE = "SELECT key FROM placemat.audit_entries WHERE entity = %s AND key IS NOT NULL ORDER BY sequence DESC LIMIT 1"

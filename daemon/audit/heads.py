@@ -19,7 +19,8 @@ from daemon.audit import chain, signing
 from daemon.audit.entry import Head
 from daemon.audit.signing import Signer
 from daemon.broker import KafkaUnavailable
-from daemon.config import Audit, Kafka
+from daemon.config.audit import Audit
+from daemon.config.kafka import Kafka
 
 PUBLISH_SECONDS = 1.0
 FLUSH_SECONDS = 5.0

@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient
 from connectors.contract import Partition
 from daemon import broker
 from daemon.broker import KafkaUnavailable
-from daemon.config import Kafka
+from daemon.config.kafka import Kafka
 
 AHEAD_BYTES = 262_144
 """Of one partition; what is ahead of it is left in Kafka."""

@@ -14,7 +14,7 @@ from daemon.audit.entry import Draft
 from daemon.audit.ledger import Ledger
 from daemon.audit.records import Records
 from daemon.audit.telling import Fate, Key, Known, Telling
-from daemon.config import Settings
+from daemon.config.settings import Settings
 from daemon.seams import AFTER_AUDIT_COMMIT, AFTER_OUTBOX_DELETED, BEFORE_AUDIT_COMMIT, seam
 from schemas import outbox as shape
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from daemon.config import Audit
+from daemon.config.audit import Audit
 from daemon.errors import OperatorError
 
 if TYPE_CHECKING:

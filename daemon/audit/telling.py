@@ -18,7 +18,7 @@ from daemon.audit.ends import Ends
 from daemon.audit.entry import Draft, clean
 from daemon.audit.records import Records
 from daemon.audit.values import Envelope, Hidden, Row
-from daemon.config import Settings
+from daemon.config.settings import Settings
 from daemon.routes import routings
 from schemas.outbox import APPLIED, DROPPED, REMEMBERED, Change, Outbox, Taken
 from schemas.position import START, Position

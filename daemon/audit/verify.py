@@ -16,7 +16,7 @@ from daemon.audit.heads import HeadsTopic
 from daemon.audit.segments import Segment
 from daemon.audit.signing import Verifier
 from daemon.audit.walk import Erasures, Walk
-from daemon.config import Settings
+from daemon.config.settings import Settings
 from daemon.errors import OperatorError, Unavailable
 
 PAGE = 2_000

@@ -18,7 +18,7 @@ from daemon.audit.ledger import Ledger, turn
 from daemon.audit.relay import ROWS, Relay
 from daemon.audit.segments import months_before
 from daemon.audit.signing import Signer
-from daemon.config import Settings
+from daemon.config.settings import Settings
 from daemon.errors import OperatorError, Unavailable
 from daemon.supervisor import Report
 

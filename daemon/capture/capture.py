@@ -23,7 +23,7 @@ from daemon.capture.requests import Requests
 from daemon.capture.schema_changes import SchemaChanges
 from daemon.capture.stream import ReplicationStream, Server
 from daemon.capture.visibility import Visibility
-from daemon.config import Settings
+from daemon.config.settings import Settings
 from daemon.errors import OperatorError
 from daemon.observe import metrics
 from daemon.pins import Pinned, Pins

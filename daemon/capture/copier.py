@@ -26,7 +26,7 @@ from daemon.capture.reader import Reader, Rows
 from daemon.capture.readers import Readers
 from daemon.capture.table_copy import AskedRows, Copy, TableCopy, Texts
 from daemon.capture.visibility import Snapshot, Visibility
-from daemon.config import Snapshot as Config
+from daemon.config.source import Snapshot as Config
 from daemon.errors import OperatorError, Unavailable
 from daemon.observe import metrics
 from daemon.state.jobs import CopyJobs, Job, Kind

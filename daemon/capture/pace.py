@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from daemon.config import Snapshot
+from daemon.config.source import Snapshot
 from daemon.window import Window
 
 

@@ -13,7 +13,7 @@ from daemon.capture.catalog import Table
 from daemon.capture.provision import depths, foreign_keys
 from daemon.capture.reader import Reader
 from daemon.capture.values import as_text
-from daemon.config import Source
+from daemon.config.source import Source
 from daemon.database import connect, reason
 from daemon.errors import OperatorError
 from daemon.state.jobs import Order

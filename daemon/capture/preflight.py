@@ -9,7 +9,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row, namedtuple_row
 
-from daemon.config import Source
+from daemon.config.source import Source
 from daemon.errors import OperatorError
 from schemas.topics import LONGEST_TOPIC, table_topic
 

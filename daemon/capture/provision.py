@@ -18,7 +18,8 @@ from sqlalchemy.dialects.postgresql import insert
 
 from daemon import broker
 from daemon.capture.catalog import find_table
-from daemon.config import Kafka, Source
+from daemon.config.kafka import Kafka
+from daemon.config.source import Source
 from daemon.database import reason
 from daemon.errors import GAP_ADVICE, OperatorError
 from daemon.state import jobs, spans

@@ -9,7 +9,7 @@ import structlog
 from confluent_kafka import Consumer, TopicPartition
 
 from daemon import broker
-from daemon.config import Kafka
+from daemon.config.kafka import Kafka
 from schemas.envelope import RowRequest, TableRequest
 from schemas.topics import requests_topic
 

@@ -12,7 +12,7 @@ import structlog
 
 from daemon.capture import slot
 from daemon.capture.reader import Reader
-from daemon.config import Source
+from daemon.config.source import Source
 from daemon.supervisor import Report
 
 LOOK_SECONDS = 0.5

@@ -13,7 +13,7 @@ from daemon.capture.capture import AskedToEnd, Capture
 from daemon.capture.reader import Reader
 from daemon.capture.standby import Standby
 from daemon.capture.stream import Pace, ReplicationStream, Server, SlotInUse, SlotRefused
-from daemon.config import Settings
+from daemon.config.settings import Settings
 from daemon.database import reason
 from daemon.errors import Unavailable
 from daemon.state.capture import CaptureState

@@ -39,7 +39,7 @@ def init(
 @app.command()
 def check(ctx: typer.Context) -> None:
     """Say whether the configuration can be used. It connects to nothing: placemat init does."""
-    from daemon.config import load
+    from daemon.config.load import load
 
     path = config_path(ctx)
     settings = load(path)
@@ -57,7 +57,7 @@ def show(
     ctx: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False
 ) -> None:
     """Print every setting that is in force, with secrets left out."""
-    from daemon.config import load
+    from daemon.config.load import load
 
     values = _plain(load(config_path(ctx)).model_dump())
     if as_json:
@@ -69,7 +69,7 @@ def show(
 
 def schema_text() -> str:
     """As it stands in `schemas/json/configuration.schema.json`."""
-    from daemon.config import Settings
+    from daemon.config.settings import Settings
     from schemas.export import text
 
     return text(Settings.model_json_schema())

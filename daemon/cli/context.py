@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 if TYPE_CHECKING:
-    from daemon.config import Settings
+    from daemon.config.settings import Settings
 
 
 Target = Annotated[str | None, typer.Option(help="Needed only where there are several.")]
@@ -31,7 +31,7 @@ def given(ctx: typer.Context) -> Context:
 
 def config_path(ctx: typer.Context) -> Path:
     """The file named by `--config` or PLACEMAT_CONFIG, else that of the running demo, else ./placemat.toml."""
-    from daemon.config import DEFAULT_PATH
+    from daemon.config.load import DEFAULT_PATH
     from daemon.embedded import running
 
     if (path := given(ctx).config) is not None:
@@ -45,7 +45,7 @@ def settings(ctx: typer.Context) -> Settings:
 
     Raises OperatorError (exit code 2) when it cannot be used.
     """
-    from daemon.config import load
+    from daemon.config.load import load
     from daemon.observe import logs
 
     logs.configure("debug" if given(ctx).verbose else "warning", "console")

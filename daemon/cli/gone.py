@@ -11,7 +11,7 @@ from daemon.cli.bar import progress_bar
 from daemon.cli.output import Json, say
 
 if TYPE_CHECKING:
-    from daemon.config import Settings
+    from daemon.config.settings import Settings
     from daemon.errors import OperatorError
     from daemon.resync.gone import Gone, Only
 

@@ -17,7 +17,7 @@ from schemas.position import format_lsn
 if TYPE_CHECKING:
     from connectors.postgres.answers import Answers, HeldDeletes, Rejected
     from connectors.postgres.put_back import Back, PutBack
-    from daemon.config import Settings
+    from daemon.config.settings import Settings
 
 POLL_SECONDS = 0.1
 Answer = Literal["confirmed", "rejected"]

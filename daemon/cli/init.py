@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     import sqlalchemy
     from confluent_kafka.admin import AdminClient
 
-    from daemon.config import Settings, Source
+    from daemon.config.settings import Settings
+    from daemon.config.source import Source
     from daemon.errors import OperatorError
 
 

@@ -14,7 +14,7 @@ from daemon.cli.context import settings as read_settings
 from daemon.cli.output import Json, write_json, write_table
 
 if TYPE_CHECKING:
-    from daemon.config import Settings
+    from daemon.config.settings import Settings
     from daemon.observe.lag import SourceLag, TargetLag
 
 Measured = tuple[dict[str, "SourceLag | None"], dict[str, "TargetLag"]]

@@ -12,7 +12,7 @@ from daemon.cli.context import settings as read_settings
 from daemon.cli.output import say, write_json
 
 if TYPE_CHECKING:
-    from daemon.config import Settings
+    from daemon.config.settings import Settings
 
 WAITS = 3
 

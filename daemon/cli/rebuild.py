@@ -15,7 +15,7 @@ from daemon.cli.output import say
 from daemon.errors import OperatorError, Unavailable
 
 if TYPE_CHECKING:
-    from daemon.config import Settings
+    from daemon.config.settings import Settings
     from daemon.history.formats import Format
     from daemon.history.rebuild import Rebuilt
 

@@ -15,7 +15,7 @@ from daemon.cli.context import config_path, given
 from daemon.cli.output import complain
 
 if TYPE_CHECKING:
-    from daemon.config import Settings
+    from daemon.config.settings import Settings
     from daemon.supervisor import Supervisor
 
 
@@ -31,7 +31,7 @@ def run(
 ) -> None:
     """Run workers until SIGTERM or Ctrl-C. All of them when none is named."""
     from daemon import wiring
-    from daemon.config import load
+    from daemon.config.load import load
     from daemon.observe import logs
 
     settings = load(config_path(ctx))

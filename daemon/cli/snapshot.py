@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from daemon.capture.plan import Planned
     from daemon.cli.gone import Routed
-    from daemon.config import Settings
+    from daemon.config.settings import Settings
 
 
 def snapshot(

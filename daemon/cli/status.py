@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from connectors.contract import OutboxLag
     from connectors.postgres.answers import HeldDeletes, Rejected
     from connectors.postgres.pauses import Pause
-    from daemon.config import Settings
+    from daemon.config.settings import Settings
     from daemon.state.sources import SourceRow
     from daemon.state.workers import WorkerRow
 

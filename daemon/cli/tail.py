@@ -16,7 +16,7 @@ from daemon.cli.output import Json, write_json
 from daemon.errors import OperatorError
 
 if TYPE_CHECKING:
-    from daemon.config import Settings
+    from daemon.config.settings import Settings
     from daemon.observe.stream import Event
 
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from connectors.conflicts import Decision, Done, Key, Order, Rulings, Waiting, Waitlist
-from daemon.config import Route, Settings
+from daemon.config.route import Route
+from daemon.config.settings import Settings
 from daemon.conflicts.titles import title, title_columns
 from daemon.errors import OperatorError
 from daemon.resolve.override import Choice

@@ -12,7 +12,7 @@ from connectors.conflicts import Logged
 from daemon import broker
 from daemon.actors import UNKNOWN, Actors, Commit, actor
 from daemon.broker import KafkaUnavailable
-from daemon.config import Settings
+from daemon.config.settings import Settings
 from daemon.resolve.ruling import Case
 from schemas.position import Position
 from schemas.topics import POSITION_HEADER

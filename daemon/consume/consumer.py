@@ -17,7 +17,7 @@ from confluent_kafka.admin import AdminClient
 from connectors.contract import Partition
 from daemon import broker
 from daemon.broker import KafkaUnavailable
-from daemon.config import Kafka
+from daemon.config.kafka import Kafka
 from daemon.errors import Fenced, Gap, OperatorError
 
 REQUEST_SECONDS = 5.0

@@ -9,7 +9,7 @@ from confluent_kafka import Message
 
 from connectors.contract import NewShape
 from daemon.broker import KafkaUnavailable
-from daemon.config import Kafka
+from daemon.config.kafka import Kafka
 from daemon.consume.consumer import REQUEST_SECONDS, PartitionReader
 from schemas.envelope import SchemaChange
 from schemas.topics import SCHEMA_CHANGES_TOPIC

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 import psycopg
 
-from daemon.config import load
+from daemon.config.load import load
 from daemon.embedded import demo_audit, demo_scenario, demo_site, latency, running, witness
 from daemon.embedded.demo_daemon import DemoDaemon
 from daemon.embedded.demo_outcome import PACED_CHANGES_PER_SECOND, TARGET, Outcome

@@ -10,7 +10,7 @@ from typing import Literal
 
 from confluent_kafka import Message
 
-from daemon.config import Settings
+from daemon.config.settings import Settings
 from daemon.history.events import Seen, seen
 from daemon.history.past import Past
 from daemon.history.shape import Shape, shape_as_met

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from daemon.config import Settings
+from daemon.config.settings import Settings
 from daemon.history.past import Past
 from daemon.history.reading import Question, read_past
 from daemon.history.shape import Shape

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from connectors.contract import Expected, Refusal, TryAgain
 from connectors.restoring import RestoreTarget, Scope, Wrong, against
-from daemon.config import Settings
+from daemon.config.settings import Settings
 from daemon.history.past import Past
 from daemon.history.reading import Answer, Question, read_past
 from daemon.history.restore_report import OnRow, RestoreReport, RowRestored, TableRestored, key_text

@@ -12,7 +12,7 @@ import msgspec
 
 from connectors.event_outcomes import EventPlace, Outcome, OutcomesOf
 from daemon.actors import Actors, Commit, actor
-from daemon.config import Settings
+from daemon.config.settings import Settings
 from daemon.history.events import JSON_NULL, plain
 from daemon.history.reading import read_events
 from daemon.history.versions import FieldChange, Version, versions

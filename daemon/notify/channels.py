@@ -13,7 +13,7 @@ from http.client import HTTPException
 from typing import Protocol
 
 from daemon import VERSION
-from daemon.config import Notify
+from daemon.config.notify import Notify
 from daemon.notify.message import Message
 
 TIMEOUT_SECONDS = 5.0

@@ -13,7 +13,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_rand
 from tenacity.nap import sleep_using_event
 
 from connectors.conflicts import Filter, Rulings, Waiting, Waitlist
-from daemon.config import Settings
+from daemon.config.settings import Settings
 from daemon.conflicts.desk import Desk
 from daemon.errors import OperatorError, Unavailable
 from daemon.notify.channels import Channel, NotTold, channels

@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 import psycopg
 
-from daemon.config import Settings, Source
+from daemon.config.settings import Settings
+from daemon.config.source import Source
 from daemon.errors import Unavailable
 from daemon.observe import wal_guard
 from daemon.observe.lag import (

@@ -11,7 +11,7 @@ import structlog
 from prometheus_client import Gauge
 
 from connectors.contract import Outbox
-from daemon.config import Settings
+from daemon.config.settings import Settings
 from daemon.errors import OperatorError, Unavailable
 from daemon.observe import metrics
 from daemon.observe.lag import SourceLag

@@ -18,7 +18,7 @@ from confluent_kafka import (
 )
 
 from daemon import broker
-from daemon.config import Kafka
+from daemon.config.kafka import Kafka
 from daemon.errors import OperatorError
 from schemas.topics import POSITION_HEADER
 

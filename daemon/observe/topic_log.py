@@ -11,7 +11,7 @@ import orjson
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from daemon import broker
-from daemon.config import Kafka
+from daemon.config.kafka import Kafka
 from daemon.errors import OperatorError, Unavailable
 from daemon.observe.lag import Bounds, Partition
 from schemas.envelope import TransactionEnd

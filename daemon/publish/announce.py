@@ -7,7 +7,7 @@ from collections.abc import Callable
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from daemon import broker
-from daemon.config import Kafka
+from daemon.config.kafka import Kafka
 from daemon.errors import OperatorError, Unavailable
 
 WAIT_SECONDS = 0.05

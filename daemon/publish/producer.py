@@ -9,7 +9,7 @@ from typing import NamedTuple
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from daemon import broker, seams
-from daemon.config import Kafka
+from daemon.config.kafka import Kafka
 from daemon.errors import Unavailable
 from daemon.observe import metrics
 from daemon.publish.progress import Ticket

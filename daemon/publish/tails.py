@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from daemon import broker
-from daemon.config import Kafka
+from daemon.config.kafka import Kafka
 from daemon.errors import GAP_ADVICE, Gap, OperatorError, Unavailable
 from daemon.pins import Pinned
 from schemas.position import START, Position

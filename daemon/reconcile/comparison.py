@@ -12,7 +12,7 @@ from connectors.route.condition import columns as columns_of
 from connectors.route.kinds import kind
 from connectors.route.masks import Constant, Drop, Hash, Mask, Scalar, Truncate, constant_text
 from connectors.route.rendering import on_source
-from daemon.config import Settings
+from daemon.config.settings import Settings
 from daemon.errors import OperatorError
 from daemon.reconcile.shape import Column, Comparison, Field, Shape, View, read_shape
 from daemon.reconcile.side import Side

@@ -18,7 +18,7 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from connectors.contract import Partition
 from daemon import broker
-from daemon.config import Kafka
+from daemon.config.kafka import Kafka
 from daemon.errors import OperatorError, Unavailable
 from daemon.recover.reader import position_of
 from daemon.recover.window import Beginning, Commit, End, Moment, OneKey, Record, Start

@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from connectors.contract import Partition
 from daemon import broker
-from daemon.config import Kafka
+from daemon.config.kafka import Kafka
 from daemon.errors import OperatorError, Unavailable
 from schemas.position import START, Position
 from schemas.topics import POSITION_HEADER

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from confluent_kafka import Message
 
 from connectors.contract import Expected, Finding, Refusal, ReplayTarget, TryAgain
-from daemon.config import Settings
+from daemon.config.settings import Settings
 from daemon.errors import OperatorError
 from daemon.progress import OnProgress, Tracker
 from daemon.recover.contents import partial

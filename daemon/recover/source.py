@@ -11,7 +11,7 @@ import orjson
 
 from connectors.contract import Refusal, Wanted
 from daemon.apply.requests import RowRequests
-from daemon.config import Settings
+from daemon.config.settings import Settings
 from daemon.progress import Tracker
 from daemon.reconcile.comparison import compare
 from daemon.reconcile.lane import Lane

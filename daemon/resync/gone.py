@@ -17,7 +17,7 @@ from daemon.capture.catalog import read_table
 from daemon.capture.codec import Codec
 from daemon.capture.pgoutput import Cell
 from daemon.capture.provision import copied, depths, foreign_keys
-from daemon.config import Settings
+from daemon.config.settings import Settings
 from daemon.progress import OnProgress, Tracker
 from daemon.reconcile.comparison import compare
 from daemon.reconcile.parked import parked_keys

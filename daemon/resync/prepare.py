@@ -14,7 +14,7 @@ from sqlalchemy import Connection, delete, func, insert, update
 from daemon import broker, seams
 from daemon.capture import preflight, provision
 from daemon.capture.provision import Identity
-from daemon.config import Settings
+from daemon.config.settings import Settings
 from daemon.errors import Gap, OperatorError
 from daemon.resync import faults
 from daemon.state import gaps, jobs, spans

@@ -15,7 +15,7 @@ from confluent_kafka.admin import AdminClient
 from daemon import broker, seams, wiring
 from daemon.capture import provision
 from daemon.capture.provision import Identity, identify
-from daemon.config import Settings
+from daemon.config.settings import Settings
 from daemon.database import connect
 from daemon.errors import OperatorError
 from daemon.progress import OnProgress

@@ -18,7 +18,8 @@ import psycopg
 from confluent_kafka.admin import AdminClient
 
 from daemon import broker
-from daemon.config import Settings, load
+from daemon.config.load import load
+from daemon.config.settings import Settings
 from daemon.embedded.servers import Servers
 from schemas import domain
 from schemas.topics import table_topic

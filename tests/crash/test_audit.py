@@ -9,7 +9,7 @@ import pytest
 
 from daemon import seams
 from daemon.audit.verify import verify
-from daemon.config import load
+from daemon.config.load import load
 from tests.asking import ask
 from tests.crash.kills import APPLY_SEAMS, DEATH_SECONDS, die_at
 from tests.crash.stage import APPLY, CAPTURE, Stage

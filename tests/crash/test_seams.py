@@ -8,7 +8,7 @@ import pytest
 from connectors.contract import Wanted
 from daemon import seams
 from daemon.apply.requests import RowRequests
-from daemon.config import Kafka
+from daemon.config.kafka import Kafka
 from tests.crash import kills
 from tests.crash.kills import Kill, die_at
 from tests.crash.stage import APPLY, CAPTURE, TARGET, Stage

@@ -21,7 +21,12 @@ from connectors.postgres import bookkeeping
 from connectors.postgres.sink import PostgresSink
 from daemon import broker
 from daemon.apply.worker import ApplyWorker
-from daemon.config import Kafka, Masking, Settings, Source, State, Target
+from daemon.config.kafka import Kafka
+from daemon.config.masking import Masking
+from daemon.config.settings import Settings
+from daemon.config.source import Source
+from daemon.config.state import State
+from daemon.config.target import Target
 from daemon.state.workers import WorkerState
 from schemas.envelope import TransactionEnd
 from schemas.position import Position

@@ -15,7 +15,7 @@ from psycopg.rows import dict_row
 
 from daemon import broker
 from daemon.audit.worker import AuditWorker
-from daemon.config import Settings
+from daemon.config.settings import Settings
 from daemon.wiring import outbox
 from schemas.outbox import Outbox, decode
 from schemas.topics import messages_topic

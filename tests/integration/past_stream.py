@@ -11,7 +11,7 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from daemon import broker
-from daemon.config import Audit
+from daemon.config.audit import Audit
 from schemas.position import Position
 from schemas.topics import messages_topic, table_topic
 from tests.fix_servers import Kafka

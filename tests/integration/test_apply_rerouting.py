@@ -13,7 +13,9 @@ from connectors.contract import Destination
 from connectors.postgres.pauses import Pauses
 from connectors.postgres.sink import PostgresSink
 from daemon.apply.worker import ApplyWorker
-from daemon.config import Masking, Route, Settings
+from daemon.config.masking import Masking
+from daemon.config.route import Route
+from daemon.config.settings import Settings
 from daemon.routes import routings
 from tests.fix_servers import Kafka
 from tests.integration.apply_stream import Running, World, insert, read, update

@@ -20,7 +20,7 @@ from daemon.audit.erase import erase
 from daemon.audit.findings import AuditReport
 from daemon.audit.heads import Heads
 from daemon.audit.verify import verify
-from daemon.config import Settings
+from daemon.config.settings import Settings
 from daemon.errors import OperatorError
 from tests.fix_servers import Kafka
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from daemon import broker
-from daemon.config import Kafka as KafkaSettings
+from daemon.config.kafka import Kafka as KafkaSettings
 from daemon.consume.consumer import LaneConsumer, group_of
 from daemon.observe.topic_log import TopicLog
 from schemas.topics import transactions_topic

@@ -10,7 +10,7 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic  # type: ignore[attr-defined]
 from prometheus_client import REGISTRY
 
-from daemon.config import Settings
+from daemon.config.settings import Settings
 from daemon.embedded.kafka import KafkaServer
 from daemon.errors import Gap
 from schemas.topics import table_topic

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from daemon import broker
-from daemon.config import Kafka
+from daemon.config.kafka import Kafka
 from daemon.embedded.given import GivenKafka
 from daemon.embedded.kafka import KafkaServer
 from daemon.embedded.ports import LOOPBACK, free_port

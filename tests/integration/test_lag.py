@@ -14,7 +14,12 @@ from prometheus_client import REGISTRY
 
 from connectors.postgres import bookkeeping
 from daemon import broker, wiring
-from daemon.config import Kafka, Route, Settings, Source, State, Target
+from daemon.config.kafka import Kafka
+from daemon.config.route import Route
+from daemon.config.settings import Settings
+from daemon.config.source import Source
+from daemon.config.state import State
+from daemon.config.target import Target
 from daemon.errors import OperatorError
 from daemon.observe.lag import TargetLag
 from daemon.observe.measure import SourceMeasure, TargetMeasure

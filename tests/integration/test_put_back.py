@@ -16,7 +16,7 @@ from connectors.postgres.put_back import BATCH_ROWS, Back, PutBack
 from connectors.postgres.session import open_session
 from connectors.route.masks import Drop, Truncate
 from daemon import wiring
-from daemon.config import Settings
+from daemon.config.settings import Settings
 from tests.asking import ask
 
 SOURCE_DDL = """

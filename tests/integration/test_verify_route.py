@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from daemon.config import Settings
+from daemon.config.settings import Settings
 from daemon.reconcile import VerifyReport, verify
 from tests.fix_servers import Kafka
 from tests.integration.apply_stream import insert

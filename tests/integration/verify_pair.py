@@ -12,7 +12,12 @@ from typing import Any
 import psycopg
 from pydantic import SecretStr
 
-from daemon.config import Kafka, Route, Settings, Source, State, Target
+from daemon.config.kafka import Kafka
+from daemon.config.route import Route
+from daemon.config.settings import Settings
+from daemon.config.source import Source
+from daemon.config.state import State
+from daemon.config.target import Target
 from daemon.reconcile import Progress, VerifyReport, verify
 from daemon.reconcile.lane import Place
 from schemas.position import in_era, parse_lsn

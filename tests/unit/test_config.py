@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 
 from daemon.cli.config import schema_text
-from daemon.config import load
+from daemon.config.load import load
 from daemon.errors import OperatorError
 
 CERTIFICATES = Path(__file__).parents[1] / "tls"

@@ -10,7 +10,11 @@ import msgspec
 import pytest
 
 from connectors.postgres.rows import decode_change
-from daemon.config import Kafka, Settings, Source, State, Target
+from daemon.config.kafka import Kafka
+from daemon.config.settings import Settings
+from daemon.config.source import Source
+from daemon.config.state import State
+from daemon.config.target import Target
 from daemon.errors import OperatorError
 from daemon.history.entity import entities
 from daemon.history.events import Seen

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from daemon import pins
-from daemon.config import Kafka
+from daemon.config.kafka import Kafka
 from daemon.errors import Gap
 from daemon.pins import Pinned, Pins
 

@@ -6,7 +6,11 @@ from typing import Any
 
 import pytest
 
-from daemon.config import Kafka, Settings, Source, State, Target
+from daemon.config.kafka import Kafka
+from daemon.config.settings import Settings
+from daemon.config.source import Source
+from daemon.config.state import State
+from daemon.config.target import Target
 from daemon.errors import OperatorError
 from daemon.restore_url import RestoreUrl, restore_url
 

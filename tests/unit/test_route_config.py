@@ -10,7 +10,7 @@ import pytest
 
 from connectors.contract import Parent
 from connectors.route.masks import Hash
-from daemon.config import Settings
+from daemon.config.settings import Settings
 from daemon.errors import OperatorError
 from daemon.routes import routings
 

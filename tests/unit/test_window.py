@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from daemon.capture.pace import Pace
-from daemon.config import Snapshot
+from daemon.config.source import Snapshot
 from daemon.window import Window
 
 
