@@ -344,16 +344,11 @@ CREATE POLICY public_storytellers ON storytellers FOR SELECT TO anon
     USING (consent_given AND EXISTS (SELECT FROM stories WHERE stories.storyteller_id = storytellers.id));
 
 -- What goes both ways is judged by what a row held before a change, and by what a deleted one held.
-DO $$
-DECLARE
-    name text;
-BEGIN
-    FOREACH name IN ARRAY ARRAY['workspaces', 'projects', 'storytellers', 'stories', 'story_media']
-    LOOP
-        EXECUTE format('ALTER TABLE %I REPLICA IDENTITY FULL', name);
-    END LOOP;
-END
-$$;
+ALTER TABLE workspaces REPLICA IDENTITY FULL;
+ALTER TABLE projects REPLICA IDENTITY FULL;
+ALTER TABLE storytellers REPLICA IDENTITY FULL;
+ALTER TABLE stories REPLICA IDENTITY FULL;
+ALTER TABLE story_media REPLICA IDENTITY FULL;
 
 -- What the daemon may read, and what it is sent.
 GRANT SELECT ON workspaces, projects, storytellers, stories, story_media TO placemat_capture;
