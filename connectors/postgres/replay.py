@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 import orjson
@@ -17,11 +18,11 @@ import psycopg
 from connectors.contract import Destination, Expected, Finding, Partition, Record, Refusal
 from connectors.errors import OperatorError, Unavailable
 from connectors.postgres import bookkeeping, comparing, turns
-from connectors.postgres.failures import Refused
+from connectors.postgres.halving import write_by_halves
 from connectors.postgres.parked import Key
 from connectors.postgres.router import Router, open_router
-from connectors.postgres.rows import CannotFold, Change, Columns, Event, Net, decode_change, decode_key
-from connectors.postgres.session import open_session, translated
+from connectors.postgres.rows import Change, Columns, Event, Net, decode_change, decode_key
+from connectors.postgres.session import open_session, roll_back, translated
 from connectors.postgres.statements import Catalogue, TargetTable, read_catalogue
 from connectors.postgres.steps import TOLD_BY_TEXT, key_step, step_of, told_by_text
 from connectors.postgres.table_writes import TableWrites
@@ -98,8 +99,9 @@ class PostgresReplay:
 
     def write(self, table: str, rows: Sequence[Expected]) -> list[Refusal]:
         assert self._writes is not None, "it was opened"
+        write = partial(self._write, self._writes, table)
         with self._translated():
-            return list(self._write(self._writes, table, self._nets(self._catalogue.tables[table], rows)))
+            return list(write_by_halves(self._nets(self._catalogue.tables[table], rows), write))
 
     def commit(self) -> None:
         with self._translated():
@@ -160,23 +162,7 @@ class PostgresReplay:
                 fields = tuple(name for name, one in zip(names, differ, strict=True) if one)
                 yield Finding(rows[number - 1][0], "differs", fields)
 
-    def _write(self, writes: TableWrites, table: str, rows: Sequence[Row]) -> Iterator[Refusal]:
-        if not rows:
-            return
-        try:
-            gone = self._write_set(writes, table, rows)
-        except (Refused, CannotFold) as error:
-            if len(rows) > 1:
-                half = len(rows) // 2
-                yield from self._write(writes, table, rows[:half])
-                yield from self._write(writes, table, rows[half:])
-            else:
-                yield Refusal(rows[0][0], error.reason if isinstance(error, Refused) else "it cannot be written")
-        else:
-            for _, key in gone:
-                yield Refusal(key, "somebody else deleted the row at this moment")
-
-    def _write_set(self, writes: TableWrites, table: str, rows: Sequence[Row]) -> list[Key]:
+    def _write(self, writes: TableWrites, table: str, rows: Sequence[Row]) -> list[Key]:
         """Rows of a table that goes both ways are told of to the hub, as all that is written there."""
         if self._two_way is None or table not in self._two_way.tables:
             return writes.write_nets({table: dict(rows)})
@@ -218,15 +204,8 @@ class PostgresReplay:
             name,
             "cannot compare a row",
             "See with placemat init whether its columns are of the source's types.",
-            self._abandon,
+            lambda: roll_back(self._connection),
         )
-
-    def _abandon(self) -> None:
-        if self._connection is not None:
-            try:
-                self._connection.rollback()
-            except psycopg.Error:
-                self.close()
 
 
 def _net(table: TargetTable, change: Change) -> Net:

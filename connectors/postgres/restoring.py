@@ -12,10 +12,10 @@ import psycopg
 from connectors.contract import Expected, Refusal, Routing
 from connectors.errors import OperatorError, Unavailable
 from connectors.postgres import comparing, literals
-from connectors.postgres.failures import Refused
+from connectors.postgres.halving import write_by_halves
 from connectors.postgres.rights import check_rights
-from connectors.postgres.rows import CannotFold, Change, Net, decode_change, decode_key
-from connectors.postgres.session import open_session, translated
+from connectors.postgres.rows import Change, Net, decode_change, decode_key
+from connectors.postgres.session import open_session, roll_back, translated
 from connectors.postgres.statements import Catalogue, TargetTable, read_catalogue
 from connectors.postgres.steps import ArrayLiteral, key_step, step_of
 from connectors.postgres.table_writes import TableWrites
@@ -87,6 +87,7 @@ class PostgresRestore:
 
     def write(self, table: str, rows: Sequence[Expected], actor: str) -> Written:
         assert self._writes is not None, "it was opened"
+        write_nets = self._writes.write_nets
         connection, target, written = self._session(), self._catalogue.tables[table], Written()
         with self._translated():
             connection.execute(_ACTOR, [ACTOR_PREFIX, actor])
@@ -100,7 +101,7 @@ class PostgresRestore:
                 row.key: self._net(target, wrong[row.key], row) for row in rows if row.key in wrong.keys() - whys.keys()
             }
             written.refused = [Refusal(key, why) for key, why in whys.items()]
-            written.refused += self._write(self._writes, table, list(nets.items()))
+            written.refused += write_by_halves(list(nets.items()), lambda some: write_nets({table: dict(some)}))
             refused = {one.key for one in written.refused}
             written.done = [one for one in wrong.values() if one.key not in refused]
             done = {one.key for one in written.done}
@@ -154,19 +155,6 @@ class PostgresRestore:
             return Net("update", {name: after[name] for name in wrong.fields})
         told = after.keys() - self._scopes[table.name].masked
         return Net("upsert", {name: after[name] for name in _settable(table, decode_key(row.key)) if name in told})
-
-    def _write(self, writes: TableWrites, table: str, rows: Sequence[tuple[bytes, Net]]) -> Iterator[Refusal]:
-        if not rows:
-            return
-        try:
-            writes.write_nets({table: dict(rows)})
-        except (Refused, CannotFold) as error:
-            if len(rows) > 1:
-                half = len(rows) // 2
-                yield from self._write(writes, table, rows[:half])
-                yield from self._write(writes, table, rows[half:])
-            else:
-                yield Refusal(rows[0][0], error.reason if isinstance(error, Refused) else "it cannot be written")
 
     def _by_columns(
         self, table: TargetTable, rows: Sequence[Expected]
@@ -232,14 +220,7 @@ class PostgresRestore:
 
     def _translated(self) -> AbstractContextManager[None]:
         advice = "Nothing of this step was written; put that right, then run the same again."
-        return translated(self._name, "cannot compare a row", advice, self._abandon)
-
-    def _abandon(self) -> None:
-        if self._connection is not None:
-            try:
-                self._connection.rollback()
-            except psycopg.Error:
-                self.close()
+        return translated(self._name, "cannot compare a row", advice, lambda: roll_back(self._connection))
 
 
 _GONE = Net("delete", {})

@@ -45,6 +45,15 @@ def open_session(url: str, application_name: str, **settings: str) -> psycopg.Co
     return connection
 
 
+def roll_back(connection: psycopg.Connection[Any] | None) -> None:
+    """Leave nothing half done; a session that does not answer is closed."""
+    if connection is not None:
+        try:
+            connection.rollback()
+        except psycopg.Error:
+            connection.close()
+
+
 @contextmanager
 def translated(target: str, cannot: str, advice: str, abandon: Callable[[], None]) -> Iterator[None]:
     """What goes wrong within, as the error that it deserves, once `abandon` has left nothing half done.
