@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, cast
 import typer
 
 from daemon.cli.output import Json, local, write_table
-from daemon.conflicts.titles import HUB, key_text
+from daemon.conflicts.titles import HUB
+from daemon.keys import key_text
 
 if TYPE_CHECKING:
     pass

@@ -15,6 +15,7 @@ from daemon.cli.context import settings as read_settings
 from daemon.cli.context import target as chosen_target
 from daemon.cli.output import Json, local, say, write_json, write_table
 from daemon.errors import OperatorError
+from daemon.keys import key_text
 
 if TYPE_CHECKING:
     from connectors.postgres.bookkeeping import ParkedKey, Request
@@ -44,7 +45,8 @@ def list_(ctx: typer.Context, target: Target = None, as_json: AsJson = False) ->
         say("No key is parked.")
         return
     rows = [
-        (str(key.id), key.table_name, _key_text(key), key.kind, str(key.events), local(key.parked_at)) for key in keys
+        (str(key.id), key.table_name, key_text(key.key), key.kind, str(key.events), local(key.parked_at))
+        for key in keys
     ]
     write_table(("ID", "TABLE", "KEY", "KIND", "EVENTS", "SINCE"), rows)
     by_reason: dict[str, list[int]] = {}
@@ -81,7 +83,7 @@ def show(
     if as_json:
         write_json({**_key_json(key), "queue": events})
         return
-    for name, value in {**_key_json(key), "key": _key_text(key)}.items():
+    for name, value in {**_key_json(key), "key": key_text(key.key)}.items():
         if value is not None:
             typer.echo(f"{name}: {value}")
     for told in events:
@@ -221,10 +223,6 @@ def _tell(
 def _ids(ids: Sequence[int]) -> str:
     more = f" and {len(ids) - IDS_NAMED:,} more" if len(ids) > IDS_NAMED else ""
     return ", ".join(map(str, ids[:IDS_NAMED])) + more
-
-
-def _key_text(key: ParkedKey) -> str:
-    return ", ".join(f"{name}={value}" for name, value in json.loads(key.key).items())
 
 
 def _key_json(key: ParkedKey) -> dict[str, Json]:

@@ -39,7 +39,3 @@ def label(field: str) -> str:
 def plain(text: str | None) -> object:
     """A stored value, which is a JSON text, as itself."""
     return None if text is None else json.loads(text)
-
-
-def key_text(key: str) -> str:
-    return ", ".join(f"{name}={value}" for name, value in json.loads(key).items())

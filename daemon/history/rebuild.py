@@ -16,6 +16,7 @@ from daemon.history.reading import Question, read_past
 from daemon.history.shape import Shape
 from daemon.history.span import Oldest
 from daemon.history.states import Absent, Known, Untold
+from daemon.keys import key_text
 from daemon.progress import OnProgress, Tracker
 
 LISTED = 100
@@ -58,8 +59,8 @@ class Gaps:
         }
 
     def render(self) -> list[str]:
-        lines = [f"{_key_text(row.key)}: {_why(row)}" for row in self.partial_rows]
-        lines += [f"{_key_text(one.key)}: known only since {_iso(one.since_ms)}" for one in self.untold_keys]
+        lines = [f"{key_text(row.key)}: {_why(row)}" for row in self.partial_rows]
+        lines += [f"{key_text(one.key)}: known only since {_iso(one.since_ms)}" for one in self.untold_keys]
         if (more := self.partial + self.untold - len(lines)) > 0:
             lines.append(f"and {more:,} more")
         if self.lost:
@@ -161,10 +162,6 @@ def _why(row: Known) -> str:
     if row.unknown:
         parts.append(f"not told: {', '.join(row.unknown)}")
     return "; ".join(parts)
-
-
-def _key_text(key: bytes) -> str:
-    return ", ".join(f"{name}={value}" for name, value in msgspec.json.decode(key).items())
 
 
 def _iso(ts_ms: int | None) -> str | None:

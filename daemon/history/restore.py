@@ -17,9 +17,10 @@ from connectors.restoring import RestoreTarget, Scope, Wrong, against
 from daemon.config.settings import Settings
 from daemon.history.past import Past
 from daemon.history.reading import Answer, Question, read_past
-from daemon.history.restore_report import OnRow, RestoreReport, RowRestored, TableRestored, key_text
+from daemon.history.restore_report import OnRow, RestoreReport, RowRestored, TableRestored
 from daemon.history.shape import Shape, content
 from daemon.history.states import Absent, Entry, Known, Untold
+from daemon.keys import key_text
 from daemon.progress import OnProgress, Tracker
 from daemon.routes import source_masks
 

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from connectors.restoring import Wrong
+from daemon.keys import key_text
 from daemon.recover.report import Left
 
 SHOWN = 60
@@ -154,10 +155,6 @@ class RestoreReport:
         """The report for people, several lines without a final newline."""
         lines = [f"{self.source}, by {self.actor}, in {self.seconds:.1f} s"]
         return "\n".join([*lines, *(line for one in self.tables for line in one.render(dry_run=self.dry_run))])
-
-
-def key_text(key: bytes) -> str:
-    return ", ".join(f"{name}={value}" for name, value in orjson.loads(key).items())
 
 
 def _left_json(left: Left) -> dict[str, Any]:

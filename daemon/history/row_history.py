@@ -16,6 +16,7 @@ from daemon.config.settings import Settings
 from daemon.history.events import JSON_NULL, plain
 from daemon.history.reading import read_events
 from daemon.history.versions import FieldChange, Version, versions
+from daemon.keys import key_text
 from daemon.progress import OnProgress, Tracker
 from schemas.position import format_lsn
 from schemas.topics import table_topic
@@ -65,9 +66,9 @@ class Told:
         if one.since:
             lines.append("  the topic tells nothing of this row before")
         if one.moved_from:
-            lines.append(f"  its key was {_key_text(one.moved_from)}")
+            lines.append(f"  its key was {key_text(one.moved_from)}")
         if one.moved_to:
-            lines.append(f"  its key is {_key_text(one.moved_to)} from here on")
+            lines.append(f"  its key is {key_text(one.moved_to)} from here on")
         lines += [
             f"  {_field_text(change, there=one.op != 'c')}" for change in one.fields if field in (None, change.name)
         ]
@@ -183,10 +184,6 @@ def _value(raw: msgspec.Raw | None) -> str:
 
 def _outcome_json(outcome: Outcome | None) -> dict[str, Any] | None:
     return None if outcome is None else {"outcome": outcome.outcome, "detail": outcome.detail}
-
-
-def _key_text(key: bytes) -> str:
-    return ", ".join(f"{name}={value}" for name, value in msgspec.json.decode(key).items())
 
 
 def _time(ts_ms: int) -> datetime:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from connectors.conflicts import Key, Waiting
-from daemon.conflicts.titles import key_text
+from daemon.keys import key_text
 
 NAMED = 10
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import orjson
 
 from connectors.contract import Refusal
+from daemon.keys import key_text
 
 LISTED = 100
 """Keys that are listed by name; the rest is counted."""
@@ -29,8 +30,7 @@ class RowChange:
         return {"table": self.table, "key": orjson.loads(self.key), "change": self.kind, "fields": list(self.fields)}
 
     def render(self) -> str:
-        key = ", ".join(f"{name}={value}" for name, value in orjson.loads(self.key).items())
-        return f"{self.table}  {key}: {self.kind} {', '.join(self.fields)}".rstrip()
+        return f"{self.table}  {key_text(self.key)}: {self.kind} {', '.join(self.fields)}".rstrip()
 
 
 OnChange = Callable[[RowChange], None]
@@ -147,9 +147,7 @@ class ReplayReport:
             lines.append(table.render(dry_run=self.dry_run))
             if table.lost:
                 lines.append("    the topic no longer holds all that was asked for; the source was asked for the rest")
-            for one in table.left.listed:
-                key = ", ".join(f"{name}={value}" for name, value in orjson.loads(one.key).items())
-                lines.append(f"    {key}: {one.reason}")
+            lines += [f"    {key_text(one.key)}: {one.reason}" for one in table.left.listed]
             if table.left.count > len(table.left.listed):
                 lines.append(f"    and {table.left.count - len(table.left.listed):,} more")
         return "\n".join(lines)
