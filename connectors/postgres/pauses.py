@@ -91,7 +91,3 @@ class Pauses:
         with bookkeeping.prepared(self._target), self._connection.transaction():
             if self._connection.execute(_NEVER_PAUSED, [self._source, table]).rowcount == 0:
                 self._connection.execute(_RESUME, [self._source, table])
-
-    @property
-    def role(self) -> str:
-        return self._connection.info.user

@@ -61,6 +61,8 @@ def resolve(
     as_json: AsJson = False,
 ) -> None:
     """Decide what shall stand. It goes to all sides as a change of yours at the hub."""
+    from daemon.audit.actions import person
+
     if (conflict_id is None) == (not every):
         raise OperatorError(
             "Say which conflict to decide.", "placemat conflicts resolve ID …, or --all and filters", exit_code=2
@@ -69,7 +71,7 @@ def resolve(
         raise OperatorError("The row cannot stay and go.", "Say --keep or --delete.", exit_code=2)
     asked = Asked(take or (), values or (), nulls or (), True if keep else False if delete else None)
     asked.check(bulk=every)
-    how = How(by or _who(), reason, wait, dry_run, as_json)
+    how = How(by or person(), reason, wait, dry_run, as_json)
     with opened(ctx, target) as desk:
         if conflict_id is not None:
             _resolve_one(desk, conflict_id, asked, how, seen)
@@ -89,7 +91,9 @@ def undo(
     as_json: AsJson = False,
 ) -> None:
     """Take the newest decision back, as a change of yours at the hub to what was there before it."""
-    how = How(by or _who(), reason, wait, dry_run, as_json)
+    from daemon.audit.actions import person
+
+    how = How(by or person(), reason, wait, dry_run, as_json)
     with opened(ctx, target) as desk:
         before = desk.decided(conflict_id, wait)
         _refuse_changed(desk, before)
@@ -253,9 +257,3 @@ def _enter(desk: Desk, op: str, conflict_id: int, how: How, key: Key, before: Fi
         conflict=str(conflict_id), reason=how.reason, content=json.dumps(told, ensure_ascii=False),
     )  # fmt: skip
     enter(desk.settings, [draft])
-
-
-def _who() -> str:
-    from daemon.audit.actions import person
-
-    return person()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 import threading
 import time
@@ -41,14 +40,6 @@ def job_json(job: Job) -> dict[str, Json]:
         "waiting": job.waiting,
         "error": job.error,
     }
-
-
-def person() -> str | None:
-    """Who asks, as this host knows; a container may not know."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return None
 
 
 def follow(engine: sqlalchemy.Engine, source: str, ids: Sequence[int]) -> list[Job]:

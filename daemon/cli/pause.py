@@ -3,7 +3,6 @@ held deletes of a target wait for."""
 
 from __future__ import annotations
 
-import getpass
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -49,6 +48,8 @@ def pause(
     as_json: AsJson = False,
 ) -> None:
     """Let one table of a target wait. Its changes stay in Kafka, those of all other tables flow."""
+    from daemon.audit.actions import person
+
     with _opened(ctx, words, target) as (pauses, target, name):
         before = _find(pauses, name)
         if not dry_run:
@@ -56,7 +57,7 @@ def pause(
         if before is not None and before.state == "paused":
             say(f"{name} of target {target} was paused already, by {before.paused_by}: {before.reason}")
         elif not dry_run:
-            pauses.pause(name, by or _who() or pauses.role, reason)
+            pauses.pause(name, by or person(), reason)
         found = _wait(pauses, name, 0 if dry_run else wait, lambda one: one is not None and one.state != "asked")
         _tell("pause", target, name, found, dry_run, as_json)
         if wait and not dry_run and (found is None or found.state == "asked"):
@@ -80,6 +81,8 @@ def resume(
     as_json: AsJson = False,
 ) -> None:
     """Let a paused table catch up, or answer about held deletes. Then all go on."""
+    from daemon.audit.actions import person
+
     words = words or []
     if confirm_deletes or reject_deletes:
         if confirm_deletes and reject_deletes:
@@ -91,7 +94,7 @@ def resume(
         settings = read_settings(ctx)
         name = chosen_target(settings, words[0] if words else target)
         verdict: held.Answer = "confirmed" if confirm_deletes else "rejected"
-        asked = held.Answering(name, verdict, by or _who() or "unknown", reason or "", dry_run, wait, as_json)
+        asked = held.Answering(name, verdict, by or person(), reason or "", dry_run, wait, as_json)
         held.answer(settings, asked)
         return
     if not words:
@@ -177,11 +180,3 @@ def _not_done(table: str, wait: float) -> OperatorError:
         f"The worker has not done it within {wait:g} seconds: {table} is not there yet.",
         "The request stays; placemat status and placemat lag show how far it is.",
     )
-
-
-def _who() -> str | None:
-    """The person at the terminal; a container may have no name for its user."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return None

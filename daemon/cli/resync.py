@@ -21,7 +21,7 @@ def resync(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Begin a source anew: slot, copies of all tables, and deletes. Run it again to go on where it was left."""
-    from daemon.audit.actions import record
+    from daemon.audit.actions import person, record
     from daemon.cli import copies
     from daemon.errors import OperatorError
     from daemon.resync.resync import Resync
@@ -44,7 +44,7 @@ def resync(
             return
         record(settings, "resync", by, reason, source=source)
         try:
-            report = repair.run(lambda ids: copies.follow(engine, source, ids), by or copies.person())
+            report = repair.run(lambda ids: copies.follow(engine, source, ids), by or person())
         except KeyboardInterrupt:
             say(f"What has begun goes on in placemat run. To see it through: placemat resync {source}")
             raise

@@ -38,7 +38,7 @@ def snapshot(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Publish the rows of tables as they are now. The running capture does it beside the stream."""
-    from daemon.audit.actions import record
+    from daemon.audit.actions import person, record
     from daemon.capture.plan import plan
     from daemon.cli import gone
     from daemon.errors import OperatorError
@@ -60,7 +60,7 @@ def snapshot(
         again = shlex.join(
             ["placemat", "snapshot", *tables, *(["--source", source] if source else []), "--delete-gone"]
         )
-        _ask(settings, name, planned, routed, again, wait=wait, as_json=as_json)
+        _ask(settings, name, planned, routed, again, by or person(), wait=wait, as_json=as_json)
 
 
 def _refuse_beside_delete_gone(given: Mapping[str, bool]) -> None:
@@ -133,6 +133,7 @@ def _ask(
     planned: Sequence[Planned],
     routed: Routed,
     again: str,
+    by: str,
     *,
     wait: bool,
     as_json: bool,
@@ -145,7 +146,7 @@ def _ask(
 
     with state.opened(settings.state.url.get_secret_value()) as engine:
         state.check(engine)
-        ids = jobs.ask(engine, source, "asked", [one.order for one in planned], copies.person())
+        ids = jobs.ask(engine, source, "asked", [one.order for one in planned], by)
         if (window := Pace(settings.sources[source].snapshot).closed) is not None:
             say(f"Copies wait for their window, {window}.")
         try:

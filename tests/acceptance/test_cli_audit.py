@@ -68,6 +68,7 @@ def test_verbs_that_act_leave_who_and_why(ready: Site) -> None:
     ] * 2
     assert found[0]["details"] == {"tables": [STORIES], "delete_gone": False}
     assert [one["op"] for one in shown(ready, "--action", "pause")] == ["pause"]
+    assert ask(ready.state, "SELECT requested_by FROM placemat.snapshots WHERE kind = 'asked'") == [("ada",)]
 
 
 def test_what_cannot_be_entered_is_not_done(ready: Site) -> None:
