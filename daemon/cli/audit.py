@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from daemon.cli.bar import progress_bar
-from daemon.cli.context import By, Reason
+from daemon.cli.context import AsJson, By, Reason
 from daemon.cli.context import settings as read_settings
 from daemon.cli.output import Json, local, say, write_json, write_table
 from daemon.errors import OperatorError
@@ -34,7 +34,6 @@ OfTarget = Annotated[str | None, typer.Option("--target", help="Changes of one t
 Action = Annotated[str | None, typer.Option(help="Actions of people only: pause, replay, erase …")]
 From = Annotated[str | None, typer.Option("--from", metavar="TIME", help="Entered then or later; with its zone.")]
 To = Annotated[str | None, typer.Option("--to", metavar="TIME", help="Entered before.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from daemon.cli.context import config_path
+from daemon.cli.context import AsJson, config_path
 from daemon.cli.output import Json, say, write_json
 from daemon.errors import OperatorError
 
@@ -53,9 +53,7 @@ def schema() -> None:
 
 
 @app.command()
-def show(
-    ctx: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False
-) -> None:
+def show(ctx: typer.Context, as_json: AsJson = False) -> None:
     """Print every setting that is in force, with secrets left out."""
     from daemon.config.load import load
 

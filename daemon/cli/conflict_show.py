@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from daemon.cli import conflict_json, conflict_view
+from daemon.cli.context import AsJson
 from daemon.cli.context import settings as read_settings
 from daemon.cli.output import Json, say, write_json
 from daemon.conflicts.titles import HUB
@@ -22,7 +23,6 @@ Id = Annotated[int, typer.Argument(metavar="ID", help="Number as placemat confli
 Target = Annotated[str | None, typer.Option(help="Only those with this spoke.")]
 Table = Annotated[str | None, typer.Option(help="Only those of this table, as the hub names it.")]
 Field = Annotated[str | None, typer.Option(help="Only those in which this field waits.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 def list_(

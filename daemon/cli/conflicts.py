@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from daemon.cli import conflict_json, conflict_show, conflict_view
-from daemon.cli.conflict_show import AsJson, Field, Id, Table, Target, opened, shown_json, which
+from daemon.cli.conflict_show import Field, Id, Table, Target, opened, shown_json, which
 from daemon.cli.conflict_wish import Asked
+from daemon.cli.context import AsJson, By, Reason
 from daemon.cli.output import Json, say, write_json
 from daemon.errors import OperatorError
 
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="What waits for a person's decision.", no_args_is_help=True, rich_markup_mode=None)
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Try it, show what each side would have, and write nothing.")]
-Reason = Annotated[str | None, typer.Option(help="Kept with the decision.")]
-By = Annotated[str | None, typer.Option(metavar="NAME", help="Who decides; else the user of this system.")]
 Wait = Annotated[float, typer.Option(min=0, help="Seconds to wait until the hub's own changes are known.")]
 
 

@@ -1,4 +1,4 @@
-"""What was said before the verb, and the configuration that follows from it."""
+"""Options that several verbs take, what was said before the verb, and the configuration that follows from it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 Target = Annotated[str | None, typer.Option(help="Needed only where there are several.")]
 By = Annotated[str | None, typer.Option(metavar="NAME", help="Who does it; else the user of the operating system.")]
 Reason = Annotated[str | None, typer.Option(metavar="TEXT", help="Why; it stands in the audit log.")]
+Source = Annotated[str | None, typer.Option(help="Where several sources capture a table of that name.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be asked for.")]
+Wait = Annotated[float, typer.Option(min=0, help="Seconds to wait for the worker to do it.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 @dataclass(frozen=True, slots=True)

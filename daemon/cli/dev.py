@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from daemon.cli.context import AsJson
 from daemon.cli.output import say, write_json, write_table
 
 app = typer.Typer(
@@ -14,7 +15,7 @@ app = typer.Typer(
 
 
 @app.command()
-def up(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
+def up(as_json: AsJson = False) -> None:
     """Start the servers, with data that stays until the next time."""
     from daemon.embedded.dev import dev_up
 
@@ -41,7 +42,7 @@ def down() -> None:
 def sql(
     database: Annotated[str, typer.Argument(metavar="DATABASE", help="primary, empathy_ledger or state.")],
     statement: Annotated[str, typer.Argument(metavar="STATEMENT", help="SQL, in quotes.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Run SQL on a database of the running demo or dev servers."""
     from daemon.embedded.dev import dev_sql

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from daemon.cli.context import By, Reason, Target
+from daemon.cli.context import AsJson, By, DryRun, Reason, Target, Wait
 from daemon.cli.context import settings as read_settings
 from daemon.cli.context import target as chosen_target
 from daemon.cli.output import Json, local, say, write_json, write_table
@@ -25,9 +25,6 @@ app = typer.Typer(help="Keys that a target has refused.", no_args_is_help=True, 
 
 Ids = Annotated[list[int] | None, typer.Argument(metavar="[ID]...", help="Numbers as placemat dlq list shows them.")]
 Every = Annotated[bool, typer.Option("--all", help="Every parked key.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be asked for.")]
-Wait = Annotated[float, typer.Option(min=0, help="Seconds to wait for the worker to do it.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 POLL_SECONDS = 0.1
 IDS_NAMED = 20

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from daemon.cli.bar import progress_bar
+from daemon.cli.context import AsJson, Source
 from daemon.cli.context import settings as read_settings
 from daemon.cli.output import say
 from daemon.errors import OperatorError, Unavailable
@@ -17,8 +18,8 @@ def history(
     entity: Annotated[str, typer.Argument(metavar="ENTITY", help="A captured table: stories, or public.stories.")],
     key: Annotated[str, typer.Argument(metavar="ID", help="The row's key: its value, or JSON of several columns.")],
     field: Annotated[str | None, typer.Option(help="Only versions that changed this field.")] = None,
-    source: Annotated[str | None, typer.Option(help="Where several sources capture a table of that name.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    source: Source = None,
+    as_json: AsJson = False,
 ) -> None:
     """Show every version of a row. When, by whom, what changed, and what each target did with it."""
     import msgspec

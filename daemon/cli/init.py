@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
+from daemon.cli.context import AsJson
 from daemon.cli.context import settings as read_settings
 from daemon.cli.output import Json, complain, say, write_json
 
@@ -18,9 +19,7 @@ if TYPE_CHECKING:
     from daemon.errors import OperatorError
 
 
-def init(
-    ctx: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False
-) -> None:
+def init(ctx: typer.Context, as_json: AsJson = False) -> None:
     """Create what is needed on each side, and check it. State tables, publication, slot, topics; safe to repeat."""
     from daemon import broker
     from daemon.state import engine as state

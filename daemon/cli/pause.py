@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from daemon.cli import held
-from daemon.cli.context import By, Reason, Target
+from daemon.cli.context import AsJson, By, DryRun, Reason, Target, Wait
 from daemon.cli.context import settings as read_settings
 from daemon.cli.context import target as chosen_target
 from daemon.cli.output import say, write_json
@@ -30,9 +30,6 @@ OptionalWords = Annotated[
         metavar="[TARGET] [TABLE]", help="The target as it is configured; the table with or without public."
     ),
 ]
-Wait = Annotated[float, typer.Option(min=0, help="Seconds to wait for the worker to do it.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be asked for.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 POLL_SECONDS = 0.1
 

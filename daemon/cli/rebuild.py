@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from daemon.cli.bar import progress_bar
+from daemon.cli.context import Source
 from daemon.cli.context import settings as read_settings
 from daemon.cli.output import say
 from daemon.errors import OperatorError, Unavailable
@@ -35,7 +36,7 @@ def rebuild(
     into: Annotated[
         str | None, typer.Option(metavar="TABLE", help="Write the rows as a table of this name beside the other one.")
     ] = None,
-    source: Annotated[str | None, typer.Option(help="Where several sources capture a table of that name.")] = None,
+    source: Source = None,
     as_json: Annotated[
         bool,
         typer.Option("--json", help="Print one JSON object for the whole, behind the rows where they are printed."),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from daemon.cli.bar import progress_bar
+from daemon.cli.context import By, Reason, Source
 from daemon.cli.context import settings as read_settings
 from daemon.cli.output import write_json
 from daemon.errors import OperatorError, Unavailable
@@ -39,9 +40,9 @@ def restore(
     partial: Annotated[
         bool, typer.Option("--partial", help="Make deleted rows again also where some values are not told.")
     ] = False,
-    by: Annotated[str | None, typer.Option(help="Who restores; else the user of this system.")] = None,
-    reason: Annotated[str | None, typer.Option(metavar="WORDS", help="Why; it goes with every change.")] = None,
-    source: Annotated[str | None, typer.Option(help="Where several sources capture a table of that name.")] = None,
+    by: By = None,
+    reason: Reason = None,
+    source: Source = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show the rows and fields that would change.")
     ] = False,

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from daemon.cli.bar import progress_bar
-from daemon.cli.context import By, Reason
+from daemon.cli.context import AsJson, By, Reason
 from daemon.cli.context import settings as read_settings
 from daemon.cli.output import say, write_json
 
@@ -18,7 +18,7 @@ def resync(
     by: By = None,
     reason: Reason = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what is wrong and would be done.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Begin a source anew: slot, copies of all tables, and deletes. Run it again to go on where it was left."""
     from daemon.audit.actions import person, record

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from daemon.cli.context import By, Reason
+from daemon.cli.context import AsJson, By, Reason, Source
 from daemon.cli.context import settings as read_settings
 from daemon.cli.output import Json, say, write_json
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def snapshot(
     ctx: typer.Context,
     tables: Annotated[list[str], typer.Argument(metavar="TABLE...", help="Captured tables.")],
-    source: Annotated[str | None, typer.Option(help="Where several sources capture a table of that name.")] = None,
+    source: Source = None,
     where: Annotated[str | None, typer.Option(help="SQL condition over the table's columns.")] = None,
     from_: Annotated[
         str | None, typer.Option("--from", metavar="KEY", help="Begin with this key: its value, or JSON.")
@@ -35,7 +35,7 @@ def snapshot(
     reason: Reason = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")] = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the end, and show how it goes.")] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Publish the rows of tables as they are now. The running capture does it beside the stream."""
     from daemon.audit.actions import person, record

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import typer
 
 from daemon.cli import copies, held
+from daemon.cli.context import AsJson
 from daemon.cli.context import settings as read_settings
 from daemon.cli.output import Json, local, write_json, write_table
 from schemas.position import format_lsn
@@ -30,9 +31,7 @@ class _Standing(NamedTuple):
     audit: OutboxLag | None
 
 
-def status(
-    ctx: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False
-) -> None:
+def status(ctx: typer.Context, as_json: AsJson = False) -> None:
     """Show every worker, every source, paused tables and parked keys. Of a source its slot and its initial copy."""
     from daemon import wiring
     from daemon.state import engine as state

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from daemon.cli.bar import progress_bar
+from daemon.cli.context import AsJson
 from daemon.cli.context import settings as read_settings
 from daemon.cli.output import write_json
 from daemon.errors import OperatorError
@@ -23,7 +24,7 @@ def verify(
         int | None, typer.Option(min=1, help="Compare this many random rows of each table, of either side.")
     ] = None,
     values: Annotated[bool, typer.Option("--values", help="Show the values that differ.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Compare every row and field of each target with its source. Exit status 3 when they differ."""
     from daemon.reconcile.verify import verify as compare
