@@ -244,12 +244,11 @@ def _table(name: str) -> str:
 
 
 def _time(option: str, text: str | None) -> datetime | None:
-    from daemon.recover.window import Moment, parse_end
+    from daemon.recover.window import Moment, parse_moment
 
     if text is None:
         return None
-    found = parse_end(text)
-    if not isinstance(found, Moment):
+    if not isinstance(parse_moment(option, text), Moment):
         raise OperatorError(f"{option} {text} is no time.", "Write it like 2026-11-22T10:00:00+10:00.", exit_code=2)
     return datetime.fromisoformat(text)
 

@@ -102,7 +102,9 @@ def test_entries_are_found_by_who_what_when_and_outcome_and_shown_in_pages(ready
     assert 'title: "old 3" → "new 3"' in page.out
     assert "add --before 3" in page.err
     assert ready.placemat("audit", "show", "--key", "a").code == 2
-    assert ready.placemat("audit", "show", "--from", "0/16").code == 2
+    for option, text in (("--from", "0/16"), ("--from", "offset:0:1"), ("--to", "yesterday")):
+        refused = ready.placemat("audit", "show", option, text)
+        assert (refused.code, f"{option} {text} is" in refused.err) == (2, True)
 
 
 def test_export_is_json_lines_or_csv_oldest_first(ready: Site) -> None:
