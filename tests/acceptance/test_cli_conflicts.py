@@ -10,6 +10,7 @@ import pytest
 from tests.fix_linked import Linked, made_linked
 from tests.fix_servers import Kafka, Postgres
 from tests.fix_site import Site
+from tests.people import a_workspace, made, put
 from tests.receivers import Webhooks, webhooks
 from tests.waiting import until
 
@@ -22,13 +23,11 @@ def hook() -> Iterator[Webhooks]:
 
 def edited_apart(linked: Linked) -> uuid.UUID:
     """A storyteller whose biography both sides have changed at the same time."""
-    workspace, key = uuid.uuid4(), uuid.uuid4()
-    linked.hub.execute("INSERT INTO workspaces (id, name, slug) VALUES (%s, 'Commons', 'commons')", [workspace])
-    linked.hub.execute("INSERT INTO storytellers (id, workspace_id, name) VALUES (%s, %s, 'Ruth')", [key, workspace])
+    key = made(linked.hub, "storytellers", workspace_id=a_workspace(linked), name="Ruth")
     linked.rest(60)
     with linked.held():
         for side, words in ((linked.hub, "ours"), (linked.spoke, "theirs")):
-            side.execute("UPDATE storytellers SET bio = %s WHERE id = %s", [words, key])
+            put(side, "storytellers", key, bio=words)
     linked.rest()
     return key
 

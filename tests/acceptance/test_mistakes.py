@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import uuid
 from datetime import UTC, datetime
 
 import psycopg
@@ -13,6 +12,7 @@ from tests.asking import ask
 from tests.fix_linked import Linked
 from tests.fix_servers import Postgres
 from tests.fix_site import PASSWORD
+from tests.people import a_workspace, made
 from tests.waiting import until
 
 STORIES = 300
@@ -21,9 +21,8 @@ COLUMNS = "id, title, content, themes"
 
 
 def fill(linked: Linked) -> None:
-    workspace, teller = uuid.uuid4(), uuid.uuid4()
-    linked.hub.execute("INSERT INTO workspaces (id, name, slug) VALUES (%s, 'Commons', %s)", [workspace, workspace.hex])
-    linked.hub.execute("INSERT INTO storytellers (id, workspace_id, name) VALUES (%s, %s, 'Una')", [teller, workspace])
+    workspace = a_workspace(linked)
+    teller = made(linked.hub, "storytellers", workspace_id=workspace, name="Una")
     linked.hub.execute(
         "INSERT INTO stories (workspace_id, storyteller_id, title, slug)"
         " SELECT %s, %s, 'Story ' || n, 'story-' || n FROM generate_series(1, %s) AS n",

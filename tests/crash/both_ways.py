@@ -24,6 +24,7 @@ from tests import forked
 from tests.asking import ask
 from tests.crash.kills import APPLY_SEAMS, AT_RANDOM, STREAM_SEAMS
 from tests.fix_linked import Linked
+from tests.people import a_workspace, made
 from tests.waiting import until
 
 TELLERS = 40
@@ -131,15 +132,8 @@ class Pair:
 
     def populate(self) -> None:
         """Rows that both sides have."""
-        workspace = uuid.uuid4()
-        hub = self.linked.hub
-        hub.execute("INSERT INTO workspaces (id, name, slug) VALUES (%s, 'Commons', %s)", [workspace, workspace.hex])
-        self.keys = [uuid.uuid4() for _ in range(TELLERS)]
-        for key in self.keys:
-            hub.execute(
-                "INSERT INTO storytellers (id, workspace_id, name, bio) VALUES (%s, %s, 'made', 'made')",
-                [key, workspace],
-            )
+        teller = {"workspace_id": a_workspace(self.linked), "name": "made", "bio": "made"}
+        self.keys = [made(self.linked.hub, "storytellers", **teller) for _ in range(TELLERS)]
         self.linked.rest(60)
 
     @contextmanager

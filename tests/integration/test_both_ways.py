@@ -6,17 +6,15 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-import psycopg
 import pytest
 
 from daemon.observe import metrics
 from tests.asking import ask
 from tests.fix_linked import Linked, made_linked
 from tests.fix_servers import Kafka, Postgres
+from tests.people import TELLER, a_teller, a_workspace, made, put, seen, value
 from tests.waiting import until
 
-Connection = psycopg.Connection[Any]
-TELLER = "id, name, bio, cultural_background, consent_given, metadata"
 STORY = "id, storyteller_id, project_id, title, content, themes, privacy, metadata"
 
 
@@ -34,59 +32,12 @@ def both(postgres_server: Postgres, kafka_server: Kafka, tmp_path_factory: pytes
 
 @pytest.fixture(scope="module")
 def workspace(both: Linked) -> uuid.UUID:
-    found = made(both.hub, "INSERT INTO workspaces (name, slug) VALUES ('Commons', %s) RETURNING id", uuid.uuid4().hex)
-    until(lambda: seen(both.spoke, "workspaces", found))
-    return found
-
-
-def made(connection: Connection, statement: str, *values: object) -> uuid.UUID:
-    row = connection.execute(statement.encode(), values).fetchone()
-    assert row is not None
-    assert isinstance(row[0], uuid.UUID)
-    return row[0]
-
-
-def seen(connection: Connection, table: str, key: uuid.UUID) -> bool:
-    return connection.execute(f"SELECT FROM {table} WHERE id = %s".encode(), [key]).fetchone() is not None
-
-
-def value(connection: Connection, table: str, column: str, key: uuid.UUID) -> Any:
-    row = connection.execute(f"SELECT {column} FROM {table} WHERE id = %s".encode(), [key]).fetchone()
-    return row[0] if row is not None else None
-
-
-def put(connection: Connection, table: str, key: uuid.UUID, **values: object) -> None:
-    assigned = ", ".join(f"{name} = %s" for name in values)
-    done = connection.execute(f"UPDATE {table} SET {assigned} WHERE id = %s".encode(), [*values.values(), key])
-    assert done.rowcount == 1
-
-
-def a_teller(both: Linked, at: Connection, workspace: uuid.UUID, **values: object) -> uuid.UUID:
-    """A storyteller that both sides have."""
-    given = {"name": "A teller", **values}
-    columns, places = ", ".join(given), ", ".join(["%s"] * len(given))
-    key = made(
-        at,
-        f"INSERT INTO storytellers (workspace_id, {columns}) VALUES (%s, {places}) RETURNING id",
-        workspace,
-        *given.values(),
-    )
-    both.rest()
-    assert seen(both.hub, "storytellers", key)
-    assert seen(both.spoke, "storytellers", key)
-    return key
+    return a_workspace(both)
 
 
 def a_story(both: Linked, teller: uuid.UUID, workspace: uuid.UUID, **values: object) -> uuid.UUID:
     given = {"title": "A story", "slug": uuid.uuid4().hex, **values}
-    columns, places = ", ".join(given), ", ".join(["%s"] * len(given))
-    key = made(
-        both.hub,
-        f"INSERT INTO stories (workspace_id, storyteller_id, {columns}) VALUES (%s, %s, {places}) RETURNING id",
-        workspace,
-        teller,
-        *given.values(),
-    )
+    key = made(both.hub, "stories", workspace_id=workspace, storyteller_id=teller, **given)
     both.rest()
     assert seen(both.spoke, "stories", key)
     return key
@@ -242,11 +193,7 @@ def test_a_new_child_of_a_parent_that_the_hub_has_deleted_is_a_conflict_and_neve
     teller = a_teller(both, both.hub, workspace)
     with both.held():
         both.hub.execute("DELETE FROM storytellers WHERE id = %s", [teller])
-        story = made(
-            both.spoke,
-            "INSERT INTO stories (workspace_id, storyteller_id, title, slug) VALUES (%s, %s, 'New', %s) RETURNING id",
-            workspace, teller, uuid.uuid4().hex,
-        )  # fmt: skip
+        story = made(both.spoke, "stories", workspace_id=workspace, storyteller_id=teller, title="New")
     both.rest()
     assert seen(both.spoke, "stories", story)
     assert not seen(both.hub, "stories", story)
@@ -260,11 +207,7 @@ def test_a_new_child_of_a_parent_that_the_hub_has_deleted_is_a_conflict_and_neve
 def test_a_parent_that_a_spoke_has_deleted_stays_where_it_has_a_new_child(both: Linked, workspace: uuid.UUID) -> None:
     teller = a_teller(both, both.hub, workspace)
     with both.held():
-        story = made(
-            both.hub,
-            "INSERT INTO stories (workspace_id, storyteller_id, title, slug) VALUES (%s, %s, 'New', %s) RETURNING id",
-            workspace, teller, uuid.uuid4().hex,
-        )  # fmt: skip
+        story = made(both.hub, "stories", workspace_id=workspace, storyteller_id=teller, title="New")
         both.spoke.execute("DELETE FROM storytellers WHERE id = %s", [teller])
     both.rest()
     assert seen(both.hub, "stories", story)

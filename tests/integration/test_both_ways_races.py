@@ -7,16 +7,15 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any
 
 import psycopg
 import pytest
 
-from tests.fix_linked import Linked, made_linked
+from tests.fix_linked import Connection, Linked, made_linked
 from tests.fix_servers import Kafka, Postgres
+from tests.people import a_workspace, made
 from tests.waiting import until
 
-Connection = psycopg.Connection[Any]
 EDITS = 1_500
 TELLERS = 6
 LOG = """
@@ -49,14 +48,7 @@ def racing(
 
 @pytest.fixture(scope="module")
 def workspace(racing: Linked) -> uuid.UUID:
-    row = racing.hub.execute(
-        "INSERT INTO workspaces (name, slug) VALUES ('Commons', %s) RETURNING id", [uuid.uuid4().hex]
-    ).fetchone()
-    assert row is not None
-    racing.rest()
-    found = row[0]
-    assert isinstance(found, uuid.UUID)
-    return found
+    return a_workspace(racing)
 
 
 def people(url: str, seed: int, edit: Callable[[Connection, random.Random, int], None], edits: int) -> threading.Thread:
@@ -75,11 +67,7 @@ def people(url: str, seed: int, edit: Callable[[Connection, random.Random, int],
 
 
 def test_every_edit_of_a_spoke_is_taken_or_listed_however_close_it_comes(racing: Linked, workspace: uuid.UUID) -> None:
-    keys = [uuid.uuid4() for _ in range(TELLERS)]
-    for key in keys:
-        racing.hub.execute(
-            "INSERT INTO storytellers (id, workspace_id, name) VALUES (%s, %s, 'made')", [key, workspace]
-        )
+    keys = [made(racing.hub, "storytellers", workspace_id=workspace, name="made") for _ in range(TELLERS)]
     racing.rest()
 
     def rename(prefix: str) -> Callable[[Connection, random.Random, int], None]:
@@ -108,11 +96,9 @@ def test_every_edit_of_a_spoke_is_taken_or_listed_however_close_it_comes(racing:
 
 def test_people_are_never_the_victims_of_a_deadlock_with_us(racing: Linked, workspace: uuid.UUID) -> None:
     """Their transactions lock a story first and its teller then; a batch of ours the other way round."""
-    teller, stories = uuid.uuid4(), [uuid.uuid4() for _ in range(4)]
-    insert = "INSERT INTO stories (id, workspace_id, storyteller_id, title) VALUES (%s, %s, %s, 'made')"
-    racing.hub.execute("INSERT INTO storytellers (id, workspace_id, name) VALUES (%s, %s, 'made')", [teller, workspace])
-    for story in stories:
-        racing.hub.execute(insert, [story, workspace, teller])
+    teller = made(racing.hub, "storytellers", workspace_id=workspace, name="made")
+    story = {"workspace_id": workspace, "storyteller_id": teller, "title": "made"}
+    stories = [made(racing.hub, "stories", **story) for _ in range(4)]
     racing.rest()
     victims: list[Exception] = []
 
@@ -174,12 +160,11 @@ def test_whatever_people_do_on_both_sides_the_sides_end_equal(racing: Linked, wo
         thread.join()
     racing.rest(120)
     settle_what_waits(racing)
-    assert racing.rows(racing.hub, "storytellers", "id, name, bio, metadata") == racing.rows(
-        racing.spoke, "storytellers", "id, name, bio, metadata"
-    )
-    assert racing.rows(racing.hub, "stories", "id, storyteller_id, title, content, themes") == racing.rows(
-        racing.spoke, "stories", "id, storyteller_id, title, content, themes"
-    )
+    for table, columns in (
+        ("storytellers", "id, name, bio, metadata"),
+        ("stories", "id, storyteller_id, title, content, themes"),
+    ):
+        assert racing.rows(racing.hub, table, columns) == racing.rows(racing.spoke, table, columns)
 
 
 def settle_what_waits(racing: Linked) -> None:

@@ -7,22 +7,11 @@ import uuid
 import pytest
 
 from tests.fix_linked import Linked
+from tests.people import a_teller, a_workspace, value
 
 
 def name(linked: Linked, key: uuid.UUID) -> list[object]:
-    query = "SELECT name FROM storytellers WHERE id = %s"
-    return [
-        row[0] if (row := connection.execute(query, [key]).fetchone()) else None
-        for connection in (linked.hub, linked.spoke)
-    ]
-
-
-def a_teller(linked: Linked) -> uuid.UUID:
-    workspace, key = uuid.uuid4(), uuid.uuid4()
-    linked.hub.execute("INSERT INTO workspaces (id, name, slug) VALUES (%s, 'Commons', %s)", [workspace, workspace.hex])
-    linked.hub.execute("INSERT INTO storytellers (id, workspace_id, name) VALUES (%s, %s, 'given')", [key, workspace])
-    linked.rest()
-    return key
+    return [value(connection, "storytellers", "name", key) for connection in (linked.hub, linked.spoke)]
 
 
 @pytest.mark.parametrize(
@@ -37,7 +26,7 @@ def test_a_replay_puts_a_row_back_and_an_edit_that_was_under_way_comes_through(
 ) -> None:
     linked.init()
     with linked.running():
-        key = a_teller(linked)
+        key = a_teller(linked, linked.hub, a_workspace(linked), name="given")
     linked.spoke.execute(edit.encode())
     chosen = ("--target", linked.spoke_name, "--table", "public.storytellers", "--key", str(key))
     done = linked.site.placemat("replay", *chosen)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,11 @@ import psycopg
 import pytest
 
 from schemas import domain
-from tests.fix_linked import Linked, add_spoke, made_linked
+from tests.fix_linked import Connection, Linked, add_spoke, made_linked
 from tests.fix_servers import Kafka, Postgres, databases
 from tests.fix_site import PASSWORD
+from tests.people import a_workspace, made
 
-Connection = psycopg.Connection[Any]
 NORMALISE = """
 CREATE FUNCTION normalise() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -53,24 +52,11 @@ def names(connection: Connection) -> list[tuple[Any, ...]]:
     return connection.execute("SELECT id, name, bio FROM storytellers ORDER BY id").fetchall()
 
 
-def a_workspace(ring: Linked) -> uuid.UUID:
-    key = uuid.uuid4()
-    ring.hub.execute("INSERT INTO workspaces (id, name, slug) VALUES (%s, 'Commons', %s)", [key, key.hex])
-    ring.rest()
-    return key
-
-
-def a_teller(connection: Connection, workspace: uuid.UUID, name: str) -> uuid.UUID:
-    key = uuid.uuid4()
-    connection.execute("INSERT INTO storytellers (id, workspace_id, name) VALUES (%s, %s, %s)", [key, workspace, name])
-    return key
-
-
 def test_an_edit_anywhere_is_everywhere_and_comes_to_rest(ring: Linked) -> None:
     ring.init()
     with ring.running():
         workspace = a_workspace(ring)
-        keys = [a_teller(connection, workspace, "made") for connection in sides(ring)]
+        keys = [made(connection, "storytellers", workspace_id=workspace, name="made") for connection in sides(ring)]
         ring.rest()
         for connection, key in zip(sides(ring), keys, strict=True):
             connection.execute("UPDATE storytellers SET name = 'renamed', bio = 'told' WHERE id = %s", [key])
@@ -88,7 +74,7 @@ def test_what_the_hub_and_a_spoke_make_of_a_value_is_everywhere(ring: Linked) ->
     with ring.running():
         workspace = a_workspace(ring)
         archive = next(iter(ring.others.values()))
-        key = a_teller(archive, workspace, "made in the archive")
+        key = made(archive, "storytellers", workspace_id=workspace, name="made in the archive")
         ring.rest()
         archive.execute("UPDATE storytellers SET name = 'renamed', bio = '  told  ' WHERE id = %s", [key])
         ring.rest()
@@ -104,7 +90,7 @@ def test_two_triggers_that_disagree_are_stopped_and_listed(ring: Linked) -> None
     normalise(next(iter(ring.others.values())), "name", "lower")
     ring.init()
     with ring.running():
-        key = a_teller(ring.hub, a_workspace(ring), "Mixed")
+        key = made(ring.hub, "storytellers", workspace_id=a_workspace(ring), name="Mixed")
         ring.rest(60)
         listed = ring.rows(ring.hub, "placemat.conflict_log", "kind, resolution")
         assert ("update_origin_differs", "skip") in listed
@@ -118,7 +104,7 @@ def test_a_table_that_is_emptied_in_one_place_is_empty_everywhere(ring: Linked) 
     with ring.running():
         workspace = a_workspace(ring)
         for connection in sides(ring):
-            a_teller(connection, workspace, "made")
+            made(connection, "storytellers", workspace_id=workspace, name="made")
         ring.rest()
         ring.spoke.execute("TRUNCATE storytellers CASCADE")
         ring.rest()
@@ -148,7 +134,7 @@ def test_what_a_person_decides_of_two_spokes_and_takes_back_is_everywhere(ring: 
     ring.init()
     with ring.running():
         archive = next(iter(ring.others.values()))
-        key = a_teller(ring.hub, a_workspace(ring), "Ruth")
+        key = made(ring.hub, "storytellers", workspace_id=a_workspace(ring), name="Ruth")
         ring.rest()
         with ring.held():
             ring.hub.execute("UPDATE storytellers SET bio = 'of the hub' WHERE id = %s", [key])

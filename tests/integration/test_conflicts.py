@@ -13,7 +13,7 @@ import pytest
 
 from tests.fix_linked import Linked, made_linked
 from tests.fix_servers import Kafka, Postgres
-from tests.integration.test_both_ways import TELLER, a_teller, made, put, seen, value
+from tests.people import TELLER, a_teller, a_workspace, put, seen, value
 from tests.waiting import until
 
 
@@ -29,9 +29,7 @@ def both(postgres_server: Postgres, kafka_server: Kafka, tmp_path_factory: pytes
 
 @pytest.fixture(scope="module")
 def workspace(both: Linked) -> uuid.UUID:
-    found = made(both.hub, "INSERT INTO workspaces (name, slug) VALUES ('Commons', %s) RETURNING id", uuid.uuid4().hex)
-    until(lambda: seen(both.spoke, "workspaces", found))
-    return found
+    return a_workspace(both)
 
 
 def verb(both: Linked, *words: object, code: int = 0) -> Any:

@@ -9,16 +9,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-import psycopg
 import pytest
 
 from daemon.seams import AFTER_REKEY, VARIABLE
 from daemon.state.engine import opened
 from daemon.state.workers import Told, tell
-from tests.fix_linked import Linked
+from tests.fix_linked import Connection, Linked
+from tests.people import made, value
 from tests.waiting import until
 
-Connection = psycopg.Connection[Any]
 EARLIER, LATER = "2026-01-01 10:00:00+00", "2026-03-01 10:00:00+00"
 MATCHES = ("slug", "legacy_id", "name,workspace_id", "title,storyteller_id", "url,story_id")
 WORDS = [word for match in MATCHES for word in ("--match", match)]
@@ -33,17 +32,7 @@ COLUMNS = {
 
 def make(connection: Connection, table: str, **values: object) -> uuid.UUID:
     """A row, of the same age on both sides; `updated_at` is what it says, as only updates move it."""
-    row: dict[str, object] = {"id": uuid.uuid4(), "created_at": EARLIER, "updated_at": EARLIER, **values}
-    columns, places = ", ".join(row), ", ".join(["%s"] * len(row))
-    connection.execute(f"INSERT INTO {table} ({columns}) VALUES ({places})".encode(), list(row.values()))
-    key = row["id"]
-    assert isinstance(key, uuid.UUID)
-    return key
-
-
-def value(connection: Connection, table: str, column: str, key: uuid.UUID) -> Any:
-    row = connection.execute(f"SELECT {column} FROM {table} WHERE id = %s".encode(), [key]).fetchone()
-    return row[0] if row is not None else None
+    return made(connection, table, **{"created_at": EARLIER, "updated_at": EARLIER, **values})
 
 
 def everything(linked: Linked, connection: Connection) -> dict[str, list[Any]]:

@@ -18,7 +18,7 @@ from daemon.notify.worker import NotifyWorker
 from daemon.state.workers import WorkerState
 from tests.fix_linked import Linked, made_linked
 from tests.fix_servers import Kafka, Postgres
-from tests.integration.test_both_ways import made
+from tests.people import made
 from tests.receivers import Mails, Webhooks, mails, webhooks
 from tests.waiting import until
 
@@ -120,10 +120,9 @@ def waiting(linked: Linked, *titles: str) -> list[int]:
     """Conflicts about storytellers with these names; their numbers."""
     state = f'{{"revision":1,"fields":{{"{linked.spoke_name}":{{"bio":["\\"{SECRET}\\"",1,1,null]}}}}}}'
     found = []
-    workspace = made(linked.hub, "INSERT INTO workspaces (name, slug) VALUES ('w', %s) RETURNING id", uuid.uuid4().hex)
+    workspace = made(linked.hub, "workspaces", name="Commons", slug=uuid.uuid4().hex)
     for title in titles:
-        statement = "INSERT INTO storytellers (workspace_id, name, bio) VALUES (%s, %s, %s) RETURNING id"
-        key = made(linked.hub, statement, workspace, title, SECRET)
+        key = made(linked.hub, "storytellers", workspace_id=workspace, name=title, bio=SECRET)
         row = linked.hub.execute(
             "INSERT INTO placemat.conflicts (table_name, key, state, waits)"
             " VALUES ('public.storytellers', %s, %s, true) RETURNING id",
