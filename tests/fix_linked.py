@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import psycopg
 import pytest
 
 from connectors.postgres.turns import LOCK_CLASS
 from daemon import wiring
-from daemon.errors import OperatorError
-from daemon.observe.board import Board
-from daemon.supervisor import Supervisor, Worker
+from daemon.supervisor import Worker
 from schemas import domain
 from schemas.topics import table_topic
 from tests.asking import ask
 from tests.fix_capture import read_topics
 from tests.fix_servers import Kafka, Postgres, databases
 from tests.fix_site import PASSWORD, Site, made_site
+from tests.supervised import Supervised
 from tests.waiting import until
 
 Connection = psycopg.Connection[Any]
-END_SECONDS = 20.0
 _TICK = "SELECT (pg_logical_emit_message(true, 'tests.tick', 'x') - '0/0'::pg_lsn)::bigint"
 OWN = {
     "workspaces": ("theme_colour",),
@@ -35,32 +32,6 @@ OWN = {
     "story_media": ("alt_text",),
 }
 """Columns that only the Empathy Ledger has."""
-
-
-class Running:
-    """Workers under a supervisor."""
-
-    def __init__(self, workers: list[Worker]) -> None:
-        self.board = Board()
-        self._supervisor = Supervisor(workers, self.board)
-        self.error: OperatorError | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._supervisor.stop()
-        self._thread.join(END_SECONDS)
-        assert not self._thread.is_alive(), "the workers do not end"
-        assert self.error is None, self.error
-
-    def _run(self) -> None:
-        try:
-            self._supervisor.run()
-        except OperatorError as error:
-            self.error = error
 
 
 @dataclass
@@ -91,9 +62,13 @@ class Linked:
         return wiring.workers(settings, wiring.choose(settings, names))
 
     @contextmanager
-    def running(self, *names: str) -> Iterator[Running]:
-        with Running(self.workers(*names)) as running:
-            yield running
+    def running(self, *names: str) -> Iterator[None]:
+        workers = Supervised(*self.workers(*names))
+        try:
+            yield
+        finally:
+            workers.stop()
+            assert workers.error is None, workers.error
 
     def init(self) -> None:
         done = self.site.placemat("init")

@@ -1,4 +1,4 @@
-"""A worker as `placemat run` has it: under a supervisor, started again after failures, in a thread of the test."""
+"""Workers as `placemat run` has them: under a supervisor, started again after failures, in a thread of the test."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from daemon.observe.board import Board
 from daemon.state.workers import WorkerState
 from daemon.supervisor import Supervisor, Worker
 
-END_SECONDS = 15.0
+END_SECONDS = 20.0
 
 
 class _Told(Board):
@@ -26,11 +26,11 @@ class _Told(Board):
 
 
 class Supervised:
-    """`error` is the sentence that the supervisor ended with."""
+    """`error` is the sentence that the supervisor ended with; what was told is of all workers."""
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, *workers: Worker) -> None:
         self._board = _Told()
-        self._supervisor = Supervisor([worker], self._board)
+        self._supervisor = Supervisor(workers, self._board)
         self.error: OperatorError | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -52,21 +52,21 @@ class Supervised:
 
     @property
     def details(self) -> str:
-        """All that it has said."""
+        """All that was said."""
         return "\n".join(detail for _, detail in self._board.told if detail)
 
     def count(self, state: WorkerState) -> int:
         return [told for told, _ in self._board.told].count(state)
 
     def stop(self) -> None:
-        """Ask it to end, and wait until it has."""
+        """Ask them to end, and wait until they have."""
         self._supervisor.stop()
         self.ended()
 
     def ended(self, seconds: float = END_SECONDS) -> OperatorError | None:
-        """Wait for its end; what it ended with."""
+        """Wait for the end; what it ended with."""
         self._thread.join(seconds)
-        assert not self._thread.is_alive(), f"the worker does not end; it said: {self.details}"
+        assert not self._thread.is_alive(), f"they do not end; they said: {self.details}"
         return self.error
 
     def _run(self) -> None:
