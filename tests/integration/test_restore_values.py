@@ -6,26 +6,22 @@ import json
 from typing import Any
 
 from tests.fix_capture import Rig, RigFactory
+from tests.integration.every_type import COLUMNS, DDL, ROWS, TYPES
 from tests.integration.test_rebuild import differing, now, rig_of
-from tests.integration.test_sink_values import TYPES, VALUES
 
 
 def test_values_of_every_type_are_put_back_equal(capture_factory: RigFactory) -> None:
-    names = {f"c{at}": type_ for at, type_ in enumerate(VALUES)}
-    ddl = ", ".join(f"{name} {type_}" for name, type_ in names.items())
     extra = "made int GENERATED ALWAYS AS (id * 2) STORED"
-    rig = rig_of(capture_factory, f"{TYPES} CREATE TABLE zoo (id int PRIMARY KEY, {ddl}, {extra});", "zoo")
+    rig = rig_of(capture_factory, f"{TYPES} CREATE TABLE zoo (id int PRIMARY KEY, {DDL}, {extra});", "zoo")
     with rig.start():
         rig.copied()
-        for row in range(max(map(len, VALUES.values())) + 1):
-            given = [values[row] if row < len(values) else "NULL" for values in VALUES.values()]
-            cast = ", ".join(f"CAST({value} AS {type_})" for value, type_ in zip(given, VALUES, strict=True))
-            rig.sql(f"INSERT INTO zoo SELECT {row}, {cast}")
+        for id_, row in enumerate(ROWS):
+            rig.sql(f"INSERT INTO zoo SELECT {id_}, {row}")
         rig.sql("CREATE TABLE zoo_then AS SELECT * FROM zoo")
         at, _ = now(rig)
         rig.caught_up()
         assert restore(rig, at, "--dry-run")["changes"] == 0
-        rig.sql(f"UPDATE zoo SET {', '.join(f'{name} = NULL' for name in names)} WHERE id % 3 <> 0")
+        rig.sql(f"UPDATE zoo SET {', '.join(f'{name} = NULL' for name in COLUMNS)} WHERE id % 3 <> 0")
         rig.sql("DELETE FROM zoo WHERE id % 3 = 0")
         rig.caught_up()
     assert differing(rig, "zoo_then", "zoo") != []

@@ -16,47 +16,7 @@ from daemon.capture.pgoutput import Column, Relation
 from daemon.capture.values import SESSION
 from schemas.position import Position
 from schemas.topics import table_topic
-
-VALUES = {
-    "smallint": ["-32768", "0"],
-    "bigint": ["9223372036854775807", "-1"],
-    "numeric": ["'NaN'", "'Infinity'", "12345678901234567890.000000000123", "1e-40", "-0.00"],
-    "real": ["'NaN'", "0.1", "'-Infinity'", "1e-40"],
-    "double precision": ["0.1", "1e308", "'-0'", "5e-324"],
-    "boolean": ["true", "false"],
-    "text": ["''", "'null'", "'NULL'", "'{a,\"b\"}'", r"'back\slash'", "E'new\nline\ttab'", "'q\" it''s'", "'ü🎈'"],
-    "varchar(5)": ["'abcde'"],
-    "char(3)": ["'a'"],
-    "bit(4)": ["'1010'"],
-    "bytea": [r"'\x00ff5c22'", "''"],
-    "uuid": ["'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'"],
-    "date": ["'2024-02-29'", "'infinity'", "'0044-03-15 BC'"],
-    "time": ["'23:59:59.999999'"],
-    "timetz": ["'12:00:00+05:30'"],
-    "timestamp": ["'2024-01-01 10:00:00.000001'", "'-infinity'", "'0044-03-15 BC'", "'294276-12-31 23:59:59'"],
-    "timestamptz": ["'2024-01-01 10:00:00.1+11'", "'infinity'", "'0044-03-15 BC'"],
-    "interval": ["'1 year -2 months 3 days 04:05:06.7'", "'-1 day'"],
-    "json": ["'null'", "'{\"a\" :  1.10, \"a\":2, \"t\": \"x\\\"y\"}'", "'[1, [2]]'", "'\"text\"'"],
-    "jsonb": ["'null'", "'\"null\"'", "'{\"n\": 1.000000000000000000001, \"s\": \"q\\u00fc\\n\"}'", "'[]'"],
-    "int[]": ["'{1,NULL,3}'", "'{}'", "'{{1,2},{3,4}}'", "'[0:1]={7,8}'"],
-    "text[]": ["'{a,\"b \\\"q\\\" \\\\ c\",NULL,\"NULL\",\"\",\"{x}\",\"[y]\"}'", "'{a,b c}'"],
-    "numeric[]": ["'{1.50,NaN}'"],
-    "bytea[]": [r"ARRAY['\x0001'::bytea, '\x5c']"],
-    "jsonb[]": ["ARRAY['{\"a\": [1]}'::jsonb, 'null']"],
-    "timestamptz[]": ["'{\"2024-01-01 00:00:00+00\"}'"],
-    "inet": ["'192.168.0.0/24'"],
-    "int4range": ["'[1,5)'", "'empty'"],
-    "point": ["'(1.5,2)'"],
-    "mood": ["'so so'"],
-    "pair": ["'(1,\"a,\"\"b\")'"],
-    "short": ["'abc'"],
-    "tsvector": ["'''a b'' c:1'"],
-}  # fmt: skip
-TYPES = """
-CREATE TYPE mood AS ENUM ('so so', 'fine');
-CREATE TYPE pair AS (a int, b text);
-CREATE DOMAIN short AS text CHECK (length(VALUE) < 5);
-"""
+from tests.integration.every_type import COLUMNS, DDL, ROWS, TYPES
 
 
 @pytest.fixture
@@ -70,24 +30,19 @@ def connection(database_factory: Callable[[str], str]) -> Iterator[psycopg.Conne
 
 
 def test_every_value_arrives_equal(connection: psycopg.Connection) -> None:
-    columns = [(f"c{at}", type_) for at, type_ in enumerate(VALUES)]
-    ddl = ", ".join(f"{name} {type_}" for name, type_ in columns)
-    connection.execute(f"CREATE TABLE sent (id int PRIMARY KEY, {ddl})".encode())
-    connection.execute(f"CREATE TABLE kept (id int PRIMARY KEY, {ddl})".encode())
-    for row in range(max(map(len, VALUES.values())) + 1):
-        given = [values[row] if row < len(values) else "NULL" for values in VALUES.values()]
-        cast = ", ".join(f"CAST({value} AS {type_})" for value, type_ in zip(given, VALUES, strict=True))
-        connection.execute(f"INSERT INTO sent SELECT {row}, {cast}".encode())
+    connection.execute(f"CREATE TABLE sent (id int PRIMARY KEY, {DDL})".encode())
+    connection.execute(f"CREATE TABLE kept (id int PRIMARY KEY, {DDL})".encode())
+    for id_, row in enumerate(ROWS):
+        connection.execute(f"INSERT INTO sent SELECT {id_}, {row}".encode())
 
     _copy(connection)
 
-    names = ["id", *(name for name, _ in columns)]
-    for name in names:
+    for name in ("id", *COLUMNS):
         differ = connection.execute(
             f"SELECT s.{name}::text, k.{name}::text FROM sent s FULL JOIN kept k USING (id)"
             f" WHERE s.{name}::text IS DISTINCT FROM k.{name}::text".encode()
         ).fetchall()
-        assert differ == [], dict(columns).get(name)
+        assert differ == [], COLUMNS.get(name)
 
 
 def test_a_cast_never_cuts_a_value_to_what_a_column_holds(connection: psycopg.Connection) -> None:
