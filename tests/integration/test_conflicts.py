@@ -38,11 +38,14 @@ def verb(both: Linked, *words: object, code: int = 0) -> Any:
     return ended.json if ended.out else {"error": ended.err}
 
 
-def apart(both: Linked, key: uuid.UUID, ours: dict[str, object], theirs: dict[str, object]) -> int:
-    """Edit the same row on both sides at once; the conflict's number."""
+def apart(both: Linked, key: uuid.UUID, ours: dict[str, object], theirs: dict[str, object] | None) -> int:
+    """Edit the same row on both sides at once, or delete it in the spoke (None); the conflict's number."""
     with both.held():
         put(both.hub, "storytellers", key, **ours)
-        put(both.spoke, "storytellers", key, **theirs)
+        if theirs is None:
+            both.spoke.execute("DELETE FROM storytellers WHERE id = %s", [key])
+        else:
+            put(both.spoke, "storytellers", key, **theirs)
     both.rest()
     return conflict(both, key)
 
@@ -231,11 +234,7 @@ def test_an_edit_on_its_way_while_a_person_decides_waits_as_a_new_conflict(both:
 def test_a_row_that_one_side_has_deleted_is_kept_or_deleted_by_a_person(both: Linked, workspace: uuid.UUID) -> None:
     for word, stays in (("--keep", True), ("--delete", False)):
         key = a_teller(both, both.hub, workspace, bio="as it was")
-        with both.held():
-            put(both.hub, "storytellers", key, bio="edited")
-            both.spoke.execute("DELETE FROM storytellers WHERE id = %s", [key])
-        both.rest()
-        number = conflict(both, key)
+        number = apart(both, key, {"bio": "edited"}, None)
         done = verb(both, "resolve", number, word)
         assert done["decided"][0]["row"] == {"now": {"hub": True, both.spoke_name: False}, "then": stays}
         both.rest()
@@ -320,11 +319,7 @@ def entered(both: Linked, number: int) -> list[tuple[Any, ...]]:
 
 def test_a_row_that_a_decision_has_deleted_is_brought_back(both: Linked, workspace: uuid.UUID) -> None:
     key = a_teller(both, both.hub, workspace, bio="as it was")
-    with both.held():
-        put(both.hub, "storytellers", key, bio="edited")
-        both.spoke.execute("DELETE FROM storytellers WHERE id = %s", [key])
-    both.rest()
-    number = conflict(both, key)
+    number = apart(both, key, {"bio": "edited"}, None)
     verb(both, "resolve", number, "--take", both.spoke_name)
     both.rest()
     assert not seen(both.hub, "storytellers", key)
