@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from psycopg import sql
 
+from daemon.reconcile.record_key import matching, text_of
 from daemon.reconcile.rows import Key
 from daemon.reconcile.shape import Column
 from daemon.reconcile.side import Side
@@ -26,15 +27,8 @@ def parked_ids(target: Side, source: str, table: str, key: Sequence[Column], key
     """
     if not keys or target.rows(_INSTALLED) == [(False,)]:
         return {}
-    names = [sql.Identifier(f"k{at}") for at in range(len(key))]
-    query = sql.SQL(_PARKED).format(
-        asked=sql.SQL(", ").join([sql.SQL("%s::text[]")] * len(key)),
-        names=sql.SQL(", ").join(names),
-        match=sql.SQL(" AND ").join(
-            sql.SQL("{} = {}").format(_parked_value(column), column.cast(sql.SQL("asked.{}").format(name)))
-            for column, name in zip(key, names, strict=True)
-        ),
-    )
+    wanted = matching("parked", key)
+    query = sql.SQL(_PARKED).format(asked=wanted.arrays, names=wanted.names, match=wanted.match)
     rows = target.rows(query, [*(list(texts) for texts in zip(*keys, strict=True)), source, table])
     return {keys[place - 1]: parked_id for place, parked_id in rows}
 
@@ -47,23 +41,6 @@ def parked_keys(target: Side, source: str, table: str, key: Sequence[Column]) ->
     if target.rows(_INSTALLED) == [(False,)]:
         return {}
     query = sql.SQL("SELECT key, {} FROM placemat.parked WHERE source = %s AND table_name = %s ORDER BY id").format(
-        sql.SQL(", ").join(_parked_text(column) for column in key)
+        sql.SQL(", ").join(text_of("parked", column) for column in key)
     )
     return {tuple(texts): record.encode() for record, *texts in target.rows(query, [source, table])}
-
-
-def _parked_text(column: Column) -> sql.Composed:
-    text = _member(column)
-    return sql.SQL("decode({}, 'base64')::text").format(text) if column.type == "bytea" else text
-
-
-def _member(column: Column) -> sql.Composed:
-    return sql.SQL("(parked.key::jsonb ->> {})").format(sql.Literal(column.name.replace("%", "%%")))
-
-
-def _parked_value(column: Column) -> sql.Composed:
-    """A column of the record key, which is JSON with binary values in base64."""
-    text = _member(column)
-    if column.type == "bytea":
-        return sql.SQL("decode({}, 'base64')").format(text)
-    return column.cast(text)

@@ -23,6 +23,13 @@ class Values(NamedTuple):
     target: str | None
 
 
+class Waits(NamedTuple):
+    """A conflict that a person has yet to decide; `fields` are those that wait, none where only the row does."""
+
+    conflict: int
+    fields: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Difference:
     """One row that is not the same on both sides. `fields` are those that differ, of a row that both have."""
@@ -32,10 +39,18 @@ class Difference:
     fields: tuple[str, ...] = ()
     values: Mapping[str, Values] | None = None
     parked_id: int | None = None
+    waits: Waits | None = None
+
+    @property
+    def only_waits(self) -> bool:
+        """Whether a person's decision is all that it lacks: no other field differs."""
+        return self.waits is not None and set(self.fields) <= set(self.waits.fields)
 
     def to_json(self) -> dict[str, Any]:
         found: dict[str, Any] = {"key": dict(self.key), "kind": self.kind, "fields": list(self.fields)}
         found["parked"] = self.parked_id
+        found["waits"] = self.waits.conflict if self.waits is not None else None
+        found["waiting"] = list(self.waits.fields) if self.waits is not None else []
         if self.values is not None:
             found["values"] = {name: values._asdict() for name, values in self.values.items()}
         return found
@@ -56,17 +71,20 @@ class TableReport:
     still_changing: int = 0
     parked: int = 0
     """Those of the differences whose key is parked in the target."""
+    waits: int = 0
+    """Those of the differences that lack nothing but a person's decision."""
     listed: list[Difference] = field(default_factory=list)
     changing: list[Mapping[str, str]] = field(default_factory=list)
 
     @property
     def only_in_target(self) -> bool:
-        """Whether such a difference is listed."""
-        return any(one.kind == "only_in_target" for one in self.listed)
+        """Whether such a difference is listed that nobody has to decide."""
+        return any(one.kind == "only_in_target" and one.waits is None for one in self.listed)
 
     def add(self, difference: Difference) -> None:
         self.differences += 1
         self.parked += difference.parked_id is not None
+        self.waits += difference.only_waits
         if len(self.listed) < LISTED:
             self.listed.append(difference)
 
@@ -83,6 +101,7 @@ class TableReport:
             "differences": self.differences,
             "still_changing": self.still_changing,
             "parked": self.parked,
+            "waits": self.waits,
             "listed": [difference.to_json() for difference in self.listed],
             "changing": [dict(key) for key in self.changing],
         }
@@ -129,6 +148,10 @@ class VerifyReport:
         return sum(table.differences for table in self.tables)
 
     @property
+    def waits(self) -> int:
+        return sum(table.waits for table in self.tables)
+
+    @property
     def still_changing(self) -> int:
         return sum(table.still_changing for table in self.tables)
 
@@ -147,6 +170,7 @@ class VerifyReport:
         return {
             "clean": self.clean,
             "differences": self.differences,
+            "waits": self.waits,
             "still_changing": self.still_changing,
             "paused": len(self.paused),
             "rows": sum(table.rows for table in self.tables),
@@ -168,6 +192,9 @@ class VerifyReport:
         lines.append(f"{verdict}{changing} in {what} compared ({self.seconds:.1f} s).")
         if only := dict.fromkeys(table.table for table in self.tables if table.only_in_target):
             lines.append(f"To delete what the source does not have: placemat snapshot {' '.join(only)} --delete-gone")
+        if open_ := {one.waits.conflict for table in self.tables for one in table.listed if one.waits is not None}:
+            which = f"show {open_.pop()}" if len(open_) == 1 else "list"
+            lines.append(f"To see what waits for a person: placemat conflicts {which}")
         return "\n".join(lines)
 
 
@@ -185,9 +212,10 @@ def _render_target(report: TargetReport) -> list[str]:
 
 def _render_table(table: TableReport, report: TargetReport) -> list[str]:
     verdict = _count(table.differences, "difference") if table.differences else "no difference"
-    parked = f" ({table.parked:,} parked)" if table.parked else ""
+    counted = (("parked", table.parked), ("waiting for a person", table.waits))
+    aside = ", ".join(f"{number:,} {what}" for what, number in counted if number)
     counts = f"{_count(table.rows_source, 'row')} in {report.source}, {table.rows_target:,} in {report.target}"
-    lines = [f"  {table.table}: {counts}; {table.rows:,} compared: {verdict}{parked}"]
+    lines = [f"  {table.table}: {counts}; {table.rows:,} compared: {verdict}{f' ({aside})' if aside else ''}"]
     lines += [f"    {_render_difference(difference, report)}" for difference in table.listed]
     if table.differences > len(table.listed):
         lines.append(f"    and {table.differences - len(table.listed):,} more")
@@ -203,12 +231,20 @@ def _render_difference(difference: Difference, report: TargetReport) -> str:
     else:
         what = f"only in {report.source if difference.kind == 'only_in_source' else report.target}"
     parked = f" (parked #{difference.parked_id})" if difference.parked_id is not None else ""
+    waits = _render_waits(difference) if difference.waits is not None else ""
     shown = "".join(
         f"\n      {name}: {_render_value(values.source)} in {report.source}, "
         f"{_render_value(values.target)} in {report.target}"
         for name, values in (difference.values or {}).items()
     )
-    return f"{_render_key(difference.key)}: {what}{parked}{shown}"
+    return f"{_render_key(difference.key)}: {what}{parked}{waits}{shown}"
+
+
+def _render_waits(difference: Difference) -> str:
+    assert difference.waits is not None
+    number, fields = difference.waits
+    about = "" if difference.only_waits else f" about {', '.join(fields)}"
+    return f" (waits: conflict {number}{about})"
 
 
 def _render_key(key: Mapping[str, str]) -> str:

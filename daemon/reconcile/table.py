@@ -8,11 +8,12 @@ from dataclasses import replace
 from daemon.progress import Tracker
 from daemon.reconcile.lane import Lane
 from daemon.reconcile.parked import parked_ids
-from daemon.reconcile.report import Difference, TableReport
+from daemon.reconcile.report import Difference, TableReport, Waits
 from daemon.reconcile.rows import CHUNK_ROWS, Key, Rows
 from daemon.reconcile.settle import Settler
 from daemon.reconcile.shape import Comparison
 from daemon.reconcile.side import Side
+from daemon.reconcile.waiting import Waiting
 
 SETTLED_AT_ONCE = 2_000
 
@@ -21,13 +22,16 @@ class TableVerification:
     """Compares a table once. Rows are met by hash; those that differ are settled in batches."""
 
     def __init__(
-        self, comparison: Comparison, source: Side, target: Side, lane: Lane, tracker: Tracker, *, show_values: bool
-    ) -> None:
+        self, comparison: Comparison, source: Side, target: Side, lane: Lane, tracker: Tracker, *, show_values: bool,
+        waiting: Waiting | None = None,
+    ) -> None:  # fmt: skip
+        """`waiting` tells what a person has yet to decide; None: the target does not go both ways."""
         self._comparison = comparison
         self._source = Rows(source, comparison.source)
         self._target = Rows(target, comparison.target)
         self._settler = Settler(comparison, self._source, self._target, lane, show_values=show_values)
         self._tracker = tracker
+        self._waiting = waiting
         self._on_difference: Callable[[Difference], None] | None = None
 
     def run(self, sample: int | None, on_difference: Callable[[Difference], None] | None = None) -> TableReport:
@@ -81,13 +85,17 @@ class TableVerification:
         parked = parked_ids(
             self._target.side, self._source.side.name, report.table, key_columns, list(settled.differences)
         )
+        waits = self._waits(list(settled.differences))
         for key, difference in settled.differences.items():
-            found = replace(difference, parked_id=parked.get(key))
+            found = replace(difference, parked_id=parked.get(key), waits=waits.get(key))
             report.add(found)
             if self._on_difference is not None:
                 self._on_difference(found)
         for key in settled.changing:
             report.add_changing(dict(zip(self._comparison.key, key, strict=True)))
+
+    def _waits(self, keys: list[Key]) -> dict[Key, Waits]:
+        return self._waiting.of(self._comparison.table, self._comparison.source.key, keys) if self._waiting else {}
 
     def _count(self, report: TableReport, rows: int, rows_on_both: int) -> None:
         report.rows += rows

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from daemon.config.settings import Settings
 from daemon.errors import OperatorError
@@ -14,6 +15,7 @@ from daemon.reconcile.paused import PausedTable, not_compared
 from daemon.reconcile.report import TargetReport, VerifyReport
 from daemon.reconcile.side import opened
 from daemon.reconcile.table import TableVerification
+from daemon.reconcile.waiting import Waiting
 
 STALL_SECONDS = 60.0
 
@@ -44,6 +46,7 @@ def verify(
         with (
             opened("source", target.source, settings.sources[target.source].url.get_secret_value()) as ours,
             opened("target", name, target.url.get_secret_value()) as theirs,
+            _waiting(settings, name) as conflicts,
         ):
             parents = {table: {one.table for one in target.tables[table].referred().values()} for table in routed}
             waiting = not_compared(theirs, target.source, parents)
@@ -54,7 +57,9 @@ def verify(
             tracker = Tracker(on_progress, name)
             lane = Lane(ours, theirs, era, stall_seconds, tracker.wait)
             found = tuple(
-                TableVerification(comparison, ours, theirs, lane, tracker, show_values=show_values).run(sample)
+                TableVerification(
+                    comparison, ours, theirs, lane, tracker, show_values=show_values, waiting=conflicts
+                ).run(sample)
                 for comparison in comparisons
             )
             paused = not_compared(theirs, target.source, parents)
@@ -66,6 +71,19 @@ def verify(
             kept = tuple(report for report in found if report.table not in paused)
             reports.append(TargetReport(name, target.source, through, lane.applying, kept, tuple(paused.values())))
     return VerifyReport(tuple(reports), sample, time.monotonic() - started)
+
+
+@contextmanager
+def _waiting(settings: Settings, name: str) -> Iterator[Waiting | None]:
+    """What waits for a person of a target that goes both ways; it is kept where its changes are brought to."""
+    role = settings.role(name)
+    if role is None:
+        yield None
+        return
+    brings = settings.brings(role.hub)
+    both = frozenset(table for table, route in settings.targets[name].tables.items() if route.both_ways)
+    with opened("target", brings, settings.targets[brings].url.get_secret_value()) as hub:
+        yield Waiting(hub, role.spoke, both)
 
 
 def routed_tables(settings: Settings, names: Sequence[str]) -> dict[str, list[str]]:

@@ -6,11 +6,13 @@ import json
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 import pytest
 
+from connectors.postgres.turns import LOCK_CLASS
 from tests.fix_linked import Linked, made_linked
 from tests.fix_servers import Kafka, Postgres
 from tests.people import TELLER, a_teller, a_workspace, put, seen, value
@@ -381,3 +383,43 @@ def test_decisions_are_placed_in_the_stream_of_the_hub(both: Linked, workspace: 
     row = both.hub.execute("SELECT version FROM placemat.decisions WHERE conflict_id = %s", [number]).fetchone()
     assert row is not None
     assert len(json.loads(row[0])) == 3
+
+
+def test_verify_names_the_conflict_that_a_difference_waits_for(both: Linked, workspace: uuid.UUID) -> None:
+    field, wrong, gone = (a_teller(both, both.hub, workspace) for _ in range(3))
+    with both.held():
+        for key in (field, wrong, gone):
+            put(both.hub, "storytellers", key, bio="ours")
+        for key in (field, wrong):
+            put(both.spoke, "storytellers", key, bio="theirs")
+        both.spoke.execute("DELETE FROM storytellers WHERE id = %s", [gone])
+    both.rest()
+    number = conflict(both, field)
+    with damaged(both, wrong):
+        ended = both.site.placemat("verify", "storytellers", "--json")
+        for_people = both.site.placemat("verify", "storytellers")
+    assert (ended.code, ended.json["clean"], ended.json["differences"], ended.json["waits"]) == (3, False, 3, 2)
+    ((table,),) = (target["tables"] for target in ended.json["targets"])
+    found = {one["key"]["id"]: (one["kind"], one["fields"], one["waits"], one["waiting"]) for one in table["listed"]}
+    assert found == {
+        str(field): ("differs", ["bio"], number, ["bio"]),
+        str(wrong): ("differs", ["bio", "consent_given"], conflict(both, wrong), ["bio"]),
+        str(gone): ("only_in_source", [], conflict(both, gone), []),
+    }
+    assert f"id={field}: bio differs (waits: conflict {number})" in for_people.out
+    assert for_people.code == 3
+    for key in (field, wrong, gone):
+        verb(both, "resolve", conflict(both, key), "--take", "hub")
+    both.rest()
+    assert both.site.placemat("verify", "storytellers").code == 0
+
+
+@contextmanager
+def damaged(both: Linked, key: uuid.UUID) -> Iterator[None]:
+    """A value of the spoke is another one meanwhile, and the hub does not hear of it."""
+    change = "UPDATE storytellers SET consent_given = NOT consent_given WHERE id = %s"
+    with psycopg.connect(both.site.primary) as hub:
+        hub.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [LOCK_CLASS, both.spoke_name])
+        both.spoke.execute(change, [key])
+        yield
+        both.spoke.execute(change, [key])

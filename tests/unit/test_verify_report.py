@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from daemon.reconcile.report import Difference, TableReport, TargetReport, Values, VerifyReport
+from daemon.reconcile.report import Difference, TableReport, TargetReport, Values, VerifyReport, Waits
 from schemas.position import Lsn
 from tests.documents import documented_words
 
@@ -46,6 +46,38 @@ def test_json_carries_everything_and_encodes() -> None:
     assert (target["verified_through"], target["applying"]) == ("1/A0", True)
     assert [difference["parked"] for difference in target["tables"][0]["listed"]] == [None, 12, None]
     assert target["tables"][0]["listed"][0]["values"] == {"title": {"source": "a", "target": None}}
+
+
+def undecided() -> TableReport:
+    table = TableReport("public.stories", 3, 3, 3, 36)
+    table.add(Difference({"id": "1"}, "differs", ("content",), waits=Waits(12, ("content", "themes"))))
+    table.add(Difference({"id": "2"}, "differs", ("content", "title"), waits=Waits(14, ("content",))))
+    table.add(Difference({"id": "3"}, "only_in_target", waits=Waits(12, ())))
+    return table
+
+
+def test_text_says_which_differences_wait_for_a_person() -> None:
+    lines = report_of(undecided()).render().splitlines()
+    assert lines[1:] == [
+        "  public.stories: 3 rows in primary, 3 in empathy_ledger; 3 compared: 3 differences (2 waiting for a person)",
+        "    id=1: content differs (waits: conflict 12)",
+        "    id=2: content, title differ (waits: conflict 14 about content)",
+        "    id=3: only in empathy_ledger (waits: conflict 12)",
+        "3 differences in 3 rows and 36 fields compared (1.2 s).",
+        "To see what waits for a person: placemat conflicts list",
+    ]
+    one = TableReport("public.stories", 1, 1, 1, 12)
+    one.add(Difference({"id": "1"}, "differs", ("content",), waits=Waits(12, ("content",))))
+    assert report_of(one).render().splitlines()[-1] == "To see what waits for a person: placemat conflicts show 12"
+
+
+def test_json_names_the_conflict_and_counts_what_lacks_nothing_but_its_decision() -> None:
+    found = json.loads(json.dumps(report_of(undecided()).to_json()))
+    assert (found["clean"], found["differences"], found["waits"]) == (False, 3, 2)
+    ((table,),) = (target["tables"] for target in found["targets"])
+    assert table["waits"] == 2
+    told = [(one["waits"], one["waiting"]) for one in table["listed"]]
+    assert told == [(12, ["content", "themes"]), (14, ["content"]), (12, [])]
 
 
 def test_rows_still_changing_leave_a_report_clean() -> None:
