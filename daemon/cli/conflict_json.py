@@ -63,6 +63,8 @@ def logged_json(one: Logged) -> dict[str, Json]:
 
 
 def decision_json(one: Decision) -> dict[str, Json]:
+    from daemon.conflicts.decided_over import decided_over
+
     return {
         "number": one.id,
         "at": one.at.isoformat(),
@@ -71,6 +73,7 @@ def decision_json(one: Decision) -> dict[str, Json]:
         "row": one.keeps_row,
         "fields": values(json.loads(one.fields)),
         "before": values(json.loads(one.before)),
+        "over": {spoke: None if own is None else values(own) for spoke, own in decided_over(one).items()},
         "undone_at": one.undone_at.isoformat() if one.undone_at else None,
         "undone_by": one.undone_by,
         "undone_reason": one.undone_reason,

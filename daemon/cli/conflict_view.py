@@ -33,6 +33,8 @@ def write_shown(told: Mapping[str, Json]) -> None:
         undone = f"; taken back by {one['undone_by']} {when(one['undone_at'])}" if one["undone_at"] else ""
         why = f" ({one['reason']})" if one["reason"] else ""
         typer.echo(f"Decided {when(one['at'])} by {one['by']}{why}: {_decision(one)}{undone}")
+        for spoke, own in cast("dict[str, dict[str, object] | None]", one["over"]).items():
+            typer.echo(f"  {spoke} had {'deleted the row' if own is None else _values(own)}")
     for one in _dicts(found["history"]):
         what = one["field"] or "the row"
         typer.echo(
@@ -100,7 +102,11 @@ def _decision(one: Mapping[str, object]) -> str:
     if not one["row"]:
         return "the row goes"
     fields = cast("dict[str, object]", one["fields"])
-    return ", ".join(f"{name} = {cell(value)}" for name, value in fields.items()) or "the row stays"
+    return _values(fields) or "the row stays"
+
+
+def _values(fields: Mapping[str, object]) -> str:
+    return ", ".join(f"{name} = {cell(value)}" for name, value in fields.items())
 
 
 def _named(title: object, key: object) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from connectors.conflicts import Decision, Done, Key, Order, Rulings, Waiting, Waitlist
 from daemon.config.route import Route
 from daemon.config.settings import Settings
+from daemon.conflicts.decided_over import nothing_to_undo
 from daemon.conflicts.titles import title, title_columns
 from daemon.errors import OperatorError
 from daemon.resolve.override import Choice
@@ -105,10 +106,7 @@ class Desk:
             newest = [one for one in self.waitlist.decisions(conflict_id) if one.undone_at is None][-1]
             decided = read_decided(newest)
             if not decided.changed:
-                raise OperatorError(
-                    f"The decision in conflict {conflict_id} has changed nothing at the hub: there is nothing to undo.",
-                    "Change the row on either side, as any other.",
-                )
+                raise nothing_to_undo(newest)
             case = self._case((newest.table_name, newest.key))
             if case.observed:
                 return Before(newest, decided, case)

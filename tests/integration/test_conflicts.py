@@ -309,6 +309,46 @@ def test_a_decision_is_taken_back_unless_somebody_has_changed_the_field_since(
     assert_settled(both, key, bio="by somebody")
 
 
+def test_a_decision_for_what_the_hub_had_cannot_be_taken_back_and_says_what_to_do_instead(
+    both: Linked, workspace: uuid.UUID
+) -> None:
+    key = a_teller(both, both.hub, workspace)
+    number = apart(both, key, {"bio": "ours"}, {"bio": "theirs"})
+    verb(both, "resolve", number, "--keep", "--take", "hub")
+    assert_settled(both, key, bio="ours")
+    before = both._written()
+    for words in ((), ("--dry-run",)):
+        refused = verb(both, "undo", number, *words, code=1)["error"]
+        assert "was for what the hub had (bio stays as it was there)" in refused
+        assert f"For what {both.spoke_name} had, change bio on either side" in refused
+    assert both._written() == before
+    assert [op for op, _ in entered(both, number)] == ["conflicts resolve"]
+    [decision] = verb(both, "show", number)["decisions"]
+    assert (decision["over"], decision["undone_at"]) == ({both.spoke_name: {"bio": "theirs"}}, None)
+    for_people = both.site.placemat("conflicts", "show", str(number)).out
+    assert f"  {both.spoke_name} had bio = theirs" in for_people
+    put(both.spoke, "storytellers", key, bio="theirs")
+    assert_settled(both, key, bio="theirs")
+
+
+def test_a_decision_for_the_hubs_row_cannot_be_taken_back_and_says_what_to_do_instead(
+    both: Linked, workspace: uuid.UUID
+) -> None:
+    kept, gone = (a_teller(both, both.hub, workspace) for _ in range(2))
+    with both.held():
+        put(both.hub, "storytellers", kept, bio="ours")
+        both.spoke.execute("DELETE FROM storytellers WHERE id = %s", [kept])
+    apart(both, gone, {"bio": "ours"}, {"bio": "theirs"})
+    both.hub.execute("DELETE FROM storytellers WHERE id = %s", [gone])
+    both.rest()
+    for key, word, instead in ((kept, "--keep", "delete the row"), (gone, "--delete", "make the row again")):
+        number = conflict(both, key)
+        verb(both, "resolve", number, word)
+        both.rest()
+        assert f"For what {both.spoke_name} had, {instead}" in verb(both, "undo", number, code=1)["error"]
+        assert seen(both.hub, "storytellers", key) == seen(both.spoke, "storytellers", key) == (key == kept)
+
+
 def entered(both: Linked, number: int) -> list[tuple[Any, ...]]:
     """What the audit log says of what people have done in a conflict."""
     query = """
