@@ -8,7 +8,8 @@ from collections import Counter
 import pytest
 
 from daemon import wiring
-from daemon.config import Settings, load
+from daemon.config.load import load
+from daemon.config.settings import Settings
 from tests.command import REPOSITORY
 from tests.documents import read
 
