@@ -97,8 +97,11 @@ class Outward(Protocol):
 class Inward(Protocol):
     """Decides at the hub, of what a spoke says. Tables are named as at the hub."""
 
-    def judge(self, table: str, change: RowChange, hub: AtHub, *, rejected: bool = False) -> Planned | None:
-        """None: the hub's own stream has to be observed further first. `rejected`: the hub's row stands as it is."""
+    def judge(
+        self, table: str, changes: Sequence[RowChange], hub: AtHub, mark: str, *, rejected: bool = False
+    ) -> Planned | None:
+        """What changes of one key come to. None: the hub's own stream has to be observed further first. `mark` is the
+        transaction's. `rejected`: the hub's row stands as it is; of a single change."""
 
     def settle(self, table: str, key: str, planned: Any, stored: Fields | None, mark: str) -> Kept:
         """Once it is written and read again. `mark` is the transaction's."""

@@ -13,6 +13,7 @@ from daemon.resolve import outbound, override
 from daemon.resolve.conflict import NO_CONFLICT, Conflict, OpenConflict, Shown, shown
 from daemon.resolve.decision import Decision, Drop, Hub, Wait, Written, settle
 from daemon.resolve.inbound import receive
+from daemon.resolve.inbound_queue import Queue, receive_queue, settle_queue
 from daemon.resolve.interval import Interval
 from daemon.resolve.interval import at as moment
 from daemon.resolve.observer import observe, settle_link
@@ -149,6 +150,10 @@ class World:
         self.revived: list[Revived] = []
         self.apart: frozenset[str] = frozenset()
         """Columns whose values are stored apart, and are sent only when they change."""
+        self.unwelcome: frozenset[Value] = frozenset()
+        """Names that a constraint of the hub refuses."""
+        self.parked: dict[tuple[str, str], list[SpokeRecord]] = {}
+        """By spoke and key: records that wait at the hub, the first of which it has refused."""
 
     # What people do
 
@@ -222,6 +227,8 @@ class World:
         if spoke.received == len(spoke.stream):
             return False
         key, record = spoke.stream[spoke.received]
+        if (name, key) in self.parked:
+            return self._receive_behind(name, key, record)
         hub = self.hub_at(key)
         decision = receive(name, record, hub, self.links.get((name, key), NO_LINK), self.rules)
         match decision:
@@ -229,6 +236,8 @@ class World:
                 return False
             case Drop():
                 pass
+            case Decision() if self._refuses(decision.values):
+                self.parked[name, key] = [record]
             case Decision():
                 had = self.links.get((name, key), NO_LINK)
                 if decision.action == "create" and had.shadow is not None and record.read is None:
@@ -237,14 +246,41 @@ class World:
         spoke.received += 1
         return True
 
-    def _carry_out(self, name: str, key: str, hub: Hub, decision: Decision) -> None:
+    def _refuses(self, values: Row) -> bool:
+        name = values.get("name")
+        return isinstance(name, str) and name.lower() in self.unwelcome
+
+    def _receive_behind(self, name: str, key: str, record: SpokeRecord) -> bool:
+        """A record of a key that waits: all that waits is tried again with it."""
+        waiting = self.parked[name, key]
+        if record.at > waiting[-1].at:
+            hub, link = self.hub_at(key), self.links.get((name, key), NO_LINK)
+            pending = Pending(f"transaction {self.transactions + 1}")
+            match receive_queue(name, [*waiting, record], hub, link, self.rules, pending):
+                case Wait():
+                    return False
+                case Drop():
+                    del self.parked[name, key]
+                case Queue() as found if self._refuses(found.values):
+                    waiting.append(record)
+                case Queue() as found:
+                    del self.parked[name, key]
+                    self._carry_out(name, key, hub, found)
+        self.spokes[name].received += 1
+        return True
+
+    def _carry_out(self, name: str, key: str, hub: Hub, decision: Decision | Queue) -> None:
         pending = Pending(f"transaction {self.transactions + 1}")
         stored = self._write(key, decision.action, decision.values)
-        outcome = settle(name, decision, hub, Written(stored, pending))
+        written = Written(stored, pending)
+        if isinstance(decision, Queue):
+            outcome, listed = settle_queue(name, decision, written), [one for one, _ in decision.conflicts]
+        else:
+            outcome, listed = settle(name, decision, hub, written), list(decision.conflicts)
         self.states[key] = outcome.state
         self.links[name, key] = outcome.link
         self.conflicts[key] = outcome.conflict
-        self.listed += [Listed(key, name, one) for one in decision.conflicts]
+        self.listed += [Listed(key, name, one) for one in listed]
         creators = frozenset((name,)) if decision.action == "create" else frozenset[str]()
         self._publish_write(key, decision.action != "none", stored, hub.row, creators, pending, outcome.answer)
 

@@ -16,16 +16,13 @@ class Effects(Protocol):
 
     @property
     def one_by_one(self) -> bool:
-        """Whether several events of a key have to come in sets of their own."""
+        """Whether each event of a key is told apart from the others: those that come in one set have one outcome."""
 
     def write(self, events: Sequence[Event]) -> list[Key]:
         """Returns keys of which a part is known and no row was there."""
 
     def write_screened(self, events: Sequence[Event]) -> tuple[list[Key], dict[Key, str]]:
         """As `write`, but for rows whose parent is missing when their turn comes: those are returned, with why."""
-
-    def write_queue(self, events: Sequence[Event]) -> list[Key]:
-        """As `write`; all events are of one key, in their order."""
 
 
 class Folded:
@@ -41,6 +38,3 @@ class Folded:
 
     def write_screened(self, events: Sequence[Event]) -> tuple[list[Key], dict[Key, str]]:
         return self._writes.write_screened(fold(events))
-
-    def write_queue(self, events: Sequence[Event]) -> list[Key]:
-        return self.write(events)

@@ -65,7 +65,7 @@ class Retrying:
         was refused again."""
         events = self._parked.events(key)
         try:
-            missing = self._effects.write_queue(events)
+            missing = self._effects.write(events)
         except Refused as error:
             self._parked.failed(key, error.sqlstate, error.reason)
             if asked:  # else it is tried again and again
@@ -83,10 +83,6 @@ class Retrying:
     def _retry(self, keys: Sequence[Key]) -> None:
         """Try parked keys again, all at once; those that are not welcome yet stay as they are."""
         if not keys:
-            return
-        if self._effects.one_by_one:
-            for key in keys:
-                self.redrive(key, asked=False)
             return
         events = self._parked.events(*keys)
         try:

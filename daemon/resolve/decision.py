@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -105,7 +105,8 @@ def _row_state(decision: Decision, hub: Hub, written: Written) -> RowState:
         return _tombstone(replace(state, fields=fields), hub.row or {}, decision, pending)
     if written.row is None or decision.action == "none":
         return replace(state, fields=fields)
-    fields = _stored(fields, written, decision)
+    names = written.row.keys() if decision.action == "create" else decision.values.keys() & written.row.keys()
+    fields = stored(fields, written, names, decision.row_time)
     if decision.action == "create":
         assert decision.row_time is not None, "a creation has a time"
         time = decision.row_time.or_later(state.time)
@@ -127,20 +128,21 @@ def _field_state(verdict: Verdict, known: FieldState | None, pending: Pending) -
             return None
 
 
-def _stored(fields: Mapping[str, FieldState], written: Written, decision: Decision) -> dict[str, FieldState]:
+def stored(
+    fields: Mapping[str, FieldState], written: Written, names: Iterable[str], row_time: Interval | None
+) -> dict[str, FieldState]:
     """What the hub made of the values that were sent: a machine's change keeps version and time.
 
     What its triggers did to other fields is left to the observer, behind edits there that it has not seen yet.
     """
-    row, pending, stored = written.row or {}, written.pending, dict(fields)
-    names = row.keys() if decision.action == "create" else decision.values.keys() & row.keys()
+    row, pending, found = written.row or {}, written.pending, dict(fields)
     for name in names:
         one = fields.get(name)
         if one is None:
-            stored[name] = FieldState(digest(row[name]), pending, pending, decision.row_time or UNKNOWN)
+            found[name] = FieldState(digest(row[name]), pending, pending, row_time or UNKNOWN)
         elif one.digest != digest(row[name]):
-            stored[name] = replace(one, digest=digest(row[name]), pos=pending)
-    return stored
+            found[name] = replace(one, digest=digest(row[name]), pos=pending)
+    return found
 
 
 def _tombstone(state: RowState, row: Row, decision: Decision, pending: Pending) -> RowState:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -12,8 +12,10 @@ from daemon.resolve import decision, wire
 from daemon.resolve.conflict import Conflict
 from daemon.resolve.decision import Decision, Drop, Hub, Wait, Written
 from daemon.resolve.inbound import receive, reject
+from daemon.resolve.inbound_queue import Queue, receive_queue, settle_queue
 from daemon.resolve.interval import UNKNOWN
 from daemon.resolve.read import spoke_record
+from daemon.resolve.records import SpokeRecord
 from daemon.resolve.rules import Rules
 from daemon.resolve.state import Link, Pending, RowState
 from daemon.resolve.values import Value
@@ -22,9 +24,10 @@ from schemas.resolution import AtHub, Fields, Kept, Listed, RowChange
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """`decision` None: it was taken before. `state` is that of all fields, also those that the spoke does not have."""
+    """`decision` None: it was taken before; several changes come to a queue. `state` is that of all fields, also those
+    that the spoke does not have."""
 
-    decision: Decision | None
+    decision: Decision | Queue | None
     hub: Hub
     state: RowState
     link: Link
@@ -42,14 +45,27 @@ class Planned:
         """For the audit."""
         if self.decision is None:
             return "dropped"
-        kinds = {one.kind for one in self.decision.verdicts.values()}
-        if any(one.resolution == "manual" for one in self.decision.conflicts):
+        kinds = {one.kind for made in self._decisions for one in made.verdicts.values()}
+        if any(one.resolution == "manual" for one, _ in self.conflicts):
             return "waits_for_a_person"
-        if self.decision.conflicts:
+        if self.conflicts:
             return "conflict"
         if self.decision.action != "none":
             return "applied"
         return "echo" if not kinds else "agreed" if kinds == {"agreed"} else "kept"
+
+    @property
+    def conflicts(self) -> list[tuple[Conflict, Link]]:
+        """Each with what was known of the spoke's row before it."""
+        if isinstance(self.decision, Queue):
+            return self.decision.conflicts
+        return [(one, self.link) for made in self._decisions for one in made.conflicts]
+
+    @property
+    def _decisions(self) -> list[Decision]:
+        if isinstance(self.decision, Queue):
+            return [one for one, _ in self.decision.decisions]
+        return [] if self.decision is None else [self.decision]
 
 
 class HubResolver:
@@ -62,33 +78,47 @@ class HubResolver:
         self._rules = rules
         self._hidden = hidden or {}
 
-    def judge(self, table: str, change: RowChange, hub: AtHub, *, rejected: bool = False) -> Planned | None:
+    def judge(
+        self, table: str, changes: Sequence[RowChange], hub: AtHub, mark: str, *, rejected: bool = False
+    ) -> Planned | None:
         hidden = self._hidden.get(table, frozenset())
         whole = read_hub(hub)
         facts = replace(whole, state=_without(whole.state, hidden))
         link = wire.read_link(hub.link)
-        record, rules = spoke_record(change), self._rules[table]
-        found = reject(record, facts, link, rules) if rejected else receive(self._spoke, record, facts, link, rules)
-        match found:
+        match self._found([spoke_record(one) for one in changes], facts, link, self._rules[table], mark, rejected):
             case Wait():
                 return None
             case Drop():
                 return Planned(None, facts, whole.state, link)
-            case Decision():
+            case found:
                 return Planned(found, facts, whole.state, link)
 
+    def _found(
+        self, records: Sequence[SpokeRecord], hub: Hub, link: Link, rules: Rules, mark: str, rejected: bool
+    ) -> Drop | Wait | Decision | Queue:
+        if len(records) > 1:
+            assert not rejected, "events are rejected one by one"
+            return receive_queue(self._spoke, records, hub, link, rules, Pending(mark))
+        if rejected:
+            return reject(records[0], hub, link, rules)
+        return receive(self._spoke, records[0], hub, link, rules)
+
     def settle(self, table: str, key: str, planned: Planned, stored: Fields | None, mark: str) -> Kept:
-        made = planned.decision
-        if made is None:
-            return Kept(None, None, None, None)
-        outcome = decision.settle(self._spoke, made, planned.hub, Written(stored, Pending(mark)))
+        made, written = planned.decision, Written(stored, Pending(mark))
+        match made:
+            case None:
+                return Kept(None, None, None, None)
+            case Queue():
+                outcome = settle_queue(self._spoke, made, written)
+            case Decision():
+                outcome = decision.settle(self._spoke, made, planned.hub, written)
         state = replace(outcome.state, fields={**planned.state.fields, **outcome.state.fields})
         return Kept(
             None if state == planned.state else wire.write_state(state),
             None if outcome.link == planned.link else wire.write_link(outcome.link),
             None if outcome.conflict == planned.hub.conflict else wire.write_conflict(outcome.conflict),
             None if outcome.answer is None else wire.write_answer(table, key, outcome.answer),
-            [_listed(one, planned.link) for one in made.conflicts],
+            [_listed(one, link) for one, link in planned.conflicts],
             bool(outcome.conflict),
         )
 

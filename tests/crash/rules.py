@@ -478,6 +478,17 @@ RULES = (
         ),
     ),
     Rule(
+        "correction_waits",
+        "What waits behind a refused value is judged with it, so that its correction is taken.",
+        "daemon/resolve/inbound_queue.py",
+        "for record in records:",
+        "for record in records[:1]:",
+        (
+            "tests/integration/test_both_ways_refused.py::test_a_row_that_the_hub_refuses_is_taken_once_its_spoke_corrects_it",
+            "tests/unit/test_resolution_traces.py::test_trace_17_what_the_hub_has_refused_is_taken_once_it_is_corrected",
+        ),
+    ),
+    Rule(
         "ambiguous_tried",
         "An ambiguous row waits for a person, whatever comes of it.",
         "connectors/postgres/writer.py",

@@ -21,6 +21,7 @@ SPOKES = ("ledger", "archive")
 SITES = ("hub", *SPOKES)
 KEYS = ("1", "2")
 NOWHERE = "none"
+UNWELCOME = "unwelcome"
 COLUMNS = ("name", "note", "tags", "shown", "made", "slug")
 SKEW = 2 * SECOND
 Machines = tuple[str, str, str]
@@ -84,6 +85,7 @@ class Resolution(RuleBasedStateMachine):
             self.world.site(deriver).derived["slug"] = slug
         self.looked: dict[str, tuple[Shown, set[str], OpenConflict]] = {}
         self.world.apart = apart
+        self.world.unwelcome = frozenset({UNWELCOME})
         self._make("hub", "1")
         self.world.settle()
 
@@ -117,6 +119,12 @@ class Resolution(RuleBasedStateMachine):
         for site in (one, other):
             if key in self.world.site(site).rows:
                 self.ledger.edit(site, key, **{column: value if alike else self._value()})
+
+    @rule(site=spokes, key=keys)
+    def edit_unwelcome(self, site: str, key: str) -> None:
+        """A constraint of the hub keeps it out, and what comes behind it waits until somebody has corrected it."""
+        if key in self.world.site(site).rows:
+            self.ledger.edit(site, key, name=UNWELCOME)
 
     @rule(site=sites, key=keys)
     def edit_several(self, site: str, key: str) -> None:
@@ -245,7 +253,9 @@ class Resolution(RuleBasedStateMachine):
         for picks in range(20):
             self._listed(self.world.settle)
             waiting = sorted(self.world.open_conflicts())
-            if not waiting:
+            for spoke, key in self.world.parked:
+                self.ledger.edit(spoke, key, name=self._value())
+            if not waiting and not self.world.parked:
                 return
             for key in waiting:
                 self._look(key)

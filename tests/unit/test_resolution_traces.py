@@ -354,6 +354,58 @@ def test_trace_17_a_corrected_value_does_not_wait_behind_the_one_that_was_refuse
     assert (plan.action, plan.values, plan.at) == ("update", {"name": "corrected"}, Position(1, 3, 1))
 
 
+def test_trace_17_what_the_hub_has_refused_is_taken_once_it_is_corrected() -> None:
+    w = world()
+    w.unwelcome = frozenset({"refused"})
+    w.edit("ledger", "1", name="refused", note="waits with it")
+    w.edit("ledger", "2", name="refused", note="made")
+    w.settle()
+    assert w.parked.keys() == {("ledger", "1"), ("ledger", "2")}
+    w.edit("hub", "1", tags=["meanwhile"])
+    w.edit("ledger", "1", name="corrected")
+    w.edit("ledger", "2", name="corrected")
+    w.settle()
+    assert w.parked == {}
+    assert w.listed == []
+    assert_everywhere(w, name="corrected", note="waits with it", tags=["meanwhile"])
+    assert {row and (row["name"], row["note"]) for row in w.rows("2").values()} == {("corrected", "made")}
+
+
+def test_trace_17_what_the_hub_has_refused_and_a_person_takes_back_leaves_nothing_behind() -> None:
+    w = world()
+    w.unwelcome = frozenset({"refused"})
+    w.edit("ledger", "1", name="refused")
+    w.edit("ledger", "2", name="refused")
+    w.settle()
+    w.edit("ledger", "1", name="base")
+    w.delete("ledger", "2")
+    w.settle()
+    assert w.parked == {}
+    assert_everywhere(w, name="base")
+    assert all(row is None for row in w.rows("2").values())
+    w.edit("hub", "1", name="next")
+    w.edit("hub", "2", name="made here")
+    w.settle()
+    assert_everywhere(w, name="next")
+    assert {row and row["name"] for row in w.rows("2").values()} == {"made here"}
+    assert w.listed == []
+
+
+def test_trace_17_a_correction_is_no_newer_than_it_was_made() -> None:
+    w = world()
+    w.unwelcome = frozenset({"refused"})
+    w.edit("ledger", "1", name="refused")
+    w.settle()
+    w.edit("ledger", "1", name="corrected")
+    w.pass_time(10)
+    w.edit("hub", "1", name="newer")
+    w.settle()
+    assert_everywhere(w, name="newer")
+    assert [(one.conflict.ours, one.conflict.theirs, one.conflict.won) for one in w.listed][-1] == (
+        "newer", "corrected", "ours",
+    )  # fmt: skip
+
+
 def test_trace_18_a_replay_changes_nothing_that_has_moved_on() -> None:
     w = world()
     w.edit("hub", "1", name="first")

@@ -115,16 +115,16 @@ class HubRows:
             time.sleep(LOOK_SECONDS)
 
     def plan(self, events: Sequence[Event], *, rejected: bool = False) -> Work:
-        """Lock the rows and decide; each event has a key of its own. `rejected`: what the hub has stands. Raises
-        Behind."""
-        changes = {key: one for key, (one,) in self._changes.read(events).items()}
-        self._taken |= {_transaction(one) for one in changes.values()}
+        """Lock the rows and decide; several events of a key come to one effect. `rejected`: what the hub has stands; of
+        one event each. Raises Behind."""
+        changes = self._changes.read(events)
+        self._taken |= {_transaction(one) for some in changes.values() for one in some}
         current = self._changes.present(sorted(changes), locked=True)
         work = Work()
         for (name, text), (hub, planned) in self._judged(changes, current, rejected=rejected).items():
             table, key = self._tables[name], (name, text)
-            told = {**(changes[key].row or {}), **planned.values}
-            if planned.action == "create" and not told.keys() >= set(table.fields.values()):
+            told = {name for one in changes[key] for name in one.row or ()} | planned.values.keys()
+            if planned.action == "create" and not told >= set(table.fields.values()):
                 work.partial.append(key)
                 continue
             work.planned[key] = planned
@@ -153,8 +153,7 @@ class HubRows:
                 answers.append(answer)
         self._store.store(self._spoke, kept)
         found: dict[tuple[str, bytes], Judgement] = {}
-        for event in events:
-            name = self._changes.name(event)
+        for name, event in {self._changes.name(event): event for event in events}.items():
             if name not in planned:
                 continue
             details: dict[str, object] = {}
@@ -184,7 +183,7 @@ class HubRows:
     # Until everything is known that has to be
 
     def _judged(
-        self, changes: Mapping[Key, RowChange], current: Mapping[Key, Fields], *, rejected: bool
+        self, changes: Mapping[Key, Sequence[RowChange]], current: Mapping[Key, Fields], *, rejected: bool
     ) -> dict[Key, tuple[AtHub, Planned]]:
         self._look_for_ends(changes, current)
         until = time.monotonic() + (0 if self._held else PATIENCE_SECONDS)
@@ -212,7 +211,7 @@ class HubRows:
 
     def _judge(
         self,
-        changes: Mapping[Key, RowChange],
+        changes: Mapping[Key, Sequence[RowChange]],
         current: Mapping[Key, Fields],
         observed: Position,
         known: Known,
@@ -221,21 +220,26 @@ class HubRows:
     ) -> dict[Key, tuple[AtHub, Planned]] | None:
         """None: one of them has to wait."""
         found = {}
-        for key, change in changes.items():
+        for key, some in changes.items():
             name = self._hub_name(key)
-            link, end = known.links.get(name, {}).get(self._spoke), self._awaited.ends.get(_transaction(change), START)
+            link, end = (
+                known.links.get(name, {}).get(self._spoke),
+                self._awaited.ends.get(_transaction(some[-1]), START),
+            )
             hub = AtHub(current.get(key), known.states.get(name), link, known.conflicts.get(name), observed, end)
-            planned = self._inward.judge(name[0], change, hub, rejected=rejected)
+            planned = self._inward.judge(name[0], some, hub, self.mark, rejected=rejected)
             if planned is None:
                 return None
             found[key] = hub, planned
         return found
 
-    def _look_for_ends(self, changes: Mapping[Key, RowChange], current: Collection[Key]) -> None:
+    def _look_for_ends(self, changes: Mapping[Key, Sequence[RowChange]], current: Collection[Key]) -> None:
         """The end of the hub's log when a row was first found missing: somebody may have made and deleted it, and that
         has to be observed before it is made again."""
-        missing = (one for key, one in changes.items() if key not in current and one.row is not None)
-        if new := {_transaction(one) for one in missing} - self._awaited.ends.keys():
+        missing = (
+            some for key, some in changes.items() if key not in current and any(one.row is not None for one in some)
+        )
+        if new := {_transaction(some[-1]) for some in missing} - self._awaited.ends.keys():
             self._awaited.ends |= dict.fromkeys(new, self._end())
 
     def _end(self) -> Position:

@@ -57,7 +57,7 @@ class TwoWay:
 
     @property
     def one_by_one(self) -> bool:
-        """Whether several events of a key are decided one after the other."""
+        """Whether several events of a key are decided one after the other, each with an outcome of its own."""
         return self._hub is not None
 
     @property

@@ -41,15 +41,6 @@ class Judged:
             self._note(self._two_way.settle(work, judged, orphans), judged)
         return missing + self._partial(work), orphans
 
-    def write_queue(self, events: Sequence[Event]) -> list[Key]:
-        if not self.one_by_one:
-            return self.write(events)
-        missing: list[Key] = []
-        with self._writes.refusing():
-            for event in events:
-                missing += self.write([event])
-        return missing
-
     def _planned(self, events: Sequence[Event]) -> tuple[dict[str, dict[bytes, Net]], Work, list[Event]]:
         judged = [event for event in events if event.change.notice is not None]
         with self._writes.refusing():

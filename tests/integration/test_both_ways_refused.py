@@ -1,0 +1,118 @@
+"""What the hub's own constraints keep out of what a spoke says: it waits, alone, and is taken once it is corrected."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.fix_linked import Linked, made_linked
+from tests.fix_servers import Kafka, Postgres
+from tests.people import TELLER, a_teller, a_workspace, made, put, seen, value
+from tests.waiting import until
+
+
+@pytest.fixture(scope="module")
+def both(postgres_server: Postgres, kafka_server: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Linked]:
+    with made_linked(postgres_server, kafka_server, tmp_path_factory.mktemp("refused")) as linked:
+        linked.hub.execute("ALTER TABLE storytellers ADD CONSTRAINT welcome CHECK (name <> 'not welcome')")
+        linked.init()
+        with linked.running():
+            yield linked
+
+
+@pytest.fixture(scope="module")
+def workspace(both: Linked) -> uuid.UUID:
+    return a_workspace(both)
+
+
+def parked(both: Linked) -> list[tuple[Any, ...]]:
+    """Tables and SQLSTATEs."""
+    return both.hub.execute("SELECT table_name, sqlstate FROM placemat.parked").fetchall()
+
+
+def refused(both: Linked) -> None:
+    until(lambda: parked(both) == [("public.storytellers", "23514")])
+
+
+def test_a_row_that_the_hub_refuses_is_taken_once_its_spoke_corrects_it(both: Linked, workspace: uuid.UUID) -> None:
+    key = made(both.spoke, "storytellers", workspace_id=workspace, name="not welcome", bio="told with it")
+    refused(both)
+    put(both.spoke, "storytellers", key, name="welcome")
+    until(lambda: parked(both) == [])
+    both.rest()
+    assert value(both.hub, "storytellers", "name", key) == "welcome"
+    assert both.equal("storytellers", TELLER)
+
+
+def test_an_edit_that_the_hub_refuses_holds_up_its_row_until_it_is_corrected(
+    both: Linked, workspace: uuid.UUID
+) -> None:
+    key = a_teller(both, both.hub, workspace, name="welcome")
+    put(both.spoke, "storytellers", key, name="not welcome", bio="waits with it")
+    refused(both)
+    put(both.hub, "storytellers", key, cultural_background="of the hub")
+    put(both.spoke, "storytellers", key, name="better")
+    until(lambda: parked(both) == [])
+    both.rest()
+    row = both.hub.execute("SELECT name, bio, cultural_background FROM storytellers WHERE id = %s", [key]).fetchone()
+    assert row == ("better", "waits with it", "of the hub")
+    assert both.equal("storytellers", TELLER)
+
+
+def test_a_refused_edit_that_is_taken_back_leaves_nothing_behind(both: Linked, workspace: uuid.UUID) -> None:
+    key = a_teller(both, both.hub, workspace, name="as it was")
+    put(both.spoke, "storytellers", key, name="not welcome")
+    refused(both)
+    put(both.spoke, "storytellers", key, name="as it was")
+    until(lambda: parked(both) == [])
+    put(both.hub, "storytellers", key, name="next")
+    both.rest()
+    assert value(both.spoke, "storytellers", "name", key) == "next"
+
+
+def test_a_refused_row_that_its_spoke_deletes_waits_no_more(both: Linked, workspace: uuid.UUID) -> None:
+    key = made(both.spoke, "storytellers", workspace_id=workspace, name="not welcome")
+    refused(both)
+    both.spoke.execute("DELETE FROM storytellers WHERE id = %s", [key])
+    until(lambda: parked(both) == [])
+    both.rest()
+    assert not seen(both.hub, "storytellers", key)
+    assert not seen(both.spoke, "storytellers", key)
+
+
+def test_what_waits_is_taken_at_an_operators_word_once_the_hub_lets_it_in(both: Linked, workspace: uuid.UUID) -> None:
+    key = made(both.spoke, "storytellers", workspace_id=workspace, name="not welcome")
+    refused(both)
+    put(both.spoke, "storytellers", key, bio="said since")
+    both.hub.execute("ALTER TABLE storytellers DROP CONSTRAINT welcome")
+    done = both.site.placemat("dlq", "redrive", "--all", "--target", both.hub_target)
+    assert done.code == 0, done.err
+    until(lambda: parked(both) == [])
+    both.hub.execute("ALTER TABLE storytellers ADD CONSTRAINT welcome CHECK (name <> 'not welcome') NOT VALID")
+    both.rest()
+    assert value(both.hub, "storytellers", "bio", key) == "said since"
+
+
+def test_a_new_child_outlives_its_parent_where_the_schema_only_empties_the_reference(
+    both: Linked, workspace: uuid.UUID
+) -> None:
+    teller = a_teller(both, both.hub, workspace)
+    project = made(both.hub, "projects", workspace_id=workspace, name="ends")
+    both.rest()
+    with both.held():
+        story = made(
+            both.spoke, "stories", workspace_id=workspace, storyteller_id=teller, project_id=project, title="stays",
+            slug=uuid.uuid4().hex,
+        )  # fmt: skip
+        both.hub.execute("DELETE FROM projects WHERE id = %s", [project])
+    both.rest()
+    for side in (both.hub, both.spoke):
+        assert not seen(side, "projects", project)
+        assert seen(side, "stories", story)
+        assert value(side, "stories", "project_id", story) is None
+    assert parked(both) == []
+    kinds = both.hub.execute("SELECT kind FROM placemat.conflict_log WHERE key = %s", [f'{{"id":"{story}"}}'])
+    assert kinds.fetchall() == [("fk_parent_missing",)]
