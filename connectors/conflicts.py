@@ -59,6 +59,8 @@ class Logged:
     topic: str
     partition: int
     offset: int
+    erased_at: datetime | None = None
+    """Its values were erased then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,8 @@ class Decision:
     undone_at: datetime | None
     undone_by: str | None
     undone_reason: str | None
+    erased_at: datetime | None = None
+    """Its values were erased then: `fields` and `before` hold null for each."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from daemon.routes import routings, source_masks
 if TYPE_CHECKING:
     from connectors.conflicts import Rulings, Waitlist
     from connectors.contract import Destination, Outbox, ReplayTarget
+    from connectors.erasing import Erasing
     from connectors.event_outcomes import OutcomesOf
     from connectors.linking import LinkHub, LinkSpoke
     from connectors.postgres.answers import Answers
@@ -170,6 +171,38 @@ def conflicts(settings: Settings, hub: str) -> Iterator[tuple[Rulings, Waitlist]
         closing(HubRulings(Destination(name, url, hub, routings(settings, name)), hub)) as rulings,
     ):
         yield rulings, HubWaitlist(rulings.connection)
+
+
+@contextmanager
+def erasing(settings: Settings) -> Iterator[list[Erasing]]:
+    """Every hub, for those who erase values. Raises OperatorError when one cannot be reached."""
+    from connectors.contract import Destination
+    from connectors.postgres.session import translated
+    from connectors.postgres.two_way.erasing import HubErasure
+
+    with ExitStack() as stack:
+        found: list[Erasing] = []
+        for hub, name in settings.hubs.items():
+            url = settings.targets[name].url.get_secret_value()
+            connect(url, f"Hub {hub}", f"targets.{settings.brings(hub)}.url").close()
+            destination = Destination(name, url, hub, routings(settings, name))
+            with translated(name, "refuses what placemat keeps there", "Run: placemat init", lambda: None):
+                found.append(stack.enter_context(closing(HubErasure(destination, hub))))
+        yield found
+
+
+def parked(settings: Settings, table: str, key: str) -> dict[str, int]:
+    """By target that has such rows, the number of this key where events of it wait.
+
+    Raises OperatorError when one of the targets cannot be reached.
+    """
+    found: dict[str, int] = {}
+    for name, target in settings.targets.items():
+        if table in target.needed:
+            with dead_letters(settings, name) as letters:
+                if (number := letters.holds(table, key)) is not None:
+                    found[name] = number
+    return found
 
 
 def replay_target(settings: Settings, name: str) -> ReplayTarget:

@@ -51,6 +51,8 @@ class RowEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     common: Common | None = None
     fields: dict[str, bytes | FieldEntry] = {}
     values: Texts = {}
+    erased: bool = False
+    """Of a row that is gone: what it held was erased. Nothing but its deletion is known of it."""
 
 
 class LinkEntry(msgspec.Struct, frozen=True, omit_defaults=True):

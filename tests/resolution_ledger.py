@@ -44,7 +44,7 @@ def tokens(value: Value) -> Iterator[str]:
 
 
 def _deletion_lost(one: Conflict) -> bool:
-    if one.field is not None:
+    if one.field is not None or one.rule == "hub":  # of what was erased no value is listed
         return False
     return one.won is None or (one.ours if one.won == "theirs" else one.theirs) is None
 
@@ -181,6 +181,8 @@ class Ledger:
         for one in self.world.listed:
             if one.key == key and one.conflict.won is not None:
                 found |= set(tokens(one.conflict.ours if one.conflict.won == "theirs" else one.conflict.theirs))
+        for of, row in self.world.too_late:
+            found |= set(tokens(dict(row))) if of == key else set()
         return found
 
     def _check_nothing_lost(self, key: str) -> None:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 
-from daemon.resolve import outbound, override
+from connectors.postgres.two_way.erasing import tombstone
+from daemon.resolve import outbound, override, wire
 from daemon.resolve.conflict import NO_CONFLICT, Conflict, OpenConflict, Shown, shown
 from daemon.resolve.decision import Decision, Drop, Hub, Wait, Written, settle
 from daemon.resolve.inbound import receive
@@ -148,6 +149,8 @@ class World:
         self.transactions = 0
         self.listed: list[Listed] = []
         self.revived: list[Revived] = []
+        self.too_late: list[tuple[str, Row]] = []
+        """Rows of spokes that were edited in a life that the hub has erased."""
         self.apart: frozenset[str] = frozenset()
         """Columns whose values are stored apart, and are sent only when they change."""
         self.unwelcome: frozenset[Value] = frozenset()
@@ -242,6 +245,8 @@ class World:
                 had = self.links.get((name, key), NO_LINK)
                 if decision.action == "create" and had.shadow is not None and record.read is None:
                     self.revived.append(Revived(key, hub.state.time, record.time))
+                if hub.state.erased and any(one.kind == "update_deleted" for one in decision.conflicts):
+                    self.too_late.append((key, record.row or {}))
                 self._carry_out(name, key, hub, decision)
         spoke.received += 1
         return True
@@ -319,6 +324,16 @@ class World:
     def shown(self, key: str) -> Shown:
         hub = self.hub_at(key)
         return shown(hub.conflict, hub.state)
+
+    def erase(self, key: str) -> bool:
+        """What is kept of a row that is gone, once that is known and nothing waits; whether there was something."""
+        state = self.states.get(key, NO_ROW)
+        if key in self.hub.rows or self.conflicts.get(key):
+            return False
+        left = tombstone(wire.write_state(replace(state, values={})))
+        if left is not None:
+            self.states[key] = wire.read_state(left)
+        return left is not None
 
     def decide(self, key: str, choice: Choice, over: Shown | None = None) -> Ruling | Stale:
         hub = self.hub_at(key)

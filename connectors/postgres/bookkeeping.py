@@ -140,6 +140,20 @@ def count_parked(connection: psycopg.Connection[Any], source: str) -> int:
     return row[0] if row else 0
 
 
+_HOLDING = """
+SELECT id FROM placemat.parked
+WHERE source = %s AND table_name = %s AND key = %s AND EXISTS (SELECT FROM placemat.parked_events WHERE parked_id = id)
+"""
+
+
+def parked_with_events(connection: psycopg.Connection[Any], source: str, table: str, key: str) -> int | None:
+    """The number of a parked key with events that wait; None: there is none, or nothing was ever prepared."""
+    if connection.execute("SELECT to_regclass('placemat.parked') IS NOT NULL").fetchone() != (True,):
+        return None
+    row = connection.execute(_HOLDING, [source, table, key]).fetchone()
+    return row[0] if row else None
+
+
 def read_queue(connection: psycopg.Connection[Any], parked_id: int) -> list[ParkedEvent]:
     """The events that wait behind one parked key, in order."""
     with connection.cursor(row_factory=class_row(ParkedEvent)) as cursor:

@@ -27,6 +27,10 @@ class DeadLetters:
         with bookkeeping.prepared(self._target):
             return bookkeeping.list_parked(self._connection, self._source)
 
+    def holds(self, table: str, key: str) -> int | None:
+        """The number of a parked key behind which events wait; None: none do."""
+        return bookkeeping.parked_with_events(self._connection, self._source, table, key)
+
     def queue(self, parked_id: int) -> list[ParkedEvent]:
         """The events that wait behind one key, in order."""
         with bookkeeping.prepared(self._target):

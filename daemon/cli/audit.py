@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from daemon.cli.audit_erasure import erasure_json, nothing_erased, say_erased
 from daemon.cli.bar import progress_bar
 from daemon.cli.context import AsJson, By, Reason
 from daemon.cli.context import settings as read_settings
@@ -145,20 +147,26 @@ def erase(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be erased.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Erase the values of a key from all of its entries, for good. The entries stay, and still verify."""
+    """Erase the values of a key from all of its entries, and from what hubs keep of it, for good. The entries stay, and
+    still verify."""
+    from daemon import wiring
+    from daemon.audit.erase import Beside
     from daemon.audit.erase import erase as run
 
-    done = run(read_settings(ctx), _table(entity), key, reason, by, dry_run=dry_run)
+    settings = read_settings(ctx)
+
+    def parked(table: str, key: str) -> dict[str, int]:
+        with nothing_erased():
+            return wiring.parked(settings, table, key)
+
+    with ExitStack() as stack:
+        with nothing_erased():
+            beside = Beside(stack.enter_context(wiring.erasing(settings)), parked)
+        done = run(settings, beside, _table(entity), key, reason, by, dry_run=dry_run)
     if as_json:
-        write_json(
-            {"entity": done.entity, "key": json.loads(done.key), "dry_run": dry_run, "entries": done.entries,
-             "files": done.files}
-        )  # fmt: skip
-        return
-    verb = "Would erase" if dry_run else "Erased"
-    say(f"{verb} the values of {done.entity} {done.key} from {done.entries:,} entries.")
-    if done.files:
-        say(f"Not reached, and to be looked through by hand: {', '.join(done.files)}")
+        write_json(erasure_json(done, dry_run=dry_run))
+    else:
+        say_erased(done, dry_run=dry_run)
 
 
 @app.command()

@@ -59,6 +59,7 @@ def logged_json(one: Logged) -> dict[str, Json]:
         "theirs": _told(one.theirs, one.field),
         "ours_at": one.ours_at.isoformat() if one.ours_at else None,
         "theirs_at": one.theirs_at.isoformat() if one.theirs_at else None,
+        "erased_at": one.erased_at.isoformat() if one.erased_at else None,
     }
 
 
@@ -77,6 +78,7 @@ def decision_json(one: Decision) -> dict[str, Json]:
         "undone_at": one.undone_at.isoformat() if one.undone_at else None,
         "undone_by": one.undone_by,
         "undone_reason": one.undone_reason,
+        "erased_at": one.erased_at.isoformat() if one.erased_at else None,
     }
 
 

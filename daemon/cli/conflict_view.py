@@ -39,6 +39,7 @@ def write_shown(told: Mapping[str, Json]) -> None:
         what = one["field"] or "the row"
         typer.echo(
             f"Met {when(one['at'])} from {one['spoke']}: {what}, {one['kind']}, {one['rule']}: {one['resolution']}"
+            f"{'; values were erased' if one['erased_at'] else ''}"
         )
 
 
@@ -100,8 +101,10 @@ def cell(value: object) -> str:
 
 def _decision(one: Mapping[str, object]) -> str:
     if not one["row"]:
-        return "the row goes"
+        return "the row goes; values were erased" if one["erased_at"] else "the row goes"
     fields = cast("dict[str, object]", one["fields"])
+    if one["erased_at"]:
+        return f"{', '.join(fields) or 'the row stays'}; values were erased"
     return _values(fields) or "the row stays"
 
 

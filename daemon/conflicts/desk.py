@@ -104,6 +104,11 @@ class Desk:
             )
         while True:
             newest = [one for one in self.waitlist.decisions(conflict_id) if one.undone_at is None][-1]
+            if newest.erased_at is not None:
+                raise OperatorError(
+                    f"The values of the decision in conflict {conflict_id} were erased: it cannot be taken back.",
+                    "Change the row on either side, as any other.",
+                )
             decided = read_decided(newest)
             if not decided.changed:
                 raise nothing_to_undo(newest)

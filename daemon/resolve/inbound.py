@@ -130,6 +130,8 @@ def _on_row(spoke: str, record: SpokeRecord, hub: Hub, link: Link, told: Told, r
 def _on_dead_row(spoke: str, record: SpokeRecord, hub: Hub, link: Link, told: Told, rules: Rules) -> Decision:
     """Step "inbound 8", with the fields by "inbound 5"."""
     edits = {name: value for name, value in told.edits.items() if not rules.of(name).outward}
+    if edits and inbound_row.of_erased_life(hub.state, link):
+        return inbound_row.stays_erased(record, hub, told.link)
     if not edits:
         answer = _answers(spoke, record, told, hub.conflict) or bool(told.edits)
         return Decision("none", {}, {}, told.link, hub.conflict, answer=answer)

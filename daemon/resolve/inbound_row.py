@@ -66,6 +66,18 @@ def _listed(
     return Conflict("delete_origin_differs", None, "latest", resolution, won, ours, None, latest, record.time)
 
 
+def of_erased_life(state: RowState, link: Link) -> bool:
+    """Whether an edit is one of a row whose values the hub has erased, and not of one that was made there since. `link`
+    is that before it."""
+    return state.erased and link.shadow is not None and not contains(link.row_seen, state.rver)
+
+
+def stays_erased(record: SpokeRecord, hub: Hub, link: Link) -> Decision:
+    """What was erased is not brought back, however late the edit: it is listed without values. `link` is that after."""
+    listed = Conflict("update_deleted", None, "hub", "keep_local", "ours", None, None, hub.state.time, record.time)
+    return Decision("none", {}, {}, link, hub.conflict, (listed,), answer=True)
+
+
 def recreate(
     spoke: str, record: SpokeRecord, hub: Hub, link: Link, verdicts: Mapping[str, Verdict], rules: Rules
 ) -> Decision:

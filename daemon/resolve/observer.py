@@ -97,4 +97,4 @@ def _created(record: HubRecord, row: Row, state: RowState) -> RowState:
 def _deleted(record: HubRecord, state: RowState) -> RowState:
     """A tombstone keeps fields, versions, times and values."""
     time = latest(state, record.time)
-    return replace(state, alive=False, rver=record.at, time=time, values=record.last)
+    return replace(state, alive=False, rver=record.at, time=time, values=record.last, erased=False)

@@ -56,6 +56,8 @@ class RowState:
     fields: Mapping[str, FieldState] = field(default_factory=dict)
     values: Row = field(default_factory=dict)
     """Of a row that is gone: what it held last. Empty while it is there."""
+    erased: bool = False
+    """Of a row that is gone: fields and values were erased, for good. No edit of that life brings it back."""
 
 
 NO_ROW = RowState()

@@ -55,7 +55,16 @@ def write_state(state: RowState) -> str:
             fields[name] = wire.FieldEntry(one.digest, _out(one.ver), _out(one.pos), one.time.lo, one.time.hi, one.hops)
     shared = wire.Common(_out(common[0]), _out(common[1]), common[2], common[3]) if common else None
     return encode(
-        wire.RowEntry(state.alive, _out(state.rver), state.time.lo, state.time.hi, shared, fields, texts(state.values))
+        wire.RowEntry(
+            state.alive,
+            _out(state.rver),
+            state.time.lo,
+            state.time.hi,
+            shared,
+            fields,
+            texts(state.values),
+            state.erased,
+        )
     )
 
 
@@ -75,7 +84,7 @@ def read_state(text: str | None) -> RowState:
             fields[name] = FieldState(
                 Digest(one.digest), _in(one.ver), _in(one.pos), Interval(one.lo, one.hi), one.hops
             )
-    return RowState(entry.alive, _in(entry.rver), Interval(entry.lo, entry.hi), fields, entry.values)
+    return RowState(entry.alive, _in(entry.rver), Interval(entry.lo, entry.hi), fields, entry.values, entry.erased)
 
 
 # What the hub keeps of a spoke's row

@@ -15,7 +15,7 @@ from connectors.postgres import conditions
 from daemon import broker
 from daemon.audit import chain
 from daemon.audit.entry import Draft
-from daemon.audit.erase import erase
+from daemon.audit.erase import Beside, erase
 from daemon.audit.ledger import Ledger
 from daemon.errors import Fenced, Unavailable
 from daemon.observe.meter import Meters
@@ -257,7 +257,7 @@ def test_values_that_are_erased_while_they_are_needed_do_not_come_back(here: Aud
         ledger = Ledger(connection, "t")
         ledger.append([first], [])
         ledger.recall({("e", '{"id":1}'): ("x", 0)})
-        erase(here.settings, "e", "1", "asked", dry_run=False)
+        erase(here.settings, Beside(), "e", "1", "asked", dry_run=False)
         with pytest.raises(Unavailable, match="erased"):
             ledger.append([replace(first, offset=1)], [])
         assert ledger.recall({("e", '{"id":1}'): ("x", 0)}) == {("e", '{"id":1}'): None}

@@ -16,7 +16,7 @@ import pytest
 from daemon import broker
 from daemon.audit import chain, segments, signing
 from daemon.audit.entry import COLUMNS, Draft, Entry, Head, chained, values_hash
-from daemon.audit.erase import erase
+from daemon.audit.erase import Beside, erase
 from daemon.audit.findings import AuditReport
 from daemon.audit.heads import Heads
 from daemon.audit.verify import verify
@@ -349,8 +349,8 @@ def test_a_public_key_is_enough_to_verify(log: Log) -> None:
 
 
 def test_erased_values_leave_the_log_clean_and_the_erasure_named(log: Log) -> None:
-    assert erase(log.settings, ENTITY, "3", "she asked", "ada", dry_run=True).entries == 2
-    assert erase(log.settings, ENTITY, "3", "she asked", "ada", dry_run=False).entries == 2
+    assert erase(log.settings, Beside(), ENTITY, "3", "she asked", "ada", dry_run=True).entries == 2
+    assert erase(log.settings, Beside(), ENTITY, "3", "she asked", "ada", dry_run=False).entries == 2
     assert not log.rows("SELECT 1 FROM placemat.audit_values JOIN placemat.audit_entries USING (sequence)"
                         " WHERE key = '{\"id\":3}'")  # fmt: skip
     report = log.verify()
@@ -359,11 +359,11 @@ def test_erased_values_leave_the_log_clean_and_the_erasure_named(log: Log) -> No
     assert report.erasures == [{"sequence": 11, "entity": ENTITY, "key": '{"id":3}', "by": "ada", "entries": 2}]
     assert 'values of public.stories {"id":3} were erased by ada' in report.render()
     with pytest.raises(OperatorError, match="holds no values"):
-        erase(log.settings, ENTITY, "3", "again", dry_run=False)
+        erase(log.settings, Beside(), ENTITY, "3", "again", dry_run=False)
 
 
 def test_values_that_go_after_an_erasure_are_not_covered_by_it(log: Log) -> None:
-    erase(log.settings, ENTITY, "3", "she asked", dry_run=False)
+    erase(log.settings, Beside(), ENTITY, "3", "she asked", dry_run=False)
     log.add(5)
     with psycopg.connect(log.url) as connection:
         connection.execute("DELETE FROM placemat.audit_values WHERE sequence IN (SELECT sequence FROM"

@@ -195,6 +195,10 @@ class Resolution(RuleBasedStateMachine):
     def come_to_rest(self) -> None:
         self._listed(self.world.settle)
 
+    @rule(key=keys)
+    def erase(self, key: str) -> None:
+        self.world.erase(key)
+
     @precondition(lambda self: self.world.open_conflicts())
     @rule(data=st.data())
     def look(self, data: st.DataObject) -> None:

@@ -27,6 +27,7 @@ fields = st.dictionaries(names, digests)
 states = st.builds(
     RowState, st.booleans(), versions, times,
     st.dictionaries(names, st.builds(FieldState, digests, versions, versions, times, st.integers(0, 3))), rows,
+    st.booleans(),
 )  # fmt: skip
 links = st.builds(
     Link, positions, st.none() | fields, rows, st.dictionaries(names, versions), versions, st.integers(0, 9),

@@ -63,12 +63,7 @@ class Canonical:
 
     def key_text(self, key: bytes) -> str:
         """The record key by the hub's names, in their order: the name of the row everywhere."""
-        raws = decode_key(key)
-        if len(raws) == 1 and self.fields.get(name := next(iter(raws)), name) == name:
-            return key.decode()
-        named = sorted((self.fields.get(name, name), bytes(raw)) for name, raw in raws.items())
-        pairs = ",".join(f"{orjson.dumps(name).decode()}:{raw.decode()}" for name, raw in named)
-        return "{" + pairs + "}"
+        return key_text(key, self.fields)
 
     def record_key(self, text: str) -> bytes:
         """The record key of the source that is followed."""
@@ -216,6 +211,16 @@ class Canonical:
 
 def _identifier(name: str) -> str:
     return sql.Identifier(name).as_string().replace("%", "%%")
+
+
+def key_text(key: bytes, fields: Mapping[str, str]) -> str:
+    """A record key by the names of `fields`, a field by column, in their order."""
+    raws = decode_key(key)
+    if len(raws) == 1 and fields.get(name := next(iter(raws)), name) == name:
+        return key.decode()
+    named = sorted((fields.get(name, name), bytes(raw)) for name, raw in raws.items())
+    pairs = ",".join(f"{orjson.dumps(name).decode()}:{raw.decode()}" for name, raw in named)
+    return "{" + pairs + "}"
 
 
 def canonicals(

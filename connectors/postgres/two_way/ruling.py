@@ -41,7 +41,8 @@ INSERT INTO placemat.decisions
 SELECT id, %s, %s, table_name, key, %s, %s, %s, %s, %s, %s FROM placemat.conflicts WHERE table_name = %s AND key = %s
 """
 _UNDONE = """
-UPDATE placemat.decisions SET undone_at = now(), undone_by = %s, undone_reason = %s WHERE id = %s AND undone_at IS NULL
+UPDATE placemat.decisions SET undone_at = now(), undone_by = %s, undone_reason = %s
+WHERE id = %s AND undone_at IS NULL AND erased_at IS NULL
 """
 
 
@@ -128,7 +129,7 @@ class HubRulings:
     def _note(self, order: Order, ruled: Ruled, known: Known, mark: str) -> None:
         if order.undoes is not None:
             if self.connection.execute(_UNDONE, [order.by, order.reason, order.undoes]).rowcount != 1:
-                raise TryAgain("somebody else has taken it back at this moment")
+                raise TryAgain("somebody else has taken it back at this moment, or erased it")
             return
         fields, before = (json.dumps(dict(one), ensure_ascii=False) for one in (ruled.fields, ruled.before))
         self.connection.execute(

@@ -63,9 +63,11 @@ CREATE TABLE IF NOT EXISTS placemat.conflict_log (
     partition integer NOT NULL,
     "offset" bigint NOT NULL
 );
+ALTER TABLE placemat.conflict_log ADD COLUMN IF NOT EXISTS erased_at timestamptz;
 CREATE INDEX IF NOT EXISTS conflict_log_key ON placemat.conflict_log (table_name, key);
 COMMENT ON TABLE placemat.conflict_log IS 'at the hub: every conflict that was met, with both values and what became of it';
 COMMENT ON COLUMN placemat.conflict_log.won IS 'ours: the hub''s value stands; theirs: the spoke''s; NULL: neither has lost, or a person decides';
+COMMENT ON COLUMN placemat.conflict_log.erased_at IS 'when a person''s values were erased from it: base, ours and theirs are NULL since';
 
 CREATE TABLE IF NOT EXISTS placemat.decisions (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -85,6 +87,8 @@ CREATE TABLE IF NOT EXISTS placemat.decisions (
     undone_by text,
     undone_reason text
 );
+ALTER TABLE placemat.decisions ADD COLUMN IF NOT EXISTS erased_at timestamptz;
+CREATE INDEX IF NOT EXISTS decisions_key ON placemat.decisions (table_name, key);
 CREATE INDEX IF NOT EXISTS decisions_conflict ON placemat.decisions (conflict_id, id);
 CREATE INDEX IF NOT EXISTS decisions_pending ON placemat.decisions (version) WHERE version LIKE '"%';
 COMMENT ON TABLE placemat.decisions IS 'at the hub: what people have decided of what waited, and who took it back';
@@ -92,3 +96,4 @@ COMMENT ON COLUMN placemat.decisions.fields IS 'by field the value that was deci
 COMMENT ON COLUMN placemat.decisions.before IS 'by field what the hub had; of a row that was deleted, all of it';
 COMMENT ON COLUMN placemat.decisions.over IS 'what waited, as placemat.conflicts had it';
 COMMENT ON COLUMN placemat.decisions.version IS 'of those fields since then: the mark of the transaction, then its position';
+COMMENT ON COLUMN placemat.decisions.erased_at IS 'when its values were erased: fields, before and over name fields only since';

@@ -1,0 +1,164 @@
+"""Erasing at the hub what is kept of one row beside it: values go, and that something was met and decided stays.
+
+What a row that is there needs stays as long as the row: it says no more than the row does. So does what waits for a
+person, who could not decide without it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import msgspec
+import orjson
+import psycopg
+
+from connectors.contract import Destination, TryAgain
+from connectors.erasing import Held
+from connectors.errors import OperatorError
+from connectors.postgres.session import open_session, translated
+from connectors.postgres.statements import read_catalogue
+from connectors.postgres.steps import ArrayLiteral, ArrayLiteralDumper
+from connectors.postgres.two_way.canonical import canonicals, key_text
+from connectors.postgres.two_way.changes import Changes, Key
+from connectors.postgres.two_way.hub import HubStore
+from schemas.resolution import CandidateEntry, ConflictEntry, LinkEntry, RowEntry
+
+LOOK_SECONDS = 0.05
+
+_row = msgspec.json.Decoder(RowEntry).decode
+_link = msgspec.json.Decoder(LinkEntry).decode
+_conflict = msgspec.json.Decoder(ConflictEntry).decode
+
+_OF_KEY = "table_name = %s AND key = %s"
+_MET = f"{_OF_KEY} AND erased_at IS NULL AND num_nonnulls(base, ours, theirs) > 0"
+_COUNT_MET = f"SELECT count(*) FROM placemat.conflict_log WHERE {_MET}"
+_ERASE_MET = f"UPDATE placemat.conflict_log SET base = NULL, ours = NULL, theirs = NULL, erased_at = now() WHERE {_MET}"
+_DECIDED = f"SELECT id, fields, before, over FROM placemat.decisions WHERE {_OF_KEY} AND erased_at IS NULL ORDER BY id"
+_ERASE_DECIDED = "UPDATE placemat.decisions SET fields = %s, before = %s, over = %s, erased_at = now() WHERE id = %s"
+_LIKE = "SELECT key FROM placemat.hub_rows WHERE table_name = %s LIMIT 1"
+_WAITING = f"SELECT id FROM placemat.conflicts WHERE {_OF_KEY} AND waits"
+
+
+def tombstone(state: str) -> str | None:
+    """A row of `placemat.hub_rows` of which only its deletion is left. None: it is there, or holds nothing any more."""
+    entry = _row(state)
+    if entry.alive or not (entry.fields or entry.values):
+        return None
+    return _text(RowEntry(False, entry.rver, entry.lo, entry.hi, erased=True))
+
+
+def without_values(waited: str) -> str:
+    """What waited for a person: who, which fields, when."""
+    entry = _conflict(waited)
+    fields = {
+        spoke: {name: CandidateEntry(None, one.lo, one.hi) for name, one in own.items()}
+        for spoke, own in entry.fields.items()
+    }
+    return _text(ConflictEntry(entry.revision, fields, entry.deletions))
+
+
+class HubErasure:
+    """See `connectors.erasing.Erasing`. `destination` is that by which the hub's own stream is followed."""
+
+    def __init__(self, destination: Destination, hub: str) -> None:
+        """Connects. Raises psycopg.Error, and OperatorError where a table is missing."""
+        self.hub = hub
+        self._name = destination.name
+        self._connection = open_session(destination.url, "placemat erase")
+        self._connection.adapters.register_dumper(ArrayLiteral, ArrayLiteralDumper)
+        catalogue = read_catalogue(self._connection, destination.name, destination.routes)
+        self._tables = canonicals(self._connection, catalogue.tables, catalogue.tables, at_hub=True)
+        self._changes = Changes(self._connection, self._tables)
+        self._store = HubStore(self._connection, hub)
+        self._connection.commit()
+        self._key: Key = ("", "")
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def key_like(self, table: str) -> str | None:
+        with self._translated():
+            row = self._connection.execute(_LIKE, [table]).fetchone()
+            self._connection.commit()
+            return row[0] if row else None
+
+    def look(self, table: str, key: str, seconds: float) -> Held:
+        deadline = time.monotonic() + seconds
+        with self._translated():
+            self._key = table, self._text(table, key)
+            while True:
+                there = self._is_there()
+                self._store.hold()
+                state = self._store.read([self._key]).states.get(self._key)
+                known = state is not None and _row(state).alive
+                if there is None or there == known:
+                    return self._held(state, there=known)
+                self._connection.rollback()
+                if time.monotonic() > deadline:
+                    raise TryAgain(f"the hub's own changes of {table} {key} are not all known yet")
+                time.sleep(LOOK_SECONDS)
+
+    def erase(self) -> None:
+        with self._translated():
+            self._connection.execute(_ERASE_MET.encode(), self._key)
+            for number, fields, before, over in self._connection.execute(_DECIDED.encode(), self._key).fetchall():
+                values = [_nulls(fields), _nulls(before), without_values(over), number]
+                self._connection.execute(_ERASE_DECIDED, values)
+            state = self._store.read([self._key]).states.get(self._key)
+            if state is not None and (left := tombstone(state)) is not None:
+                self._store.store_states({self._key: left})
+
+    def commit(self) -> None:
+        with self._translated():
+            self._connection.commit()
+
+    def _held(self, state: str | None, *, there: bool) -> Held:
+        links = self._store.read([self._key]).links.get(self._key, {})
+        waiting = self._connection.execute(_WAITING.encode(), self._key).fetchone()
+        return Held(
+            conflicts=self._count(_COUNT_MET),
+            decisions=len(self._connection.execute(_DECIDED.encode(), self._key).fetchall()),
+            deleted_rows=int(state is not None and tombstone(state) is not None),
+            kept=sorted(spoke for spoke, link in links.items() if _link(link).kept),
+            there=there,
+            waiting=waiting[0] if waiting is not None else None,
+        )
+
+    def _is_there(self) -> bool | None:
+        """Whether the hub has the row; None: nobody follows its table, and what is kept of it does not move."""
+        if self._key[0] not in self._tables:
+            return None
+        return bool(self._changes.present([self._key], locked=False))
+
+    def _text(self, table: str, key: str) -> str:
+        """A record key as it names the row everywhere."""
+        return key_text(key.encode(), self._tables[table].fields if table in self._tables else {})
+
+    def _count(self, query: str) -> int:
+        row = self._connection.execute(query.encode(), self._key).fetchone()
+        assert row is not None, "a count returns a row"
+        return int(row[0])
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """What goes wrong within, as an error of the contract; nothing is half done."""
+        with translated(self._name, "refuses what placemat keeps there", "Run: placemat init", self._abandon):
+            try:
+                yield
+            except psycopg.errors.UndefinedColumn:
+                raise OperatorError(f"Hub {self.hub} is not prepared for it.", "Run: placemat init") from None
+
+    def _abandon(self) -> None:
+        if not self._connection.closed:
+            self._connection.rollback()
+
+
+def _nulls(values: str) -> str:
+    """Values by field, without the values."""
+    return orjson.dumps(dict.fromkeys(orjson.loads(values))).decode()
+
+
+def _text(entry: msgspec.Struct) -> str:
+    return msgspec.json.encode(entry).decode()

@@ -1,0 +1,226 @@
+"""Erasing reaches what a hub keeps beside its rows, and what was erased stays so."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+
+from connectors.errors import Unavailable
+from connectors.postgres.turns import LOCK_CLASS
+from connectors.postgres.two_way.erasing import HubErasure
+from tests.fix_linked import Linked, made_linked
+from tests.fix_servers import Kafka, Postgres
+from tests.integration.test_both_ways import a_teller, made, put, seen
+from tests.integration.test_conflicts import apart, assert_settled, text, verb
+from tests.waiting import until
+
+
+@pytest.fixture(scope="module")
+def both(postgres_server: Postgres, kafka_server: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Linked]:
+    """Both ways, at work; the later edit wins, however near. Of biographies a person decides."""
+    with made_linked(postgres_server, kafka_server, tmp_path_factory.mktemp("erase")) as linked:
+        linked.route("storytellers", rules={"bio": "manual"}, title="name")
+        linked.site.set(f"targets.{linked.spoke_name}.skew_seconds", 0)
+        linked.init()
+        with linked.running():
+            yield linked
+
+
+@pytest.fixture(scope="module")
+def workspace(both: Linked) -> uuid.UUID:
+    found = made(both.hub, "INSERT INTO workspaces (name, slug) VALUES ('Commons', %s) RETURNING id", uuid.uuid4().hex)
+    until(lambda: seen(both.spoke, "workspaces", found))
+    return found
+
+
+def erased(both: Linked, key: uuid.UUID, *words: str, code: int = 0) -> Any:
+    ended = both.site.placemat("audit", "erase", "storytellers", str(key), "--reason", "she asked", "--json", *words)
+    assert ended.code == code, ended.err + ended.out
+    return ended.json if ended.out else {"error": ended.err}
+
+
+def kept_of(both: Linked, key: uuid.UUID) -> str:
+    """All that the hub keeps of a row, but for the row."""
+    queries = [
+        f"SELECT coalesce(string_agg(t::text, ' '), '') FROM placemat.{table} AS t WHERE key = %s"
+        for table in ("conflicts", "conflict_log", "decisions", "hub_rows", "links")
+    ]
+    return " ".join(str(both.hub.execute(query.encode(), [text(key)]).fetchone()) for query in queries)
+
+
+def audited(both: Linked) -> None:
+    """Wait until the audit log has everything."""
+    for connection in (both.hub, both.spoke):
+        until(lambda c=connection: c.execute("SELECT FROM placemat.outbox").fetchone() is None)  # type: ignore[misc]
+
+
+def test_erasing_reaches_what_the_hub_keeps_of_a_row_that_is_gone(both: Linked, workspace: uuid.UUID) -> None:
+    key = a_teller(both, both.hub, workspace, name="Wilhelmina", bio="secret of old")
+    number = apart(both, key, {"bio": "secret of ours", "name": "Mina"}, {"bio": "secret of theirs", "name": "Willa"})
+    refused = erased(both, key, code=1)["error"]
+    assert f"Conflict {number}" in refused
+    assert f"Try: Decide it first: placemat conflicts resolve {number}" in refused
+    assert "secret of theirs" in kept_of(both, key)
+    verb(both, "resolve", number, "--take", both.spoke_name, "--by", "ada")
+    both.rest()
+    both.hub.execute("DELETE FROM storytellers WHERE id = %s", [key])
+    both.rest()
+    audited(both)
+    would = erased(both, key, "--dry-run")
+    assert "secret of theirs" in kept_of(both, key)
+    done = erased(both, key, "--by", "grace")
+    assert {**would, "dry_run": False} == done
+    hub = {"hub": both.site.source, "conflicts": 2, "decisions": 1, "deleted_rows": 1, "there": False, "kept": []}
+    assert done["hubs"] == [hub]
+    assert done["entries"] > 0
+    left = kept_of(both, key)
+    assert not [word for word in ("secret", "Wilhelmina", "Mina", "Willa") if word in left]
+    entry = newest_entry(both)
+    counts = {name: hub[name] for name in ("conflicts", "decisions", "deleted_rows")}
+    assert (entry["op"], entry["who"], entry["details"]) == (
+        "erase", "grace", {"entries": done["entries"], "hubs": {both.site.source: counts}},
+    )  # fmt: skip
+    assert both.site.placemat("audit", "verify").code == 0
+    again = erased(both, key, code=1)["error"]
+    assert f"neither does what is kept at {both.site.source}" in again
+
+    shown = verb(both, "show", number)
+    assert {(one["kind"], one["rule"], one["ours"], one["theirs"]) for one in shown["history"]} == {
+        ("update_origin_differs", rule, None, None) for rule in ("manual", "latest")
+    }
+    assert all(one["erased_at"] for one in [*shown["history"], *shown["decisions"]])
+    [decision] = shown["decisions"]
+    assert (decision["by"], decision["fields"], decision["before"]) == ("ada", {"bio": None}, {"bio": None})
+    for_people = both.site.placemat("conflicts", "show", str(number)).out
+    assert "by ada: bio; values were erased" in for_people
+    assert "manual: manual; values were erased" in for_people
+    assert "values of the decision" in verb(both, "undo", number, code=1)["error"]
+
+
+def newest_entry(both: Linked) -> Any:
+    return both.site.placemat("audit", "show", "--action", "erase", "--limit", "1", "--json").json["entries"][0]
+
+
+def test_a_row_that_was_erased_is_not_brought_back_by_a_late_edit_and_can_be_made_anew(
+    both: Linked, workspace: uuid.UUID
+) -> None:
+    for erases in (False, True):
+        key = a_teller(both, both.hub, workspace, name="Wilhelmina", cultural_background="secret")
+        with both.held():
+            both.hub.execute("DELETE FROM storytellers WHERE id = %s", [key])
+            assert erased(both, key, *([] if erases else ["--dry-run"]))["hubs"][0]["deleted_rows"] == 1
+            put(both.spoke, "storytellers", key, name="secret, later")
+        both.rest()
+        comes_back = not erases
+        assert [seen(at, "storytellers", key) for at in (both.hub, both.spoke)] == [comes_back] * 2
+    assert "secret" not in kept_of(both, key)
+    listed = "SELECT kind, rule, resolution, won FROM placemat.conflict_log WHERE key = %s"
+    assert both.hub.execute(listed, [text(key)]).fetchall() == [("update_deleted", "hub", "keep_local", "ours")]
+    query = "INSERT INTO storytellers (id, workspace_id, name) VALUES (%s, %s, 'Made anew')"
+    both.spoke.execute(query, [key, workspace])
+    assert_settled(both, key, name="Made anew", bio=None)
+    put(both.hub, "storytellers", key, bio="hers again")
+    assert_settled(both, key, name="Made anew", bio="hers again")
+
+
+def test_of_a_row_that_is_there_conflicts_and_decisions_are_erased_and_nothing_else(
+    both: Linked, workspace: uuid.UUID
+) -> None:
+    key = a_teller(both, both.hub, workspace, bio="as it was")
+    number = apart(both, key, {"bio": "ours"}, {"bio": "theirs"})
+    verb(both, "resolve", number, "--take", "hub")
+    both.rest()
+    before = both._written()
+    done = erased(both, key)["hubs"][0]
+    assert (done["conflicts"], done["decisions"], done["deleted_rows"]) == (1, 1, 0)
+    assert (done["there"], done["kept"]) == (True, [both.spoke_name])
+    assert both._written() == before
+    assert "theirs" not in kept_of(both, key)
+    number = apart(both, key, {"bio": "ours again"}, {"bio": "theirs again"})
+    [field] = verb(both, "show", number)["waiting"]
+    assert field["spokes"][0]["base"] == "ours"
+    verb(both, "resolve", number, "--take", both.spoke_name)
+    assert_settled(both, key, bio="theirs again")
+
+
+def test_a_key_whose_events_wait_as_parked_is_not_erased_before_they_are_discarded(
+    both: Linked, workspace: uuid.UUID
+) -> None:
+    key = a_teller(both, both.hub, workspace, bio="secret")
+    both.spoke.execute("ALTER TABLE storytellers ADD CONSTRAINT short CHECK (bio <> 'refused')")
+    put(both.hub, "storytellers", key, bio="refused")
+    query = "SELECT id FROM placemat.parked WHERE key = %s"
+    until(lambda: both.spoke.execute(query, [text(key)]).fetchone(), what="the key to be parked")
+    (parked,) = both.spoke.execute(query, [text(key)]).fetchone() or (None,)
+    refused = erased(both, key, "--dry-run", code=1)["error"]
+    assert f"is parked at target {both.spoke_name} under {parked}" in refused
+    assert f"Try: placemat dlq discard {parked} --target {both.spoke_name}" in refused
+    both.spoke.execute("ALTER TABLE storytellers DROP CONSTRAINT short")
+    assert both.site.placemat("dlq", "redrive", str(parked), "--target", both.spoke_name).code == 0
+    assert_settled(both, key, bio="refused")
+    assert erased(both, key)["entries"] > 0
+
+
+@contextmanager
+def unobserved(both: Linked) -> Iterator[None]:
+    """Nobody takes in what the hub's own stream tells."""
+    with psycopg.connect(both.site.primary) as connection:
+        connection.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [LOCK_CLASS, both.site.source])
+        yield
+
+
+def test_what_is_away_is_told_and_nothing_is_erased(
+    both: Linked, workspace: uuid.UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = a_teller(both, both.hub, workspace)
+    audited(both)
+    before = newest_entry(both)
+    for target in (both.hub_target, both.spoke_name):
+        with monkeypatch.context() as away:
+            away.setenv(f"PLACEMAT_TARGETS__{target.upper()}__URL", "postgresql://nobody@127.0.0.1:1/none")
+            assert "Nothing was erased." in erased(both, key, code=1)["error"]
+    monkeypatch.setattr("daemon.audit.erase.OBSERVED_SECONDS", 0.1)
+    with unobserved(both):
+        both.hub.execute("DELETE FROM storytellers WHERE id = %s", [key])
+        assert "are not all known yet): nothing was erased" in erased(both, key, code=1)["error"]
+    assert newest_entry(both) == before
+    both.rest()
+    audited(both)
+    assert erased(both, key)["hubs"][0]["deleted_rows"] == 1
+
+
+def test_a_hub_that_goes_away_halfway_leaves_the_log_as_it_was_and_a_repetition_does_the_rest(
+    both: Linked, workspace: uuid.UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = a_teller(both, both.hub, workspace, bio="secret")
+    both.hub.execute("DELETE FROM storytellers WHERE id = %s", [key])
+    both.rest()
+    audited(both)
+
+    def away(self: HubErasure) -> None:
+        self._connection.close()
+        raise Unavailable("gone")
+
+    for step, sentence in (("erase", "(gone): nothing was erased"), ("commit", "and the audit log's values are not.")):
+        with monkeypatch.context() as broken:
+            broken.setattr(HubErasure, step, away)
+            assert sentence in erased(both, key, code=1)["error"]
+        assert "secret" in kept_of(both, key)
+    with monkeypatch.context() as broken:
+        broken.setattr(HubErasure, "commit", committed_and_gone)
+        assert "Repeat this once it answers" in erased(both, key, code=1)["error"]
+    assert "secret" not in kept_of(both, key)
+    done = erased(both, key)
+    assert (done["entries"] > 0, done["hubs"][0]["deleted_rows"]) == (True, 0)
+    assert both.site.placemat("audit", "verify").code == 0
+
+
+def committed_and_gone(self: HubErasure) -> None:
+    """As where the answer to a commit does not arrive."""
+    self._connection.commit()
+    raise Unavailable("gone")
