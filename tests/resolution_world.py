@@ -44,6 +44,7 @@ class Revived:
     key: str
     deleted: Interval
     updated: Interval
+    erased: bool
 
 
 @dataclass
@@ -244,7 +245,7 @@ class World:
             case Decision():
                 had = self.links.get((name, key), NO_LINK)
                 if decision.action == "create" and had.shadow is not None and record.read is None:
-                    self.revived.append(Revived(key, hub.state.time, record.time))
+                    self.revived.append(Revived(key, hub.state.time, record.time, hub.state.erased))
                 if hub.state.erased and any(one.kind == "update_deleted" for one in decision.conflicts):
                     self.too_late.append((key, record.row or {}))
                 self._carry_out(name, key, hub, decision)

@@ -199,6 +199,18 @@ class Resolution(RuleBasedStateMachine):
     def erase(self, key: str) -> None:
         self.world.erase(key)
 
+    @rule(spoke=spokes, key=keys, seconds=st.sampled_from((1, 10)))
+    def edit_what_is_erased(self, spoke: str, key: str, seconds: float) -> None:
+        """Somebody deletes a row at the hub, it is erased, and a spoke that has not heard of it changes it."""
+        if key in self.world.hub.rows:
+            self.ledger.delete("hub", key)
+        while self.world.observe():
+            pass
+        self.world.erase(key)
+        self.world.pass_time(seconds)
+        if key in self.world.site(spoke).rows:
+            self.ledger.edit(spoke, key, name=self._value())
+
     @precondition(lambda self: self.world.open_conflicts())
     @rule(data=st.data())
     def look(self, data: st.DataObject) -> None:
@@ -240,6 +252,7 @@ class Resolution(RuleBasedStateMachine):
         act()
         for back in self.world.revived[revived:]:
             assert back.updated.after(back.deleted, SKEW), ("an older update has brought back a deleted row", back)
+            assert not back.erased, ("an edit of its former life has brought back a row that was erased", back)
         for one in self.world.listed[known:]:
             self.ledger.check_listed(one, SKEW)
 
