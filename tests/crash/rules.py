@@ -245,6 +245,17 @@ RULES = (
         ),
     ),
     Rule(
+        "erased_comes_back",
+        "An edit of its former life brings no row back whose values were erased.",
+        "daemon/resolve/inbound_row.py",
+        "return state.erased and link.shadow is not None",
+        "return False and link.shadow is not None",
+        (
+            f"{_RESOLUTION}::test_a_row_that_was_erased_is_not_brought_back_by_an_edit_of_its_former_life",
+            _MACHINE,
+        ),
+    ),
+    Rule(
         "echo_kept",
         "What a write of ours made is no person's edit.",
         "daemon/resolve/inbound.py",
