@@ -245,7 +245,7 @@ RULES = (
         ),
     ),
     Rule(
-        "erased_comes_back",
+        "erased_row_comes_back",
         "An edit of its former life brings no row back whose values were erased.",
         "daemon/resolve/inbound_row.py",
         "return state.erased and link.shadow is not None",

@@ -72,6 +72,10 @@ def test_erasing_reaches_what_the_hub_keeps_of_a_row_that_is_gone(both: Linked, 
     both.rest()
     audited(both)
     would = erased(both, key, "--dry-run")
+    told = both.site.placemat("audit", "erase", "storytellers", str(key), "--reason", "r", "--dry-run").err
+    assert f"Would erase the values of public.storytellers {text(key)} from {would['entries']} entries." in told
+    kept = "2 conflicts that were met, 1 decision, and what was kept of the deleted row."
+    assert f"Would erase at {both.site.source}: {kept}" in told
     assert "secret of theirs" in kept_of(both, key)
     done = erased(both, key, "--by", "grace")
     assert {**would, "dry_run": False} == done
@@ -146,6 +150,22 @@ def test_of_a_row_that_is_there_conflicts_and_decisions_are_erased_and_nothing_e
     assert field["spokes"][0]["base"] == "ours"
     verb(both, "resolve", number, "--take", both.spoke_name)
     assert_settled(both, key, bio="theirs again")
+
+
+def test_what_is_kept_of_a_table_that_no_route_has_any_more_is_erased_too(both: Linked) -> None:
+    """The audit log knows nothing of it either, as months that were sealed are gone from it."""
+    state = '{"alive":false,"rver":[1,2,3],"lo":4,"hi":5,"common":[[1,2,1],[1,2,1],3,3],"fields":{"x":"AAAAAAAAAAA="},'
+    store = "INSERT INTO placemat.hub_rows (table_name, key, state) VALUES ('public.former', %s, %s)"
+    for key in ('{"a":1,"b":"x"}', '{"a":1,"b":"y"}'):
+        both.hub.execute(store, [key, state + '"values":{"x":"\\"secret\\""}}'])
+    words = ("audit", "erase", "former", '{"b":"x","a":1}', "--reason", "she asked", "--json")
+    done = both.site.placemat(*words).json
+    assert (done["entries"], done["hubs"][0]["deleted_rows"], done["hubs"][0]["there"]) == (0, 1, False)
+    query = "SELECT state FROM placemat.hub_rows WHERE table_name = 'public.former' ORDER BY key"
+    one, other = both.hub.execute(query).fetchall()
+    assert one == ('{"alive":false,"rver":[1,2,3],"lo":4,"hi":5,"erased":true}',)
+    assert "secret" in other[0]
+    both.hub.execute("DELETE FROM placemat.hub_rows WHERE table_name = 'public.former'")
 
 
 def test_a_key_whose_events_wait_as_parked_is_not_erased_before_they_are_discarded(
