@@ -168,6 +168,16 @@ def test_what_is_kept_of_a_table_that_no_route_has_any_more_is_erased_too(both: 
     both.hub.execute("DELETE FROM placemat.hub_rows WHERE table_name = 'public.former'")
 
 
+def test_what_cannot_be_a_key_is_told(both: Linked, workspace: uuid.UUID) -> None:
+    a_teller(both, both.hub, workspace)
+    audited(both)
+    ended = both.site.placemat("audit", "erase", "storytellers", "mistyped", "--reason", "r")
+    assert ended.code == 2
+    assert '{"id":"mistyped"} is no key of public.storytellers' in ended.err
+    unknown = both.site.placemat("audit", "erase", "storytellers", str(uuid.uuid4()), "--reason", "r")
+    assert (unknown.code, "holds no values" in unknown.err) == (1, True)
+
+
 def test_a_key_whose_events_wait_as_parked_is_not_erased_before_they_are_discarded(
     both: Linked, workspace: uuid.UUID
 ) -> None:

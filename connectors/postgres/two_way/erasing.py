@@ -130,7 +130,12 @@ class HubErasure:
         """Whether the hub has the row; None: nobody follows its table, and what is kept of it does not move."""
         if self._key[0] not in self._tables:
             return None
-        return bool(self._changes.present([self._key], locked=False))
+        try:
+            return bool(self._changes.present([self._key], locked=False))
+        except psycopg.DataError:
+            table, key = self._key
+            sentence = f"{key} is no key of {table}: it has values of another type."
+            raise OperatorError(sentence, "placemat audit show names entities and keys.", exit_code=2) from None
 
     def _text(self, table: str, key: str) -> str:
         """A record key as it names the row everywhere."""
