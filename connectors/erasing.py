@@ -16,6 +16,8 @@ class Held:
     """Of people."""
     deleted_rows: int = 0
     """1: the row is gone, and what it held last is kept."""
+    links: int = 0
+    """What is kept of the row in spokes that are none any more: nothing moves that."""
     kept: list[str] = field(default_factory=list)
     """Spokes that have the row, as far as their streams have told: what is kept of it stays as long as they have."""
     there: bool = False
@@ -25,7 +27,7 @@ class Held:
 
     @property
     def count(self) -> int:
-        return self.conflicts + self.decisions + self.deleted_rows
+        return self.conflicts + self.decisions + self.deleted_rows + self.links
 
 
 class Erasing(Protocol):

@@ -187,7 +187,7 @@ def erasing(settings: Settings) -> Iterator[list[Erasing]]:
             connect(url, f"Hub {hub}", f"targets.{settings.brings(hub)}.url").close()
             destination = Destination(name, url, hub, routings(settings, name))
             with translated(name, "refuses what placemat keeps there", "Run: placemat init", lambda: None):
-                found.append(stack.enter_context(closing(HubErasure(destination, hub))))
+                found.append(stack.enter_context(closing(HubErasure(destination, hub, settings.spokes(hub)))))
         yield found
 
 

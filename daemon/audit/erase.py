@@ -163,7 +163,12 @@ def _nothing_there(done: Erasure) -> OperatorError:
 
 def _draft(done: Erasure, reason: str, by: str | None) -> Draft:
     hubs = {
-        name: {"conflicts": one.conflicts, "decisions": one.decisions, "deleted_rows": one.deleted_rows}
+        name: {
+            "conflicts": one.conflicts,
+            "decisions": one.decisions,
+            "deleted_rows": one.deleted_rows,
+            "links": one.links,
+        }
         for name, one in done.hubs.items()
     }
     return Draft(

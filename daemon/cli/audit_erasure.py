@@ -31,6 +31,7 @@ def erasure_json(done: Erasure, *, dry_run: bool) -> dict[str, Json]:
             "conflicts": one.conflicts,
             "decisions": one.decisions,
             "deleted_rows": one.deleted_rows,
+            "links": one.links,
             "there": one.there,
             "kept": list(one.kept),
         }
@@ -56,7 +57,8 @@ def _say_hub(name: str, one: Held, verb: str) -> None:
     met = _many(one.conflicts, "conflict that was met", "conflicts that were met")
     decided = _many(one.decisions, "decision", "decisions")
     gone = ", and what was kept of the deleted row" if one.deleted_rows else ""
-    say(f"{verb} at {name}: {met}, {decided}{gone}.")
+    former = f", and what was kept of it in {_many(one.links, 'former spoke', 'former spokes')}" if one.links else ""
+    say(f"{verb} at {name}: {met}, {decided}{gone}{former}.")
     if one.there:
         say(f"The row itself is there at {name}, not erased: delete it, and repeat this when it is gone everywhere.")
     elif one.kept:

@@ -79,13 +79,21 @@ def test_erasing_reaches_what_the_hub_keeps_of_a_row_that_is_gone(both: Linked, 
     assert "secret of theirs" in kept_of(both, key)
     done = erased(both, key, "--by", "grace")
     assert {**would, "dry_run": False} == done
-    hub = {"hub": both.site.source, "conflicts": 2, "decisions": 1, "deleted_rows": 1, "there": False, "kept": []}
+    hub = {
+        "hub": both.site.source,
+        "conflicts": 2,
+        "decisions": 1,
+        "deleted_rows": 1,
+        "links": 0,
+        "there": False,
+        "kept": [],
+    }
     assert done["hubs"] == [hub]
     assert done["entries"] > 0
     left = kept_of(both, key)
     assert not [word for word in ("secret", "Wilhelmina", "Mina", "Willa") if word in left]
     entry = newest_entry(both)
-    counts = {name: hub[name] for name in ("conflicts", "decisions", "deleted_rows")}
+    counts = {name: hub[name] for name in ("conflicts", "decisions", "deleted_rows", "links")}
     assert (entry["op"], entry["who"], entry["details"]) == (
         "erase", "grace", {"entries": done["entries"], "hubs": {both.site.source: counts}},
     )  # fmt: skip
@@ -158,14 +166,20 @@ def test_what_is_kept_of_a_table_that_no_route_has_any_more_is_erased_too(both: 
     store = "INSERT INTO placemat.hub_rows (table_name, key, state) VALUES ('public.former', %s, %s)"
     for key in ('{"a":1,"b":"x"}', '{"a":1,"b":"y"}'):
         both.hub.execute(store, [key, state + '"values":{"x":"\\"secret\\""}}'])
+    link = '{"at":[1,2,3],"row_seen":[1,2,3],"shadow":{"x":"AAAAAAAAAAA="},"kept":{"x":"\\"secret\\""}}'
+    keep = "INSERT INTO placemat.links (table_name, key, spoke, state) VALUES ('public.former', %s, 'former', %s)"
+    both.hub.execute(keep, ['{"a":1,"b":"x"}', link])
     words = ("audit", "erase", "former", '{"b":"x","a":1}', "--reason", "she asked", "--json")
     done = both.site.placemat(*words).json
-    assert (done["entries"], done["hubs"][0]["deleted_rows"], done["hubs"][0]["there"]) == (0, 1, False)
+    [hub] = done["hubs"]
+    assert (done["entries"], hub["deleted_rows"], hub["links"], hub["there"]) == (0, 1, 1, False)
+    assert "secret" not in str(both.hub.execute("SELECT state FROM placemat.links WHERE spoke = 'former'").fetchall())
     query = "SELECT state FROM placemat.hub_rows WHERE table_name = 'public.former' ORDER BY key"
     one, other = both.hub.execute(query).fetchall()
     assert one == ('{"alive":false,"rver":[1,2,3],"lo":4,"hi":5,"erased":true}',)
     assert "secret" in other[0]
-    both.hub.execute("DELETE FROM placemat.hub_rows WHERE table_name = 'public.former'")
+    for table in ("hub_rows", "links"):
+        both.hub.execute(f"DELETE FROM placemat.{table} WHERE table_name = 'public.former'".encode())
 
 
 def test_what_cannot_be_a_key_is_told(both: Linked, workspace: uuid.UUID) -> None:

@@ -7,7 +7,7 @@ person, who could not decide without it.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 import msgspec
@@ -60,11 +60,13 @@ def without_values(waited: str) -> str:
 
 
 class HubErasure:
-    """See `connectors.erasing.Erasing`. `destination` is that by which the hub's own stream is followed."""
+    """See `connectors.erasing.Erasing`. `destination` is that by which the hub's own stream is followed, `spokes` are
+    those that it has by now."""
 
-    def __init__(self, destination: Destination, hub: str) -> None:
+    def __init__(self, destination: Destination, hub: str, spokes: Collection[str]) -> None:
         """Connects. Raises psycopg.Error, and OperatorError where a table is missing."""
         self.hub = hub
+        self._spokes = frozenset(spokes)
         self._name = destination.name
         self._connection = open_session(destination.url, "placemat erase")
         self._connection.adapters.register_dumper(ArrayLiteral, ArrayLiteralDumper)
@@ -109,22 +111,31 @@ class HubErasure:
             state = self._store.read([self._key]).states.get(self._key)
             if state is not None and (left := tombstone(state)) is not None:
                 self._store.store_states({self._key: left})
+            former = {spoke: link for spoke, link in self._links().items() if spoke not in self._spokes}
+            emptied = {spoke: _text(msgspec.structs.replace(link, kept={})) for spoke, link in former.items()}
+            self._store.store_links({self._key: emptied})
 
     def commit(self) -> None:
         with self._translated():
             self._connection.commit()
 
     def _held(self, state: str | None, *, there: bool) -> Held:
-        links = self._store.read([self._key]).links.get(self._key, {})
+        links = self._links()
         waiting = self._connection.execute(_WAITING.encode(), self._key).fetchone()
         return Held(
             conflicts=self._count(_COUNT_MET),
             decisions=len(self._connection.execute(_DECIDED.encode(), self._key).fetchall()),
             deleted_rows=int(state is not None and tombstone(state) is not None),
-            kept=sorted(spoke for spoke, link in links.items() if _link(link).kept),
+            links=len(links.keys() - self._spokes),
+            kept=sorted(links.keys() & self._spokes),
             there=there,
             waiting=waiting[0] if waiting is not None else None,
         )
+
+    def _links(self) -> dict[str, LinkEntry]:
+        """By spoke, those with values."""
+        links = self._store.read([self._key]).links.get(self._key, {})
+        return {spoke: link for spoke, text in links.items() if (link := _link(text)).kept}
 
     def _is_there(self) -> bool | None:
         """Whether the hub has the row; None: nobody follows its table, and what is kept of it does not move."""
