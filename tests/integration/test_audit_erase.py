@@ -16,8 +16,8 @@ from connectors.postgres.two_way.erasing import HubErasure
 from tests.asking import ask
 from tests.fix_linked import Linked, made_linked
 from tests.fix_servers import Kafka, Postgres
-from tests.integration.test_both_ways import a_teller, made, put, seen
 from tests.integration.test_conflicts import apart, assert_settled, text, verb
+from tests.people import a_teller, a_workspace, put, seen
 from tests.waiting import until
 
 
@@ -34,9 +34,7 @@ def both(postgres_server: Postgres, kafka_server: Kafka, tmp_path_factory: pytes
 
 @pytest.fixture(scope="module")
 def workspace(both: Linked) -> uuid.UUID:
-    found = made(both.hub, "INSERT INTO workspaces (name, slug) VALUES ('Commons', %s) RETURNING id", uuid.uuid4().hex)
-    until(lambda: seen(both.spoke, "workspaces", found))
-    return found
+    return a_workspace(both)
 
 
 def erased(both: Linked, key: uuid.UUID, *words: str, code: int = 0) -> Any:
