@@ -131,6 +131,8 @@ class AnswerEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     known: dict[str, KnownEntry]
     renewed: list[str] = []
     origin: str = ""
+    untold: bool = False
+    """There is a row, and it is too large to be told here; `row` is null then."""
 
 
 class Origin(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -16,7 +16,7 @@ from connectors.postgres.rows import Event, decode_change
 from connectors.postgres.withheld import withhold, withholds
 from schemas.outbox import PARKED, QUEUED
 from schemas.position import START
-from schemas.topics import table_topic
+from schemas.topics import messages_topic, table_topic
 
 Kind = Literal["refused", "needs_full_row"]
 OVERSIZE = "oversize"
@@ -36,6 +36,7 @@ INSERT INTO placemat.parked_events (parked_id, place, topic, partition, "offset"
 SELECT %(id)s, coalesce(max(place), 0) + 1, %(topic)s, %(partition)s, %(offset)s, %(event)s
 FROM placemat.parked_events WHERE parked_id = %(id)s
 """
+_FORGET_ROWS = "DELETE FROM placemat.parked_events WHERE parked_id = %s AND topic <> %s"
 _LOAD = "SELECT table_name, key, id, kind, sqlstate FROM placemat.parked WHERE source = %s ORDER BY id"
 _EVENTS = """
 SELECT parked_id, topic, partition, "offset", event FROM placemat.parked_events
@@ -93,13 +94,13 @@ class Parked:
         self.unparked = set()
 
     def refuse(self, event: Event, sqlstate: str, reason: str) -> None:
-        """Park a key with the event that was refused; what was queued before is replaced."""
+        """Park a key with the event that was refused; what was queued before is replaced, but for answers."""
         entry = self._park((event.table, event.key), "refused", sqlstate, reason)
         self.queue(entry, event.record)
         self._outcomes.note(event, PARKED, kind="refused", sqlstate=sqlstate, reason=reason)
 
     def need(self, key: Key, reason: str, sqlstate: str | None = None) -> None:
-        """Park a key until its row comes whole; nothing stays queued."""
+        """Park a key until its row comes whole; nothing stays queued but answers, which a row does not make up for."""
         self._park(key, "needs_full_row", sqlstate, reason)
 
     def queue(self, entry: Entry, record: Record) -> None:
@@ -163,6 +164,6 @@ class Parked:
         row = self._connection.execute(_PARK, values).fetchone()
         assert row is not None, "an upsert returns its row"
         if key in self.entries:
-            self._connection.execute("DELETE FROM placemat.parked_events WHERE parked_id = %s", [row[0]])
+            self._connection.execute(_FORGET_ROWS, [row[0], messages_topic(self._source)])
         entry = self.entries[key] = Entry(row[0], kind, sqlstate)
         return entry

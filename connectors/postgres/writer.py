@@ -26,6 +26,7 @@ from connectors.postgres.router import Router
 from connectors.postgres.rows import CannotFold, Event
 from connectors.postgres.statements import Catalogue
 from connectors.postgres.table_writes import TableWrites
+from connectors.postgres.two_way.notes import ANSWER
 from connectors.postgres.two_way.session import TwoWay
 from connectors.postgres.two_way.writing import Judged
 from schemas.outbox import PARKED, QUEUED
@@ -133,6 +134,7 @@ class Writer:
     def _process(self, events: Sequence[Event]) -> None:
         """Split events into runs that can be folded, and what stands between them."""
         run: list[Event] = []
+        observes = self._two_way is not None and self._two_way.observes
         entries = self._parked.entries
         at = 0
         while at < len(events):
@@ -140,6 +142,9 @@ class Writer:
             change = event.change
             at += 1
             single: Callable[[], None] | None = None
+            if observes and change.notice is not None and change.op != "t":
+                run.append(event)  # whatever it is, it is to be known
+                continue
             if change.op == "t":
                 emptied = [event]
                 while at < len(events) and events[at].change.op == "t":
@@ -202,13 +207,16 @@ class Writer:
             self._leaving.refused(event)
         elif change.after is None or change.complete:
             try:
-                missing = self._effects.write([event])
+                answers = self._parked.events(key) if change.notice is not None else []
+                missing = self._effects.write([*answers, event])
             except Refused as error:
                 self._refuse(event, error.sqlstate, error.reason)
                 self._refused.append(key)
             else:
                 self._leaving.count(self._writes.deleted, [event])
-                if key not in missing:
+                if key in missing:
+                    self._await_row(event)
+                elif change.op != ANSWER or not self._effects.one_by_one:  # a mark at the hub tells no row
                     self._parked.unpark(key)
                 self._answered([event])
         else:
@@ -220,12 +228,18 @@ class Writer:
             self._outcomes.note(one, PARKED, kind="needs_full_row", reason=reason)
 
     def _lack(self, missing: Sequence[Key], events: Sequence[Event]) -> None:
-        """Parts of rows came, and the rows are not there."""
+        """Parts of rows came, and the rows are not there; or answers without the rows that they are about."""
         for key in missing:
             self._parked.need(key, PARTIAL)
         for event in events if missing else ():
             if (event.table, event.key) in missing:
                 self._note_need(event, PARTIAL)
+                self._await_row(event)
+
+    def _await_row(self, event: Event) -> None:
+        """An answer waits with its key: what it has judged is not said again with the row."""
+        if event.change.op == ANSWER:
+            self._parked.queue(self._parked.entries[event.table, event.key], event.record)
 
     def _answered(self, events: Sequence[Event]) -> None:
         """A row that was read answers every parked key that is its own to PostgreSQL, as 1.00 answers 1.0."""

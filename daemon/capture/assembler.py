@@ -248,8 +248,8 @@ class Assembler:
 
     def _message_record(self, head: Head, ordinal: int, message: pgoutput.Message, now_ms: int) -> Record:
         limit = self._stream.max_record_bytes
-        record = self._messages.write(head, message.lsn, ordinal, now_ms, message, limit)
-        if len(message.content) > limit:
+        record, lost = self._messages.write(head, message.lsn, ordinal, now_ms, message, limit)
+        if lost:
             self._oversize.inc()
             log.warning("message too large to publish", prefix=message.prefix[:80], bytes=len(message.content))
         return record

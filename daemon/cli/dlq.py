@@ -178,14 +178,19 @@ def _ask(
 
 
 def _outcome(letters: DeadLetters, asked: Sequence[int], wait: float) -> tuple[list[int], list[ParkedKey]]:
-    """Ids whose request nobody has taken up in time, and keys that were tried and are parked still."""
+    """Ids whose request nobody has taken up in time, or whose row has not come yet, and keys that were tried and are
+    parked still."""
     deadline = time.monotonic() + wait
     while True:
         left = [key for key in letters.parked() if key.id in asked]
-        pending = [key.id for key in left if key.request is not None]
+        pending = [key.id for key in left if key.request is not None or _is_asked_for(key)]
         if not pending or time.monotonic() >= deadline:
-            return pending, [key for key in left if key.request is None]
+            return pending, [key for key in left if key.id not in pending]
         time.sleep(POLL_SECONDS)
+
+
+def _is_asked_for(key: ParkedKey) -> bool:
+    return key.kind == "needs_full_row" and key.sqlstate is None
 
 
 def _tell(

@@ -82,7 +82,8 @@ def sort_out(record: SpokeRecord, link: Link, rules: Rules) -> Told:
     values = digests(row)
     changed = {name: row[name] for name, one in values.items() if one != shadow.get(name)}
     kept = {name: value for name, value in {**link.kept, **row}.items() if rules.keeps(name)}
-    after = Link(record.at, {**shadow, **values}, kept, seen, row_seen, seq, read)
+    sent = {} if mark is None else mark.sent  # of a row that is too large to be told, that is all that is known
+    after = Link(record.at, {**shadow, **sent, **values}, kept, seen, row_seen, seq, read)
     if mark is None:
         return Told(changed, {}, after)
     expected = {**shadow, **mark.sent, **mark.agreed}

@@ -67,7 +67,8 @@ UNJUDGED = Known()
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What is published in the hub's transaction beside its row event: the whole row, and what spokes are told.
+    """What is published in the hub's transaction beside its row event: the whole row (no field of one that is too large
+    to be told there), and what spokes are told.
 
     `renewed` are the fields whose version is new, be their value or not; `origin` is the spoke whose edit led to it,
     which need not be told so, or HUB.

@@ -202,7 +202,8 @@ def read_answer(content: bytes) -> Answer:
         spoke: Known(one.dead, {name: frozenset(map(Digest, digests)) for name, digests in one.fields.items()})
         for spoke, one in entry.known.items()
     }
-    return Answer(entry.row, known, frozenset(entry.renewed), entry.origin)
+    row = {} if entry.untold else entry.row
+    return Answer(row, known, frozenset(entry.renewed), entry.origin)
 
 
 def read_version(text: str) -> Version:

@@ -99,6 +99,16 @@ def test_a_key_that_is_refused_again_is_a_failure_with_its_reason(site: Site, pa
     assert "Error: 2 of 2 were refused again: constraint short refuses it" in ended.err
 
 
+def test_a_row_that_is_asked_for_is_waited_for(site: Site, parked: list[int]) -> None:
+    """The worker has taken the request up, and the row is on its way."""
+    asked = (
+        f"UPDATE placemat.parked SET kind = 'needs_full_row', sqlstate = NULL, request = NULL WHERE id = {parked[0]}"
+    )
+    ended = as_worker(site, asked, lambda: site.placemat("dlq", "redrive", str(parked[0]), "--wait", "1", "--json"))
+    assert (ended.code, ended.json["pending"], ended.json["refused"]) == (1, [parked[0]], [])
+    assert "1 of 1 are still to come" in ended.err
+
+
 def test_a_request_that_nobody_takes_up_stays(site: Site, parked: list[int]) -> None:
     ended = site.placemat("dlq", "discard", str(parked[1]), "--wait", "0.2")
     assert ended.code == 1

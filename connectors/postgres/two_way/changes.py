@@ -27,38 +27,31 @@ class _Before(msgspec.Struct):
     before: dict[str, msgspec.Raw] | None = None
 
 
-class _AnswerRow(msgspec.Struct):
-    row: dict[str, str | None] | None
-
-
 _before = msgspec.json.Decoder(_Before).decode
-_answer_row = msgspec.json.Decoder(_AnswerRow).decode
 
 
 class Changes:
     """Reads them. Raises psycopg.Error where a value is none of its column's type."""
 
     def __init__(
-        self, connection: psycopg.Connection[Any], tables: Mapping[str, Canonical], *, deleted: bool = False,
-        answers: bool = True,
-    ) -> None:  # fmt: skip
-        """`deleted`: what deleted rows held is asked for. `answers`: notes hold rows; they tell of no field else."""
+        self, connection: psycopg.Connection[Any], tables: Mapping[str, Canonical], *, deleted: bool = False
+    ) -> None:
+        """`deleted`: what deleted rows held is asked for."""
         self._connection = connection
         self._tables = tables
         self._deleted = deleted
-        self._answers = answers
 
     def read(self, events: Sequence[Event]) -> dict[Key, list[RowChange]]:
-        """Changes by key, in order."""
+        """Changes by key, in order. Of what is only said of a row no field is told: that stands in its note."""
         rows = self._rows(events)
         found: dict[Key, list[RowChange]] = {}
         for at, event in enumerate(events):
             notice = event.change.notice
             assert notice is not None, "an event of a table that goes both ways says where it stands"
             gone = event.change.after is None and event.change.op != ANSWER
-            row = rows.get(at, None if self._answers else {})
+            row = rows.get(at, {})
             change = RowChange(
-                Position(*notice.at), event.change.op, None if gone else row, (row or {}) if gone else {},
+                Position(*notice.at), event.change.op, None if gone else row, row if gone else {},
                 notice.ts_us, bytes(notice.origin), bytes(notice.note),
             )  # fmt: skip
             found.setdefault(self.name(event), []).append(change)
@@ -107,27 +100,17 @@ class Changes:
     def _rows(self, events: Sequence[Event]) -> dict[int, Fields]:
         """By the event's place among them."""
         told: defaultdict[tuple[str, tuple[str, ...]], list[tuple[int, Columns]]] = defaultdict(list)
-        documents: defaultdict[tuple[str, tuple[str, ...]], list[tuple[int, Columns]]] = defaultdict(list)
         for at, event in enumerate(events):
-            table = self._tables[event.table]
-            if event.change.op == ANSWER:
-                if self._answers and (row := self._answered(table, event)):
-                    documents[event.table, tuple(row)].append((at, row))
-            elif columns := self._told(event):
-                known = {name: raw for name, raw in columns.items() if name in table.fields}
+            if event.change.op != ANSWER and (columns := self._told(event)):
+                fields = self._tables[event.table].fields
+                known = {name: raw for name, raw in columns.items() if name in fields}
                 told[event.table, tuple(known)].append((at, known))
-        return {**dict(self._canonical(told)), **dict(self._reformed(documents))}
+        return dict(self._canonical(told))
 
     def _told(self, event: Event) -> Columns | None:
         if event.change.after is not None:
             return event.change.after
         return _before(event.record.value).before if self._deleted else None
-
-    @staticmethod
-    def _answered(table: Canonical, event: Event) -> Columns | None:
-        notice = event.change.notice
-        row = _answer_row(bytes(notice.note)).row if notice is not None and bytes(notice.note) else None
-        return None if row is None else table.raws(row)
 
     def _canonical(
         self, groups: Mapping[tuple[str, tuple[str, ...]], Sequence[tuple[int, Columns]]]
@@ -139,15 +122,6 @@ class Changes:
                 for column in columns
             ]
             for number, *texts in self._connection.execute(table.incoming(columns).encode(), values):
-                yield rows[number - 1][0], table.row(texts, columns)
-
-    def _reformed(
-        self, groups: Mapping[tuple[str, tuple[str, ...]], Sequence[tuple[int, Columns]]]
-    ) -> Iterator[tuple[int, Fields]]:
-        for (name, columns), rows in groups.items():
-            table = self._tables[name]
-            documents = ArrayLiteral(literals.array(table.document(row) for _, row in rows))
-            for number, *texts in self._connection.execute(table.documents(columns).encode(), [documents]):
                 yield rows[number - 1][0], table.row(texts, columns)
 
 

@@ -69,7 +69,7 @@ class HubRows:
         self._spoke = spoke
         self._tables = tables
         self._inward = inward
-        self._changes = Changes(connection, tables, answers=False)
+        self._changes = Changes(connection, tables)
         self._store = HubStore(connection, hub)
         self._held = False
         self._taken: set[tuple[int, int]] = set()

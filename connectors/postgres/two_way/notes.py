@@ -7,7 +7,6 @@ own, and come where the order of commits has them.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 
@@ -25,7 +24,7 @@ ANSWER = "n"
 
 class _Message(msgspec.Struct):
     prefix: str
-    content: str | None
+    content: bytes | None
 
 
 class _Source(msgspec.Struct):
@@ -86,7 +85,9 @@ class Notes:
         """Events of a message: answers of the hub; rows of ours that have waited for their marks."""
         yield from self.arrive(record)
         event = _message(record.value)
-        content = base64.b64decode(event.message.content or "")
+        content = event.message.content
+        if content is None:
+            return  # too large even without values; rows of ours are taken as triggers' then
         if event.message.prefix == ORIGIN_PREFIX:
             self._origin = content
         elif event.message.prefix == MARKS_PREFIX and self._marked:
@@ -139,8 +140,11 @@ class Notes:
         records = self._rows.pop((table, named.key), None)
         if records is None:
             yield self._note(table, named.key, record, note, ts_ms)
-        else:
-            yield self._event(table, _last(records), ts_ms * 1_000, note, self._origin)
+            return
+        event = self._event(table, _last(records), ts_ms * 1_000, note, self._origin)
+        yield event
+        if event.change.oversize is not None:  # its key waits; what was sent is known all the same
+            yield self._note(table, named.key, record, note, ts_ms)
 
     def _note(self, table: str, key: str, record: Record, note: bytes, ts_ms: int) -> Event:
         """An event that has no row of its own."""

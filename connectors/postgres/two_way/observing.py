@@ -14,6 +14,7 @@ from connectors.postgres.rows import Event
 from connectors.postgres.two_way.canonical import Canonical
 from connectors.postgres.two_way.changes import Changes, Key
 from connectors.postgres.two_way.hub import HubStore
+from schemas.position import Position
 from schemas.resolution import Origin, RowChange
 
 _origin = msgspec.json.Decoder(Origin).decode
@@ -56,7 +57,10 @@ class HubObserver:
     def _read(self, events: Sequence[Event]) -> dict[Key, list[RowChange]]:
         """Of a row that was too large to publish, the row as it is now: nobody could tell else that it is known."""
         changes = self._changes.read(events)
-        large = [self._changes.name(one) for one in events if one.change.oversize is not None]
-        for key, row in self._changes.present(large, locked=False).items():
-            changes[key][-1] = replace(changes[key][-1], row=row)
+        large: dict[Key, set[Position]] = {}
+        for event in events:
+            if event.change.oversize is not None and (notice := event.change.notice) is not None:
+                large.setdefault(self._changes.name(event), set()).add(Position(*notice.at))
+        for key, row in self._changes.present(list(large), locked=False).items():
+            changes[key] = [replace(one, row=row) if one.position in large[key] else one for one in changes[key]]
         return changes

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import psycopg
 
 from connectors.contract import Outward, Planned
@@ -16,8 +17,9 @@ from connectors.postgres.two_way.judgement import Judgement
 from connectors.postgres.two_way.notes import ANSWER
 from schemas.resolution import MARKS_PREFIX, Fields, RowChange
 
-LONGEST_MESSAGE = 1_000_000
-"""Characters of a message of marks or answers, but for a single one that is longer."""
+LONGEST_MESSAGE = 45_000
+"""Bytes of a message of several notes: it is published whole whatever `kafka.max_record_bytes` is, which is 65,536 or
+more. Of a single note that is longer capture leaves out values, if it has to."""
 _SIDES = """
 SELECT table_name, key, state FROM placemat.sides
 WHERE source = %s AND (table_name, key) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
@@ -31,6 +33,13 @@ _ALIVE = """
 SELECT key FROM placemat.sides WHERE source = %s AND table_name = %s AND key > %s
   AND state LIKE '{"alive":true%%' ORDER BY key LIMIT %s
 """
+
+
+class _AnswerHead(msgspec.Struct):
+    untold: bool = False
+
+
+_answer_head = msgspec.json.Decoder(_AnswerHead).decode
 
 
 @dataclass(slots=True)
@@ -71,7 +80,8 @@ class SpokeRows:
             table, key = self._tables[name], (name, text)
             row = current.get(key)
             planned = self._outward.plan(table.hub, of_row, sides.get(key), row)
-            if planned.action == "create" and not _whole(of_row, table):
+            untold = any(_untold(one) for one in of_row)
+            if (untold or planned.action == "create") and not _whole(of_row, table):
                 work.partial.append(key)
                 continue
             work.planned[key] = planned
@@ -155,22 +165,34 @@ def _whole(changes: Sequence[RowChange], table: Canonical) -> bool:
     for one in changes:
         if one.row is None:
             told = set()
-        elif one.op in ("c", "r", ANSWER):
+        elif one.op in ("c", "r") or (one.op == ANSWER and not _untold(one)):
             return True
         else:
             told |= one.row.keys()
     return told >= set(table.fields.values())
 
 
+def _untold(change: RowChange) -> bool:
+    """Whether it is an answer whose row was too large to be told with it."""
+    return change.op == ANSWER and _answer_head(change.note).untold
+
+
 def tell(connection: psycopg.Connection[Any], prefix: str, notes: Sequence[str]) -> None:
-    """Messages of ours behind the rows of the transaction, none of them too long."""
+    """Messages of ours behind the rows of the transaction."""
+    if notes:
+        messages = [(prefix, one) for one in together(notes)]
+        connection.cursor().executemany("SELECT pg_logical_emit_message(true, %s, %s)", messages)
+
+
+def together(notes: Sequence[str]) -> list[str]:
+    """As few messages as may be, none of them too long, unless a single note is."""
     groups: list[list[str]] = []
     length = LONGEST_MESSAGE
     for note in notes:
-        if length + len(note) > LONGEST_MESSAGE:
+        size = len(note.encode()) + len(",")
+        if length + size > LONGEST_MESSAGE:
             groups.append([])
-            length = 0
+            length = len("[]")
         groups[-1].append(note)
-        length += len(note) + 1
-    for group in groups:
-        connection.execute("SELECT pg_logical_emit_message(true, %s, %s)", [prefix, f"[{','.join(group)}]"])
+        length += size
+    return [f"[{','.join(group)}]" for group in groups]
