@@ -44,7 +44,9 @@ def tokens(value: Value) -> Iterator[str]:
 
 
 def _deletion_lost(one: Conflict) -> bool:
-    if one.field is not None or one.rule == "hub":  # of what was erased no value is listed
+    if (
+        one.field is not None or one.resolution == "agreed" or one.rule == "hub"
+    ):  # of what was erased no value is listed
         return False
     return one.won is None or (one.ours if one.won == "theirs" else one.theirs) is None
 

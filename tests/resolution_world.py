@@ -98,7 +98,7 @@ class SpokeSite(Site):
         mark = self.record(key, plan, stored)
         if mark is not None:
             row = None if stored is None else world.told(stored, current)
-            row = {} if plan.action == "agree" else row
+            row = {} if plan.action == "agree" and stored is not None else row
             self.append(key, SpokeRecord(START, row, moment(world.now + self.clock), mark))
         return True
 
@@ -288,7 +288,7 @@ class World:
         self.conflicts[key] = outcome.conflict
         self.listed += [Listed(key, name, one) for one in listed]
         creators = frozenset((name,)) if decision.action == "create" else frozenset[str]()
-        self._publish_write(key, decision.action != "none", stored, hub.row, creators, pending, outcome.answer)
+        self._publish_write(key, decision.action != "none", stored, hub.row, creators, pending, outcome.answer, name)
 
     def _write(self, key: str, action: str, values: Row) -> Row | None:
         rows = self.hub.rows
@@ -303,14 +303,14 @@ class World:
 
     def _publish_write(
         self, key: str, wrote: bool, stored: Row | None, before: Row | None, creators: frozenset[str],
-        pending: Pending, answer: Answer | None,
+        pending: Pending, answer: Answer | None, origin: str,
     ) -> None:  # fmt: skip
         time = moment(self.now + self.hub.clock)
         records = []
         if wrote:
             row = None if stored is None else self.told(stored, None if creators else before)
             last = (before or {}) if stored is None else {}
-            records.append(HubRecord(START, row, time, pending, creators, last))
+            records.append(HubRecord(START, row, time, pending, creators, last, origin=origin))
         if answer is not None:
             records.append(_heard(answer, time, pending))
         if records:
@@ -359,7 +359,7 @@ class World:
         links = {name: link for (name, of), link in self.links.items() if of == key}
         self.states[key], self.conflicts[key], answer = override.settle(ruling, hub, links, Written(stored, pending))
         creators = frozenset((HUB,)) if ruling.action == "create" else frozenset[str]()
-        self._publish_write(key, ruling.action != "none", stored, hub.row, creators, pending, answer)
+        self._publish_write(key, ruling.action != "none", stored, hub.row, creators, pending, answer, HUB)
 
     # Until nothing is left to do
 

@@ -36,11 +36,7 @@ def write_shown(told: Mapping[str, Json]) -> None:
         for spoke, own in cast("dict[str, dict[str, object] | None]", one["over"]).items():
             typer.echo(f"  {spoke} had {'deleted the row' if own is None else _values(own)}")
     for one in _dicts(found["history"]):
-        what = one["field"] or "the row"
-        typer.echo(
-            f"Met {when(one['at'])} from {one['spoke']}: {what}, {one['kind']}, {one['rule']}: {one['resolution']}"
-            f"{'; values were erased' if one['erased_at'] else ''}"
-        )
+        typer.echo(_closed(one) if one["resolution"] == "agreed" else _met(one))
 
 
 def _write_field(one: Mapping[str, object]) -> None:
@@ -97,6 +93,22 @@ def cell(value: object) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     line = " ".join(text.split()) if isinstance(value, str) else text
     return line if len(line) <= LONGEST_CELL else f"{line[: LONGEST_CELL - 1]}…"
+
+
+def _met(one: Mapping[str, object]) -> str:
+    what = one["field"] or "the row"
+    erased = "; values were erased" if one["erased_at"] else ""
+    return (
+        f"Met {when(one['at'])} from {one['spoke']}: {what}, {one['kind']}, {one['rule']}: {one['resolution']}{erased}"
+    )
+
+
+def _closed(one: Mapping[str, object]) -> str:
+    first, other = (HUB, one["spoke"]) if one["won"] == "theirs" else (one["spoke"], HUB)
+    if one["field"] is None:
+        has = "has deleted the row too" if one["ours"] is None else "has the row again"
+        return f"Closed {when(one['at'])}: {first} {has}, as {other}"
+    return f"Closed {when(one['at'])}: {first} has the same {one['field']} as {other}: {cell(one['ours'])}"
 
 
 def _decision(one: Mapping[str, object]) -> str:

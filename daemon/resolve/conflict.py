@@ -22,7 +22,7 @@ Kind = Literal[
     "delete_origin_differs",
 ]
 """As PostgreSQL 18 names them. "Remote" is the spoke's change, "local" is the hub's row."""
-Resolution = Literal["apply_remote", "keep_local", "last_update_wins", "merged", "manual", "skip"]
+Resolution = Literal["apply_remote", "keep_local", "last_update_wins", "merged", "manual", "agreed", "skip"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +30,8 @@ class Conflict:
     """What is listed: both values and times. `field` None: the row, deleted on one side and changed on the other.
 
     `resolution`: `apply_remote` and `keep_local` by a fixed rule or a tie, `last_update_wins` where one side was surely
-    later, `skip` where machines have changed the field too often, `manual` where a person has to decide. `won` is None
-    where no side has lost, or nothing is decided yet.
+    later, `skip` where machines have changed the field too often, `manual` where a person has to decide, `agreed` where
+    one has waited and both sides have the same since. `won` is None where no side has lost, or nothing is decided yet.
     """
 
     kind: Kind

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from daemon.resolve import inbound_row
+from daemon.resolve.agreement import closed, settled
 from daemon.resolve.conflict import Candidate, Kind, OpenConflict
 from daemon.resolve.decision import Decision, Drop, Hub, Wait
 from daemon.resolve.interval import UNKNOWN, Interval
@@ -36,6 +37,11 @@ def receive(spoke: str, record: SpokeRecord, hub: Hub, link: Link, rules: Rules)
     told = sort_out(record, link, rules)
     if _behind(record, hub, told):
         return Wait()
+    found = _decided(spoke, record, replace(hub, conflict=settled(spoke, record, hub.conflict)), link, told, rules)
+    return replace(found, conflicts=found.conflicts + closed(spoke, record, hub, found.conflict))
+
+
+def _decided(spoke: str, record: SpokeRecord, hub: Hub, link: Link, told: Told, rules: Rules) -> Decision:
     if record.row is None:
         return inbound_row.delete(spoke, record, hub, told.link, rules)
     if hub.row is None:

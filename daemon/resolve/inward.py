@@ -48,7 +48,7 @@ class Planned:
         kinds = {one.kind for made in self._decisions for one in made.verdicts.values()}
         if any(one.resolution == "manual" for one, _ in self.conflicts):
             return "waits_for_a_person"
-        if self.conflicts:
+        if any(one.resolution != "agreed" for one, _ in self.conflicts):
             return "conflict"
         if self.decision.action != "none":
             return "applied"
@@ -136,7 +136,7 @@ def _without(state: RowState, hidden: frozenset[str]) -> RowState:
 
 
 def _listed(one: Conflict, link: Link) -> Listed:
-    base = link.kept.get(one.field) if one.field is not None else None
+    base = link.kept.get(one.field) if one.field is not None and one.resolution != "agreed" else None
     return Listed(
         one.field, one.kind, one.rule, one.resolution, one.won, _text(base), _text(one.ours), _text(one.theirs),
         None if one.ours_time == UNKNOWN else one.ours_time.hi,

@@ -56,15 +56,27 @@ def plan(spoke: str, record: HubRecord, side: Side, current: Row | None, rules: 
         return Plan("skip", record.at)
     if (record.row is None or current is None) and any(record.at <= one.at for one in side.fields.values()):
         return Plan("skip", record.at)  # a replay: the row was there after this
+    if record.row is None and current is None:
+        return Plan("agree", record.at, told=side.alive and record.origin != spoke)
     if record.row is None:
-        return _delete(record, side, current, known, rules)
+        return _delete(record, side, current or {}, known, rules)
     if current is None:
         return _create(spoke, record, side, record.row, known)
     found = _update(record, side, record.row, current, known, rules)
-    adopted = any(not _untouched(name, own, side) for name, own in found.agreed.items())
-    renewed = record.origin != spoke and bool(record.renewed & found.agreed.keys())
-    foreign = not record.created_by <= {spoke}
-    return replace(found, told=record.folded or renewed or foreign or (rules.polled and adopted))
+    return replace(found, told=record.folded or _news(spoke, record, side, found.agreed, rules))
+
+
+def _news(spoke: str, record: HubRecord, side: Side, agreed: Mapping[str, Digest], rules: Rules) -> bool:
+    """Whether the hub does not know that these fields have come to be equal."""
+    if not record.created_by <= {spoke}:
+        return True
+    if spoke in record.known and any(name not in record.known[spoke].fields for name in agreed):
+        return True  # the hub takes it for waiting
+    if record.origin != spoke and record.renewed & agreed.keys():
+        return True
+    # Of its own edit the hub knows; and of the first copy of a row it hears by the spoke's own copy.
+    known = record.origin == spoke or (record.copied and not side.alive)
+    return (rules.polled or not known) and any(not _untouched(name, own, side) for name, own in agreed.items())
 
 
 def repair(row: Row | None, side: Side, current: Row | None) -> Plan:
@@ -82,9 +94,7 @@ def repair(row: Row | None, side: Side, current: Row | None) -> Plan:
     return Plan("update" if values else "skip", at, values)
 
 
-def _delete(record: HubRecord, side: Side, current: Row | None, known: Known, rules: Rules) -> Plan:
-    if current is None:
-        return Plan("agree", record.at)
+def _delete(record: HubRecord, side: Side, current: Row, known: Known, rules: Rules) -> Plan:
     own = {name: digest(value) for name, value in current.items() if not rules.of(name).outward}
     held = frozenset(name for name, one in own.items() if not (known.covers(name, one) or _untouched(name, one, side)))
     if held:
@@ -134,7 +144,7 @@ def settle(plan: Plan, side: Side, stored: Row | None) -> tuple[Side, Mark | Non
     if plan.action == "delete":
         return Side(False, at), Mark(at, row=True)
     if stored is None:
-        return Side(False, at), None
+        return Side(False, at), Mark(at, row=True) if plan.told and plan.action == "agree" else None
     written = {name: Settled(digest(stored[name]), at) for name in plan.values if name in stored}
     agreed = {name: Settled(one, at) for name, one in plan.agreed.items()}
     sent = {name: digest(value) for name, value in plan.values.items()}

@@ -28,15 +28,20 @@ def hub_record(change: RowChange) -> HubRecord:
         )  # fmt: skip
     made_by = HUB if origin is None else origin.origin
     creators = frozenset((made_by,)) if change.op == "c" else frozenset[str]()
-    return HubRecord(change.position, change.row, _time(change), pending, creators, change.last)
+    return HubRecord(
+        change.position, change.row, _time(change), pending, creators, change.last,
+        origin=made_by, copied=change.op == "r",
+    )  # fmt: skip
 
 
 def spoke_record(change: RowChange) -> SpokeRecord:
     """A spoke's row event, with the mark where it is ours."""
-    mark = None
+    mark, row = None, change.row
     if change.origin:
         mark = wire.read_mark(change.note) if change.note else TRIGGERS
-    return SpokeRecord(change.position, change.row, _time(change), mark)
+        if change.op == "n" and mark.row and not mark.sent:
+            row = None  # that it is gone was only compared
+    return SpokeRecord(change.position, row, _time(change), mark)
 
 
 def _time(change: RowChange) -> Interval:

@@ -97,5 +97,8 @@ class HubRecord:
     known: Mapping[str, Known] = field(default_factory=dict)
     renewed: frozenset[str] = frozenset()
     origin: str = HUB
+    """The spoke whose edit led to it, or HUB."""
+    copied: bool = False
+    """The row was read, and not changed."""
     folded: bool = False
     """It stands for several."""

@@ -29,6 +29,7 @@ _GUARD = "tests/integration/test_delete_guard.py"
 _RELAY = "tests/integration/test_audit_relay.py"
 _LINK = "tests/integration/test_link.py"
 _RESOLUTION = "tests/unit/test_resolution_traces.py"
+_AGREEMENT = "tests/unit/test_resolution_agreement.py"
 _MACHINE = (
     "tests/property/test_resolution_machine.py::test_whatever_people_do_all_sides_end_equal_and_no_edit_is_lost_unseen"
 )
@@ -353,6 +354,30 @@ RULES = (
         "if over != shown(hub.conflict, hub.state) or not observed(hub):",
         "if over is None:",
         (f"{_RESOLUTION}::test_trace_15_a_decision_over_a_state_that_has_moved_is_refused",),
+    ),
+    Rule(
+        "equal_waits",
+        "What both sides have alike waits for nobody.",
+        "daemon/resolve/agreement.py",
+        "    if record.row is None or record.mark is None:",
+        "    if record.row is None or record.mark is None or record.mark.agreed:",
+        (f"{_AGREEMENT}::test_somebody_at_the_hub_types_what_waits_in_the_spoke", _MACHINE),
+    ),
+    Rule(
+        "equal_untold",
+        "A spoke tells that the hub has come to what it has itself.",
+        "daemon/resolve/outbound.py",
+        "return (rules.polled or not known) and any(",
+        "return rules.polled and any(",
+        (f"{_AGREEMENT}::test_somebody_at_the_hub_types_what_waits_in_the_spoke", _MACHINE),
+    ),
+    Rule(
+        "both_deleted_untold",
+        "A spoke tells that it has deleted what the hub deletes.",
+        "daemon/resolve/outbound.py",
+        "told=side.alive and record.origin != spoke",
+        "told=False",
+        (f"{_AGREEMENT}::test_both_sides_delete_a_row_that_waits", _MACHINE),
     ),
     Rule(
         "undone_whatever_came",

@@ -155,3 +155,28 @@ def test_what_a_person_decides_of_two_spokes_and_takes_back_is_everywhere(ring: 
         for connection in sides(ring):
             assert names(connection) == [(key, "Ruth A.", "of the hub")]
         assert ring.site.placemat("conflicts", "list", "--json").json["count"] == 0
+
+
+def test_what_waits_in_one_spoke_and_is_typed_in_another_waits_no_more(ring: Linked) -> None:
+    ring.route("storytellers", rules={"bio": "manual"})
+    ring.init()
+    with ring.running():
+        [archive] = ring.others.values()
+        key = a_teller(ring.hub, a_workspace(ring), "Ruth")
+        ring.rest()
+        with ring.held():
+            ring.hub.execute("UPDATE storytellers SET bio = 'of the hub' WHERE id = %s", [key])
+            ring.spoke.execute("UPDATE storytellers SET bio = 'of the spoke' WHERE id = %s", [key])
+        ring.rest()
+        waiting = "SELECT count(*) FROM placemat.conflicts WHERE waits"
+        assert ring.hub.execute(waiting).fetchone() == (1,)
+        archive.execute("UPDATE storytellers SET bio = 'of the spoke' WHERE id = %s", [key])
+        ring.rest()
+        assert ring.hub.execute(waiting).fetchone() == (0,)
+        closed = "SELECT spoke, field, won, ours FROM placemat.conflict_log WHERE resolution = 'agreed'"
+        assert ring.hub.execute(closed).fetchall() == [(ring.spoke_name, "bio", "theirs", '"of the spoke"')]
+        ring.spoke.execute("UPDATE storytellers SET bio = 'later, and seen' WHERE id = %s", [key])
+        ring.rest()
+        for connection in sides(ring):
+            assert names(connection) == [(key, "Ruth", "later, and seen")]
+        assert ring.hub.execute(waiting).fetchone() == (0,)

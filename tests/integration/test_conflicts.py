@@ -463,3 +463,47 @@ def damaged(both: Linked, key: uuid.UUID) -> Iterator[None]:
         both.spoke.execute(change, [key])
         yield
         both.spoke.execute(change, [key])
+
+
+def test_what_both_sides_have_alike_by_now_waits_no_more_and_is_told(both: Linked, workspace: uuid.UUID) -> None:
+    for typist, typed, won in ((both.hub, "theirs", "theirs"), (both.spoke, "ours", "ours")):
+        key = a_teller(both, both.hub, workspace, bio="as it was")
+        number = apart(both, key, {"bio": "ours"}, {"bio": "theirs"})
+        over = verb(both, "show", number)["seen"]
+        put(typist, "storytellers", key, bio=typed)
+        assert_settled(both, key, bio=typed)
+        shown = verb(both, "show", number)
+        assert (shown["waits"], shown["waiting"]) == (False, [])
+        last = shown["history"][-1]
+        assert {name: last[name] for name in ("field", "rule", "resolution", "won", "ours", "theirs", "base")} == {
+            "field": "bio", "rule": "manual", "resolution": "agreed", "won": won, "ours": typed, "theirs": "theirs",
+            "base": None,
+        }  # fmt: skip
+        first, other = ("hub", both.spoke_name) if won == "theirs" else (both.spoke_name, "hub")
+        words = both.site.placemat("conflicts", "show", str(number)).out
+        assert f"{first} has the same bio as {other}: {typed}" in words
+        assert both.site.placemat("conflicts", "resolve", str(number), "--take", "hub", "--seen", over).code == 1
+        for editor in (both.spoke, both.hub, both.spoke):
+            put(editor, "storytellers", key, bio=f"later, and seen {uuid.uuid4()}")
+            assert_settled(both, key, bio=value(editor, "storytellers", "bio", key))
+        assert len(verb(both, "show", number)["history"]) == len(shown["history"])
+
+
+def test_a_row_that_both_sides_have_deleted_waits_no_more(both: Linked, workspace: uuid.UUID) -> None:
+    for first, second, won in ((both.spoke, both.hub, "theirs"), (both.hub, both.spoke, "ours")):
+        key = a_teller(both, both.hub, workspace, bio="as it was")
+        with both.held():
+            put(both.hub, "storytellers", key, bio="ours")
+            if first is both.hub:
+                put(both.spoke, "storytellers", key, bio="theirs")
+            else:
+                first.execute("DELETE FROM storytellers WHERE id = %s", [key])
+        both.rest()
+        number = conflict(both, key)
+        for site in (first, second):
+            site.execute("DELETE FROM storytellers WHERE id = %s", [key])
+            both.rest()
+        assert not waits(both, key)
+        last = verb(both, "show", number)["history"][-1]
+        assert (last["field"], last["resolution"], last["won"], last["ours"]) == (None, "agreed", won, None)
+        assert "has deleted the row too" in both.site.placemat("conflicts", "show", str(number)).out

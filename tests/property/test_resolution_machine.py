@@ -126,6 +126,13 @@ class Resolution(RuleBasedStateMachine):
         if key in self.world.site(site).rows:
             self.ledger.edit(site, key, name=UNWELCOME)
 
+    @rule(site=sites, other=sites, key=keys, column=st.sampled_from(("name", "note", "note")))
+    def say_the_same(self, site: str, other: str, key: str, column: str) -> None:
+        """Somebody types what stands elsewhere."""
+        row, there = self.world.site(site).rows.get(key), self.world.site(other).rows.get(key)
+        if row is not None and there is not None:
+            self.ledger.edit(site, key, **{column: there[column]})
+
     @rule(site=sites, key=keys)
     def edit_several(self, site: str, key: str) -> None:
         if key in self.world.site(site).rows:
@@ -194,6 +201,7 @@ class Resolution(RuleBasedStateMachine):
     @rule()
     def come_to_rest(self) -> None:
         self._listed(self.world.settle)
+        self._check_waiting()
 
     @rule(key=keys)
     def erase(self, key: str) -> None:
@@ -216,6 +224,23 @@ class Resolution(RuleBasedStateMachine):
     def look(self, data: st.DataObject) -> None:
         """Somebody opens a conflict, and decides later."""
         self._look(data.draw(st.sampled_from(sorted(self.world.open_conflicts()))))
+
+    @precondition(lambda self: self.world.open_conflicts())
+    @rule(data=st.data(), at_hub=st.booleans())
+    def give_in(self, data: st.DataObject, at_hub: bool) -> None:
+        """Somebody makes one side what the other is, and does not ask us."""
+        self._give_in(data.draw(st.sampled_from(sorted(self.world.open_conflicts()))), at_hub)
+
+    def _give_in(self, key: str, at_hub: bool) -> None:
+        conflict, row = self.world.conflicts[key], self.world.hub.rows.get(key)
+        spoke = min(conflict.spokes)
+        site = "hub" if at_hub else spoke
+        there = self.world.site(site).rows.get(key)
+        if there is not None and (row is None or (at_hub and spoke in conflict.deletions)):
+            self.ledger.delete(site, key)
+        elif there is not None and row is not None:
+            values = {name: one.value if at_hub else row[name] for name, one in conflict.of(spoke).items()}
+            self.ledger.edit(site, key, **values)
 
     @precondition(lambda self: self.looked)
     @rule(data=st.data(), pick=st.sampled_from(("hub", "spoke", "another", "delete")))
@@ -269,15 +294,32 @@ class Resolution(RuleBasedStateMachine):
         """Everything arrives, and people decide what waits for them; that may lead to more."""
         for picks in range(20):
             self._listed(self.world.settle)
+            self._check_waiting()
             waiting = sorted(self.world.open_conflicts())
             for spoke, key in self.world.parked:
                 self.ledger.edit(spoke, key, name=self._value())
             if not waiting and not self.world.parked:
                 return
             for key in waiting:
+                if (how := (self.given + picks) % 5) > 2:
+                    self._give_in(key, how == 3)
+                    continue
                 self._look(key)
-                assert self._decide(key, ("hub", "spoke", "another")[picks % 3]), "nothing is under way"
+                assert self._decide(key, ("hub", "spoke", "another")[how]), "nothing is under way"
         raise AssertionError("people decide for ever")
+
+    def _check_waiting(self) -> None:
+        """At rest, what waits in a spoke is what it has, and the hub has something else."""
+        for key, conflict in self.world.open_conflicts().items():
+            hub = self.world.hub.rows.get(key)
+            assert not conflict.deletions or hub is not None, ("both have deleted a row that waits", key, conflict)
+            for spoke, own in conflict.fields.items():
+                row = self.world.spokes[spoke].rows.get(key)
+                assert row is not None, ("what waits is not there any more", key, conflict)
+                for name, one in own.items():
+                    assert row[name] == one.value, ("another value waits", key, name, one, row)
+                    assert hub is None or hub[name] != one.value, ("both have what waits", key, name, one)
+            assert not any(key in self.world.spokes[one].rows for one in conflict.deletions), ("made again", key)
 
     def _probe(self) -> None:
         """Every side is believed to have what it has: a change of any row, anywhere, meets no conflict, at any time."""

@@ -66,6 +66,7 @@ CREATE TABLE IF NOT EXISTS placemat.conflict_log (
 ALTER TABLE placemat.conflict_log ADD COLUMN IF NOT EXISTS erased_at timestamptz;
 CREATE INDEX IF NOT EXISTS conflict_log_key ON placemat.conflict_log (table_name, key);
 COMMENT ON TABLE placemat.conflict_log IS 'at the hub: every conflict that was met, with both values and what became of it';
+COMMENT ON COLUMN placemat.conflict_log.resolution IS 'agreed: it has waited, and both sides have the same since: theirs has won where the hub came to what the spoke had';
 COMMENT ON COLUMN placemat.conflict_log.won IS 'ours: the hub''s value stands; theirs: the spoke''s; NULL: neither has lost, or a person decides';
 COMMENT ON COLUMN placemat.conflict_log.erased_at IS 'when a person''s values were erased from it: base, ours and theirs are NULL since';
 
