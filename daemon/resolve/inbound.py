@@ -77,7 +77,8 @@ def sort_out(record: SpokeRecord, link: Link, rules: Rules) -> Told:
     if mark is not None:
         # Ours may be older than what the spoke's own people did, and the hub has taken, before it came.
         seen |= {name: newer(seen.get(name, START), mark.at) for name in (*mark.sent, *mark.agreed)}
-        row_seen = newer(row_seen, mark.at)
+        # A row that we have made here holds what the hub had then; that both have deleted it before says nothing of it.
+        row_seen = mark.at if mark.row and row is not None else newer(row_seen, mark.at)
     seq = max(link.seq, record.seq)
     read = link.read if record.read is None else record.read
     if row is None:

@@ -380,6 +380,14 @@ RULES = (
         (f"{_AGREEMENT}::test_both_sides_delete_a_row_that_waits", _MACHINE),
     ),
     Rule(
+        "made_again_knows_all",
+        "A row that we have made in a spoke has not seen what the hub did later.",
+        "daemon/resolve/inbound.py",
+        "row_seen = mark.at if mark.row and row is not None else newer(row_seen, mark.at)",
+        "row_seen = newer(row_seen, mark.at)",
+        (f"{_RESOLUTION}::test_an_edit_of_a_row_that_we_have_made_again_does_not_know_of_the_hubs_later_deletion",),
+    ),
+    Rule(
         "undone_whatever_came",
         "A decision is taken back only while what it decided stands.",
         "daemon/resolve/override.py",

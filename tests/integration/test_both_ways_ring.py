@@ -162,7 +162,7 @@ def test_what_waits_in_one_spoke_and_is_typed_in_another_waits_no_more(ring: Lin
     ring.init()
     with ring.running():
         [archive] = ring.others.values()
-        key = a_teller(ring.hub, a_workspace(ring), "Ruth")
+        key = made(ring.hub, "storytellers", workspace_id=a_workspace(ring), name="Ruth")
         ring.rest()
         with ring.held():
             ring.hub.execute("UPDATE storytellers SET bio = 'of the hub' WHERE id = %s", [key])

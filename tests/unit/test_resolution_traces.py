@@ -251,6 +251,24 @@ def test_a_deletion_that_comes_to_the_hub_again_brings_no_erased_values_back() -
     assert not erased.fields
 
 
+def test_an_edit_of_a_row_that_we_have_made_again_does_not_know_of_the_hubs_later_deletion() -> None:
+    """Though the spoke has deleted the row before, as the hub has then."""
+    w = world()
+    w.delete("hub", "1")
+    w.edit("hub", "1", name="again", note="again")
+    w.delete("ledger", "1")
+    w.observe()
+    w.observe()
+    while w.send("ledger"):
+        pass
+    w.edit("ledger", "1", note="edited")
+    w.pass_time(10)
+    w.delete("hub", "1")
+    w.settle()
+    assert_nowhere(w)
+    assert [one.conflict.kind for one in w.listed] == ["update_deleted"]
+
+
 def test_trace_13_an_edit_to_a_former_life_does_not_win_by_rule() -> None:
     w = world(name=FieldRule("target"), tags=FieldRule("merge"))
     w.edit("ledger", "1", name="former", tags=["former"])
