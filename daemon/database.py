@@ -32,7 +32,11 @@ def connect(url: str, what: str, setting: str, *, autocommit: bool = True) -> ps
     """
     try:
         return psycopg.connect(
-            url, autocommit=autocommit, connect_timeout=CONNECT_TIMEOUT_SECONDS, application_name="placemat"
+            url,
+            autocommit=autocommit,
+            connect_timeout=CONNECT_TIMEOUT_SECONDS,
+            application_name="placemat",
+            options="-c datestyle=ISO -c quote_all_identifiers=off",
         )
     except psycopg.Error as error:
         raise unreachable(error, what, setting) from None

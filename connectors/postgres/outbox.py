@@ -60,7 +60,7 @@ class PostgresOutbox:
                 autocommit=True,
                 connect_timeout=CONNECT_TIMEOUT_SECONDS,
                 application_name=f"placemat audit {self._target}",
-                options="-c statement_timeout=30s -c timezone=UTC",
+                options="-c statement_timeout=30s -c timezone=UTC -c datestyle=ISO",
                 keepalives_idle=10, keepalives_interval=5, keepalives_count=3, tcp_user_timeout=20_000,
             )  # fmt: skip
         return self._connection

@@ -43,7 +43,7 @@ class ProgressReader:
                     autocommit=True,
                     connect_timeout=CONNECT_TIMEOUT_SECONDS,
                     application_name="placemat observe",
-                    options="-c statement_timeout=5s",
+                    options="-c statement_timeout=5s -c datestyle=ISO",
                 )
             return self._read(self._connection)
         except psycopg.Error as error:

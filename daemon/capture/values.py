@@ -15,7 +15,8 @@ import orjson
 
 SESSION: Final = (
     "-c timezone=UTC -c datestyle=ISO,YMD -c intervalstyle=iso_8601 -c extra_float_digits=3"
-    " -c bytea_output=hex -c row_security=off -c lc_monetary=C -c client_encoding=UTF8 -c search_path="
+    " -c bytea_output=hex -c quote_all_identifiers=off -c row_security=off -c lc_monetary=C -c client_encoding=UTF8"
+    " -c search_path="
 )
 """Connection options under which values are read."""
 

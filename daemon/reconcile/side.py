@@ -20,8 +20,8 @@ CONNECT_SECONDS = 10
 SESSION = """
 SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'; SET extra_float_digits = 3;
 SET bytea_output = 'hex'; SET lc_monetary = 'C'; SET xmloption = 'content'; SET search_path = '';
-SET row_security = off; SET client_encoding = 'UTF8'; SET jit = off;
-SET enable_hashjoin = off; SET enable_mergejoin = off
+SET array_nulls = on; SET quote_all_identifiers = off; SET row_security = off; SET client_encoding = 'UTF8';
+SET jit = off; SET enable_hashjoin = off; SET enable_mergejoin = off
 """
 
 

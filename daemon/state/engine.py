@@ -33,7 +33,7 @@ def connect(url: str) -> sqlalchemy.Engine:
             application_name="placemat state",
             **database.LIVELY,
         )
-        connection.execute(f"SET idle_in_transaction_session_timeout = '{FROZEN_SECONDS}s'")
+        connection.execute(f"SET idle_in_transaction_session_timeout = '{FROZEN_SECONDS}s'; SET datestyle = ISO")
         connection.commit()
         return connection
 
