@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -12,7 +12,10 @@ from typing import Any
 import psycopg
 import pytest
 
+from connectors.postgres import bookkeeping
 from connectors.postgres.turns import LOCK_CLASS
+from connectors.postgres.two_way.hub import PLACE_DECISION, HubStore
+from schemas.position import Position
 from tests.fix_linked import Linked, made_linked
 from tests.fix_servers import Kafka, Postgres
 from tests.people import TELLER, a_teller, a_workspace, put, seen, value
@@ -507,3 +510,27 @@ def test_a_row_that_both_sides_have_deleted_waits_no_more(both: Linked, workspac
         last = verb(both, "show", number)["history"][-1]
         assert (last["field"], last["resolution"], last["won"], last["ours"]) == (None, "agreed", won, None)
         assert "has deleted the row too" in both.site.placemat("conflicts", "show", str(number)).out
+
+
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+def test_a_decision_is_placed_by_its_index_however_many_were_made(
+    database_factory: Callable[[str], str], mode: str
+) -> None:
+    decided = """
+        INSERT INTO placemat.decisions
+            (conflict_id, decided_by, table_name, key, action, keeps_row, fields, before, over, version)
+        SELECT i, 'ada', 'public.t', i::text, 'none', true, '{}', '{}', '{}', '[1,2,' || i || ']'
+        FROM generate_series(1, 5000) AS i
+    """
+    with psycopg.connect(database_factory("hub"), autocommit=True) as connection:
+        bookkeeping.install(connection)
+        connection.execute(decided)
+        connection.execute("UPDATE placemat.decisions SET version = '\"mark\"' WHERE key = '7'")
+        connection.execute("VACUUM ANALYZE placemat.decisions")
+        connection.execute(f"SET plan_cache_mode = {mode}".encode())
+        values = ["[1,2,3]", '"mark"', "public.t", "7"]
+        plan = connection.execute(f"EXPLAIN {PLACE_DECISION}".encode(), values, prepare=True).fetchall()
+        assert "decisions_pending" in str(plan)
+        HubStore(connection, "h").place_decision(("public.t", "7"), "mark", Position(1, 2, 3))
+        row = connection.execute("SELECT version FROM placemat.decisions WHERE key = '7'").fetchone()
+        assert row == ("[1,2,3]",)

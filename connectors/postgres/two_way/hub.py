@@ -53,7 +53,11 @@ INSERT INTO placemat.conflict_log (spoke, table_name, key, field, kind, rule, re
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s,
     to_timestamp(%s / 1000000.0), to_timestamp(%s / 1000000.0), %s, %s, %s) RETURNING id
 """
-_PLACE_DECISION = "UPDATE placemat.decisions SET version = %s WHERE version = %s AND table_name = %s AND key = %s"
+# The planner takes the index of what is pending only where its condition stands in the statement.
+PLACE_DECISION = """
+UPDATE placemat.decisions SET version = %s
+WHERE version = %s AND version LIKE '"%%' AND table_name = %s AND key = %s
+"""
 _OBSERVED = "SELECT timeline, commit_lsn::bigint FROM placemat.lanes WHERE source = %s AND lane = %s"
 _ALIVE = """
 SELECT key FROM placemat.hub_rows WHERE table_name = %s AND key > %s
@@ -128,7 +132,7 @@ class HubStore:
     def place_decision(self, key: Key, mark: str, position: Position) -> None:
         """What a person has decided stands there in the hub's stream."""
         version = f"[{position.timeline},{position.commit_lsn},{position.ordinal}]"
-        self._connection.execute(_PLACE_DECISION, [version, f'"{mark}"', *key])
+        self._connection.execute(PLACE_DECISION, [version, f'"{mark}"', *key])
 
     def alive(self, table: str, after: str, most: int) -> list[str]:
         """Keys of rows that are there, a page of them."""
