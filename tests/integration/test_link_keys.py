@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ from daemon.link.plan import Matches
 from daemon.resolve.inward import HubResolver
 from daemon.resolve.outward import SpokeResolver
 from daemon.resolve.rules import Rules
+from tests.fix_capture import RigFactory
 
 MATCHES = [("name",), ("part", "number")]
 TABLES = """
@@ -228,3 +230,48 @@ def test_tables_and_columns_that_have_other_names_there_are_linked_by_the_hubs(
         link.write(plans, "ada")
         assert spoke.execute('SELECT nr, "full name" FROM "Folk 100%"').fetchall() == [(1, "Ada")]
         assert spoke.execute('SELECT nr, name, "of" FROM pets').fetchall() == [(5, "Rex", 1)]
+
+
+KEYED = """
+CREATE TYPE mood AS ENUM ('glad', 'not so "glad"');
+CREATE TABLE keyed (
+    raw bytea, moment timestamptz, here timestamp, day date, name text, number bigint, flag boolean, mood mood,
+    PRIMARY KEY (raw, moment, here, day, name, number, flag, mood)
+);
+CREATE TABLE beat (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY);
+INSERT INTO keyed VALUES
+    ('\\x', '2026-05-04 03:02:01.5+02', '2026-05-04 03:02:01', '2026-05-04', E'a "b"\\t\\u00e9', 1, true, 'glad'),
+    ('\\x00ff5c', '0044-03-15 12:00:00+00 BC', '0044-03-15 12:00:00.25 BC', '0044-03-15 BC', 'T BC', -1, false,
+     'not so "glad"'),
+    ('\\x54', 'infinity', '-infinity', 'infinity', '', 0, true, 'glad'),
+    ('\\x55', '12026-05-04 03:02:01+00', '12026-05-04 03:02:01', '12026-05-04', 'x', 2, true, 'glad');
+"""
+
+
+def test_a_row_is_named_as_its_records_name_it(capture_factory: RigFactory) -> None:
+    rig = capture_factory(ddl=KEYED, tables=("keyed", "beat")).init()
+    with rig.start():
+        rig.copied()
+        rig.caught_up()
+    recorded = {one.key.decode() for one in rig.records("keyed")}
+    assert len(recorded) == 4
+    with psycopg.connect(rig.url, autocommit=True) as connection:
+        bookkeeping.install(connection)
+    both = BothWays(frozenset({"public.keyed"}), "h", inward=HubResolver("s", {}))
+    destination = Destination("t", rig.url, "s", {"public.keyed": Routing()}, both_ways=both)
+    with closing(PostgresLinkSide(destination, {})) as side:
+        [table] = side.tables()
+        keys = [tuple(str(row[name]) for name in table.key) for page in side.rows("public.keyed") for row, _ in page]
+        canonical = side.canonicals["public.keyed"]
+        assert {side.text("public.keyed", key) for key in keys} == {
+            canonical.key_text(one.encode()) for one in recorded
+        }
+        assert side.read("public.keyed", keys).keys() == set(keys)
+        side.hold("public.keyed", dict.fromkeys(keys, "like another"))
+        assert set(side.held("public.keyed")) == set(keys)
+        side.release("public.keyed", keys[:1], gone=True)
+    waiting = rig.sql("SELECT key, request FROM placemat.parked")
+    assert {frozenset(json.loads(key).items()) for key, _ in waiting} == {
+        frozenset(json.loads(one).items()) for one in recorded
+    }
+    assert sorted(request or "" for _, request in waiting) == ["", "", "", "discard"]

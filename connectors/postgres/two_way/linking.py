@@ -22,6 +22,7 @@ from connectors.postgres.steps import ArrayLiteral, ArrayLiteralDumper
 from connectors.postgres.two_way.canonical import Canonical, canonicals
 from connectors.postgres.two_way.changes import Changes
 from connectors.postgres.two_way.hub import HubStore
+from connectors.postgres.two_way.key_texts import as_recorded
 from schemas.resolution import Fields
 
 PAGE_ROWS = 2_000
@@ -124,7 +125,8 @@ class PostgresLinkSide:
     def held(self, table: str) -> Collection[Key]:
         values = [self._destination.source, self.canonicals[table].table.name, AMBIGUOUS]
         with self.translated():
-            return [self._key(table, key.encode()) for (key,) in self.connection.execute(_HELD, values)]
+            keys = [key.encode() for (key,) in self.connection.execute(_HELD, values)]
+            return self._keys(table, keys)
 
     def hold(self, table: str, reasons: Mapping[Key, str]) -> None:
         name = self.canonicals[table].table.name
@@ -185,16 +187,21 @@ class PostgresLinkSide:
         return f"(extract(epoch FROM {alias}.{quoted}) * 1000000)::bigint"
 
     def text(self, table: str, key: Key) -> str:
-        """The name of a row everywhere."""
-        pairs = zip(self._linkable[table].key, key, strict=True)
+        """The name of a row everywhere, by its key in canonical form."""
+        canonical = self.canonicals[table]
+        types = {name: canonical.table.columns[canonical.columns[name]].type for name in self._linkable[table].key}
+        pairs = ((name, as_recorded(type_, text)) for (name, type_), text in zip(types.items(), key, strict=True))
         return "{" + ",".join(f"{orjson.dumps(name).decode()}:{text}" for name, text in pairs) + "}"
 
     def _record_key(self, table: str, key: Key) -> str:
         return self.canonicals[table].record_key(self.text(table, key)).decode()
 
-    def _key(self, table: str, record_key: bytes) -> Key:
-        raws = decode_key(self.canonicals[table].key_text(record_key).encode())
-        return tuple(bytes(raws[name]).decode() for name in self._linkable[table].key)
+    def _keys(self, table: str, record_keys: Sequence[bytes]) -> list[Key]:
+        """In canonical form."""
+        canonical = self.canonicals[table]
+        changes = Changes(self.connection, {canonical.table.name: canonical})
+        rows = changes.canonical(canonical.table.name, [decode_key(one) for one in record_keys])
+        return [tuple(str(row[name]) for name in self._linkable[table].key) for row in rows]
 
     def translated(self) -> AbstractContextManager[None]:
         """What goes wrong within, as `connectors.linking` has it; whatever was open is rolled back by then."""
