@@ -44,9 +44,8 @@ def tokens(value: Value) -> Iterator[str]:
 
 
 def _deletion_lost(one: Conflict) -> bool:
-    if (
-        one.field is not None or one.resolution == "agreed" or one.rule == "hub"
-    ):  # of what was erased no value is listed
+    erased = one.rule == "hub"  # of what was erased no value is listed
+    if one.field is not None or one.resolution == "agreed" or erased:
         return False
     return one.won is None or (one.ours if one.won == "theirs" else one.theirs) is None
 

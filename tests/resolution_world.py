@@ -329,7 +329,7 @@ class World:
     def erase(self, key: str) -> bool:
         """What is kept of a row that is gone, once that is known and nothing waits; whether there was something."""
         state = self.states.get(key, NO_ROW)
-        if key in self.hub.rows or self.conflicts.get(key):
+        if key in self.hub.rows or self.conflicts.get(key) or any(of == key for _, of in self.parked):
             return False
         left = tombstone(wire.write_state(replace(state, values={})))
         if left is not None:
