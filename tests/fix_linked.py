@@ -161,6 +161,20 @@ def linked(postgres_server: Postgres, kafka_server: Kafka, tmp_path: Path) -> It
         yield found
 
 
+@pytest.fixture
+def ring(postgres_server: Postgres, kafka_server: Kafka, tmp_path: Path) -> Iterator[Linked]:
+    """As `linked`, with a second spoke, the archive. Prepared, not running."""
+    with databases(postgres_server) as make, made_linked(postgres_server, kafka_server, tmp_path) as linked:
+        url = make("archive")
+        with psycopg.connect(url) as connection:
+            domain.install_empathy_ledger(connection, {domain.CAPTURE: PASSWORD, domain.APPLY: PASSWORD})
+        name = f"a{linked.site.uid}"
+        add_spoke(linked.site, postgres_server, name, f"b{linked.site.uid}", url)
+        with psycopg.connect(url, autocommit=True) as archive:
+            linked.others[name] = archive
+            yield linked
+
+
 @contextmanager
 def made_linked(postgres_server: Postgres, kafka_server: Kafka, directory: Path) -> Iterator[Linked]:
     """See `linked`."""

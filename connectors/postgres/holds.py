@@ -66,6 +66,10 @@ _REJECT = """
 INSERT INTO placemat.rejected (source, table_name, key) SELECT %s, * FROM unnest(%s::text[], %s::text[])
 ON CONFLICT DO NOTHING
 """
+_REJECTED = """
+SELECT table_name, key FROM placemat.rejected
+WHERE source = %s AND (table_name, key) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
+"""
 
 
 class Holds:
@@ -134,6 +138,12 @@ class Holds:
         """Remember rows whose delete was left out, until they are back in the source."""
         tables, texts = zip(*keys, strict=True)
         self._connection.execute(_REJECT, [self._source, list(tables), [key.decode() for key in texts]])
+
+    def rejected(self, keys: Iterable[tuple[str, bytes]]) -> set[tuple[str, bytes]]:
+        """Those of which the delete was rejected, and which are not back in the source yet."""
+        tables, texts = zip(*keys, strict=True)
+        rows = self._connection.execute(_REJECTED, [self._source, list(tables), [key.decode() for key in texts]])
+        return {(table, key.encode()) for table, key in rows}
 
     def check(self) -> None:
         """Count what the open transaction has deleted. Raises Exceeded when it is too much and was not answered for."""

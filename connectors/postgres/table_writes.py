@@ -43,6 +43,8 @@ class TableWrites:
         """Tables of which rows were written since this was last emptied; at first, all may have."""
         self.deleted: dict[str, int] = {}
         """Rows that were deleted by what was written last."""
+        self.leaving: dict[str, set[bytes]] = {}
+        """Keys of which nothing is left after it, by table; some had no row before."""
         self._sent: list[tuple[TargetTable, psycopg.Cursor[Any]]] = []
         """The statements since the savepoint, each with its table."""
 
@@ -162,6 +164,7 @@ class TableWrites:
             return [(step.table.name, key) for at, key in enumerate(step.keys, 1) if at not in found]
         if step.kind in ("delete", "remove"):
             self.deleted[step.table.name] = self.deleted.get(step.table.name, 0) + cursor.rowcount
+            self.leaving.setdefault(step.table.name, set()).update(step.keys)
         if cursor.rowcount < len(step.keys):
             self._explain(step)
         return []
@@ -210,7 +213,7 @@ class TableWrites:
 
     @contextmanager
     def _savepoint(self) -> Iterator[None]:
-        self._sent, self.deleted = [], {}
+        self._sent, self.deleted, self.leaving = [], {}, {}
         try:
             with self._connection.transaction(SAVEPOINT):
                 if self._catalogue.deferrable:

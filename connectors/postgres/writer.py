@@ -29,7 +29,7 @@ from connectors.postgres.table_writes import TableWrites
 from connectors.postgres.two_way.notes import ANSWER
 from connectors.postgres.two_way.session import TwoWay
 from connectors.postgres.two_way.writing import Judged
-from schemas.outbox import PARKED, QUEUED
+from schemas.outbox import KEPT, PARKED, QUEUED
 
 _UNTOLD = "the route's condition asks for a column that the event does not hold"
 
@@ -48,9 +48,9 @@ class Writer:
         """As it was at the claim."""
         self._parked = parked
         self._router = router
-        self._leaving = Leaving(holds)
         self._resting = paused | catalogue.missing
         self._outcomes = outcomes or Outcomes("", {}, wanted=False)
+        self._leaving = Leaving(holds, two_way, self._outcomes)
         self.held: list[Event] = []
         """Events that need their successor to be understood."""
         self._half: Event | None = None
@@ -151,6 +151,12 @@ class Writer:
                     emptied.append(events[at])
                     at += 1
                 single = self._truncation(emptied)
+            elif self._leaving.rejects(event):
+                rejected = [event]
+                while at < len(events) and self._leaving.rejects(events[at]):
+                    rejected.append(events[at])
+                    at += 1
+                single = self._rejection(rejected)
             elif change.notice is not None:
                 if change.oversize is None and not (entries and (event.table, event.key) in entries):
                     run.append(event)
@@ -204,7 +210,8 @@ class Writer:
                 self._parked.queue(entry, event.record)
             if entry.sqlstate != AMBIGUOUS:
                 self._refused.append(key)
-            self._leaving.refused(event)
+            if change.op != ANSWER:
+                self._leaving.refused(event)
         elif change.after is None or change.complete:
             try:
                 answers = self._parked.events(key) if change.notice is not None else []
@@ -213,7 +220,7 @@ class Writer:
                 self._refuse(event, error.sqlstate, error.reason)
                 self._refused.append(key)
             else:
-                self._leaving.count(self._writes.deleted, [event])
+                self._leaving.count(self._writes, [event])
                 if key in missing:
                     self._await_row(event)
                 elif change.op != ANSWER or not self._effects.one_by_one:  # a mark at the hub tells no row
@@ -275,13 +282,30 @@ class Writer:
         self._parked.need(new, reason)
         self._note_need(event, reason)
 
+    def _rejection(self, events: Sequence[Event]) -> Callable[[], None]:
+        def reject() -> None:
+            assert self._two_way is not None, "only a hub answers deletes"
+            for part in _rounds(events):
+                self._two_way.keep(part)
+            waited = dict.fromkeys((event.table, event.key) for event in events)
+            if parked := [key for key in waited if key in self._parked.entries]:
+                self._parked.unpark(*parked)
+            for event in events:
+                self._outcomes.note(event, KEPT)
+
+        return reject
+
     def _truncation(self, events: Sequence[Event]) -> Callable[[], None]:
         def truncate() -> None:
+            firsts: dict[str, Event] = {}  # each of a table's partitions tells it
             for event in events:
+                firsts.setdefault(event.table, event)
+            for event in firsts.values():
                 if event.change.notice is not None and self._two_way is not None:
                     self._stop_at_truncate(event.table)
-                    for page in self._two_way.emptied(event):
-                        self._process(page)
+                    parked = [key for table, key in self._parked.entries if table == event.table]
+                    for page in self._two_way.emptied(event, parked):
+                        self._process(self._leaving.spared(page))
             if one_way := [event for event in events if event.change.notice is None]:
                 self._empty(list(dict.fromkeys(one.table for one in one_way)), one_way[0])
 
@@ -335,7 +359,7 @@ class Writer:
         except CannotFold:
             self._halve(events)
             return
-        self._leaving.count(self._writes.deleted, events)
+        self._leaving.count(self._writes, events)
         self._lack(missing, events)
         self._answered(events)
 
@@ -346,7 +370,7 @@ class Writer:
         except (Refused, CannotFold):
             self._halve(events)
             return
-        self._leaving.count(self._writes.deleted, events)
+        self._leaving.count(self._writes, events)
         self._lack(missing, events)
         self._answered([event for event in events if (event.table, event.key) not in orphans])
         for event in events:

@@ -62,6 +62,8 @@ def answer(settings: Settings, asked: Answering) -> None:
             waiting = _answered(answers, asked, held)
             done = put_back.run(partial(seam, AFTER_PUT_BACK)) if put_back is not None else []
         _tell(asked, asked.answer, held, done)
+        if not asked.as_json:
+            _tell_of_a_hub(settings, asked, done)
         _check(asked, waiting, done)
 
 
@@ -171,6 +173,13 @@ def _tell(asked: Answering, state: str, held: Sequence[HeldDeletes], done: Seque
             gone = f", {one.gone:,} are gone from the target too" if one.gone else ""
             say(f"{one.table}: {one.back:,} rows were put back{also}{gone}.")
         say(f"Target {asked.target}: what waited is {state}.")
+
+
+def _tell_of_a_hub(settings: Settings, asked: Answering, done: Sequence[Back]) -> None:
+    """Nothing is put back by hand where the hub answers: its rows go out as ever."""
+    role = settings.role(asked.target)
+    if asked.answer == "rejected" and role is not None and role.kind == "hub" and not done:
+        say(f"The rows that {role.spoke} has deleted come back to it as {role.hub} has them, with its other changes.")
 
 
 def held_json(one: HeldDeletes) -> dict[str, Json]:

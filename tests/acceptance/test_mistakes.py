@@ -58,6 +58,7 @@ def test_deletes_of_everything_are_held_and_rejected_and_wrong_values_are_taken_
 
         rejected = linked.site.placemat("resume", linked.hub_target, "--reject-deletes", "--by", "ruth")
         assert rejected.code == 0, rejected.err
+        assert f"come back to it as {linked.site.source} has them" in rejected.err
         linked.rest(60)
         for connection in (linked.hub, linked.spoke):
             assert connection.execute("SELECT count(*) FROM stories").fetchone() == (STORIES,)

@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import psycopg
-import pytest
-
-from schemas import domain
-from tests.fix_linked import Connection, Linked, add_spoke, made_linked
-from tests.fix_servers import Kafka, Postgres, databases
-from tests.fix_site import PASSWORD
+from tests.fix_linked import Connection, Linked
 from tests.people import a_workspace, made
 
 NORMALISE = """
@@ -24,20 +16,6 @@ END
 $$;
 CREATE TRIGGER normalise BEFORE INSERT OR UPDATE ON storytellers FOR EACH ROW EXECUTE FUNCTION normalise();
 """
-
-
-@pytest.fixture
-def ring(postgres_server: Postgres, kafka_server: Kafka, tmp_path: Path) -> Iterator[Linked]:
-    """Prepared, not running."""
-    with databases(postgres_server) as make, made_linked(postgres_server, kafka_server, tmp_path) as linked:
-        url = make("archive")
-        with psycopg.connect(url) as connection:
-            domain.install_empathy_ledger(connection, {domain.CAPTURE: PASSWORD, domain.APPLY: PASSWORD})
-        name = f"a{linked.site.uid}"
-        add_spoke(linked.site, postgres_server, name, f"b{linked.site.uid}", url)
-        with psycopg.connect(url, autocommit=True) as archive:
-            linked.others[name] = archive
-            yield linked
 
 
 def normalise(connection: Connection, column: str, function: str) -> None:

@@ -59,6 +59,10 @@ UPDATE placemat.decisions SET version = %s
 WHERE version = %s AND version LIKE '"%%' AND table_name = %s AND key = %s
 """
 _OBSERVED = "SELECT timeline, commit_lsn::bigint FROM placemat.lanes WHERE source = %s AND lane = %s"
+_SHOWN = """
+SELECT key FROM placemat.links WHERE table_name = %s AND spoke = %s AND key > %s AND state::jsonb ? 'shadow'
+ORDER BY key LIMIT %s
+"""
 _ALIVE = """
 SELECT key FROM placemat.hub_rows WHERE table_name = %s AND key > %s
   AND state LIKE '{"alive":true%%' ORDER BY key LIMIT %s
@@ -137,6 +141,10 @@ class HubStore:
     def alive(self, table: str, after: str, most: int) -> list[str]:
         """Keys of rows that are there, a page of them."""
         return [key for (key,) in self._connection.execute(_ALIVE, [table, after, most])]
+
+    def shown(self, spoke: str, table: str, after: str, most: int) -> list[str]:
+        """Keys of rows that a spoke has, as its stream shows it; a page of them."""
+        return [key for (key,) in self._connection.execute(_SHOWN, [table, spoke, after, most])]
 
     def _store(self, statement: str, rows: Iterable[tuple[object, ...]]) -> None:
         if columns := list(map(list, zip(*rows, strict=True))):

@@ -177,8 +177,8 @@ class HubRows:
         self._store.list_conflicts(self._spoke, name, [listed], event.record)
 
     def alive(self, table: str, after: str, most: int) -> list[str]:
-        """Keys of rows that the hub has, a page of them."""
-        return self._store.alive(self._tables[table].hub, after, most)
+        """Keys of rows that the spoke has shown, a page of them: what else the hub has, nobody there can empty away."""
+        return self._store.shown(self._spoke, self._tables[table].hub, after, most)
 
     # Until everything is known that has to be
 

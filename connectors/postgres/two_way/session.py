@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 import psycopg
 
 from connectors.contract import BothWays, Destination, Record
-from connectors.postgres.rows import Change, Columns, Event
+from connectors.postgres.rows import Columns, Event, decode_change
 from connectors.postgres.statements import Catalogue
 from connectors.postgres.two_way.canonical import canonicals
 from connectors.postgres.two_way.inward import Awaited, HubRows
 from connectors.postgres.two_way.judgement import Judgement
-from connectors.postgres.two_way.notes import Notes
+from connectors.postgres.two_way.notes import ANSWER, Notes
 from connectors.postgres.two_way.observing import HubObserver
 from connectors.postgres.two_way.outward import SpokeRows, Work
 from schemas.resolution import Origin
 from schemas.topics import messages_topic
 
 PAGE_KEYS = 1_000
+
+
+class _Answer(msgspec.Struct):
+    row: dict[str, msgspec.Raw] | msgspec.UnsetType | None = msgspec.UNSET
+    untold: bool = False
+    """The row is there, and too large to be told."""
+
+
+_answer = msgspec.json.Decoder(_Answer).decode
 
 
 class TwoWay:
@@ -58,6 +67,11 @@ class TwoWay:
     @property
     def one_by_one(self) -> bool:
         """Whether several events of a key are decided one after the other, each with an outcome of its own."""
+        return self._hub is not None
+
+    @property
+    def decides(self) -> bool:
+        """Whether this is the hub, and what is followed a spoke."""
         return self._hub is not None
 
     @property
@@ -106,15 +120,19 @@ class TwoWay:
         if self._hub is not None:
             self._hub.close()
 
-    def emptied(self, event: Event) -> Iterator[list[Event]]:
-        """A truncate, as deletions of all rows that are known to be there; in pages."""
-        table, after = self._tables[event.table], ""
+    def emptied(self, event: Event, parked: Iterable[bytes]) -> Iterator[list[Event]]:
+        """A truncate, as deletions of all rows that the emptied side is known to have had; in pages. `parked` are keys
+        of the table that wait here: nothing of them may come later."""
+        table, after, waiting = self._tables[event.table], "", set(parked)
         rows = self._spoke or self._hub or (self._observer.store if self._observer else None)
         assert rows is not None, "one of the three is there"
         name = event.table if self._observer is None else table.hub
         while keys := rows.alive(name, after, PAGE_KEYS):
-            yield [_deletion(event, table.record_key(key)) for key in keys]
+            page = [table.record_key(key) for key in keys]
+            yield [_deletion(event, key) for key in page]
+            waiting.difference_update(page)
             after = keys[-1]
+        yield [_deletion(event, key) for key in sorted(waiting)]
 
     # From events to rows
 
@@ -146,6 +164,16 @@ class TwoWay:
             return self._spoke.settle(work, left_out)
         return self._hub.settle(work, events, left_out) if self._hub is not None else {}
 
+    def has_row(self, event: Event) -> bool | None:
+        """Whether the hub answers that it has a row; None where it says nothing of that."""
+        notice = event.change.notice
+        if self._spoke is None or event.change.op != ANSWER or notice is None or not bytes(notice.note):
+            return None
+        answer = _answer(bytes(notice.note))
+        if isinstance(answer.row, msgspec.UnsetType):
+            return None
+        return answer.untold or answer.row is not None
+
     def key(self, event: Event) -> tuple[str, bytes]:
         """The record key in the order that it has everywhere."""
         table = self._tables[event.table]
@@ -161,10 +189,14 @@ class TwoWay:
         return self._spoke.repair(table, given)
 
     def reject(self, events: Sequence[Event]) -> None:
-        """What the hub has stands, one event after the other, and the spoke is told so. Raises Behind."""
+        """What the hub has stands, one event after the other, and the spoke is told so."""
+        for event in events:
+            self.keep([event])
+
+    def keep(self, events: Sequence[Event]) -> None:
+        """As `reject`, of one event of each key."""
         if self._hub is not None:
-            for event in events:
-                self._hub.settle(self._hub.plan([event], rejected=True), [event])
+            self._hub.settle(self._hub.plan(events, rejected=True), events)
 
     def refused(self, event: Event, sqlstate: str, reason: str) -> None:
         """Tell those who decide that an event waits."""
@@ -180,8 +212,10 @@ class TwoWay:
 
 
 def _deletion(event: Event, key: bytes) -> Event:
-    value = b'{"op":"d","before":null,"after":null}'
     notice = event.change.notice
     assert notice is not None, "an event of a table that goes both ways says where it stands"
-    noted = value[:-1] + b',"notice":%b}' % msgspec.json.encode(notice)
-    return Event(event.table, event.record._replace(key=key, value=noted), Change("d", notice=notice))
+    told: dict[str, object] = {"at": notice.at, "ts_us": notice.ts_us}
+    if bytes(notice.origin):
+        told["origin"] = notice.origin
+    value = msgspec.json.encode({"op": "d", "before": None, "after": None, "notice": told})
+    return Event(event.table, event.record._replace(key=key, value=value), decode_change(value))
