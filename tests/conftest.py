@@ -22,4 +22,5 @@ pytest_plugins = [
     "tests.fix_capture",
     "tests.fix_linked",
     "tests.fix_standby_server",
+    "tests.fix_audit_log",
 ]

@@ -10,7 +10,7 @@ LISTED = 100
 
 Kind = Literal[
     "altered", "values_altered", "values_gone", "removed", "removed_at_end", "inserted", "moved", "segment_gone",
-    "segment_altered", "recomputed", "signature", "head", "guard",
+    "segment_altered", "recomputed", "signature", "checkpoint_gone", "head", "guard",
 ]  # fmt: skip
 
 
@@ -50,6 +50,16 @@ class AuditReport:
         self.findings += 1
         if len(self.listed) < LISTED:
             self.listed.append(Finding(kind, sequence, sentence))
+
+    def take(self, other: AuditReport) -> None:
+        """Add what another one has found and proven."""
+        kept = other.listed[: LISTED - len(self.listed)]
+        self.listed += kept
+        self.findings += other.findings
+        self.heads += other.heads
+        self.unproven += other.unproven
+        if other.proven is not None:
+            self.proven = max(self.proven or 0, other.proven)
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import orjson
 import psycopg
 
 from daemon.audit import chain, segments, signing
+from daemon.audit.claims import Claims
 from daemon.audit.entry import GENESIS, Entry, Values
 from daemon.audit.findings import AuditReport
 from daemon.audit.heads import HeadsTopic
@@ -29,9 +31,6 @@ _ERASED = """
 SELECT sequence, entity, key, who, details FROM placemat.audit_entries
 WHERE kind = 'action' AND op = 'erase' ORDER BY sequence
 """
-_SEALED = "SELECT details FROM placemat.audit_entries WHERE kind = 'action' AND op = 'seal' ORDER BY sequence"
-_CHECKPOINTS = "SELECT sequence, hash, signed_at, key_id, signature FROM placemat.audit_checkpoints ORDER BY sequence"
-_HASHES = "SELECT sequence, hash FROM placemat.audit_entries WHERE sequence = ANY (%s)"
 _COUNT = "SELECT count(*) FROM placemat.audit_entries"
 _GUARDS = """
 SELECT relname FROM pg_class AS kept
@@ -85,21 +84,21 @@ class _Verification:
         self._on_progress = on_progress
         self._boundaries: dict[int, bytes] = {}
         """Hashes that sealed segments tell, by number of their entry."""
-        self._sealed = 0
-        self._contradicted = False
 
     def run(self, topic: HeadsTopic | None, files: Path | None) -> None:
         head = chain.read_head(self._connection)
-        walk = self._walk(self._segments(files))
+        seals = segments.seals(self._connection)
+        walk = self._walk(self._segments(segments.told(seals), files))
         last = max(walk.expected - 1, 0)
         if head.sequence > last:
             sentence = f"entries {last + 1} to {head.sequence} are missing at the end: the head tells of them"
             self._report.find("removed_at_end", last + 1, sentence)
         elif head.sequence < last or (walk.previous is not None and bytes(head.hash) != walk.previous):
             self._report.find("head", head.sequence, f"the head tells of entry {head.sequence}, and is another one's")
-        self._check_checkpoints(last)
+        claims = Claims(self._connection, self._report, self._keys, self._boundaries, last)
+        claims.check_checkpoints(seals)
         if topic is not None:
-            self._check_topic(topic, last)
+            claims.check_topic(topic)
         self._check_guards()
         if not self._keys:
             self._report.unproven.append(
@@ -113,23 +112,19 @@ class _Verification:
                 f"entries {self._report.proven + 1} to {last} came after what was signed or published"
             )
 
-    def _segments(self, files: Path | None) -> list[Segment]:
-        """Those that are there, and those of which only the log tells."""
-        found = segments.read(self._connection)
-        known = {one.month for one in found}
-        for (details,) in self._connection.execute(_SEALED.encode()).fetchall():
-            told = segments.told(orjson.loads(details))
-            if told.month not in known:
-                found.append(told)
-                self._report.find(
-                    "segment_gone", told.first,
-                    f"the sealed segment {told.month:%Y-%m} (entries {told.first} to {told.last}) was dropped",
-                )  # fmt: skip
-        for one in found:
-            if one.month in known:
-                self._report.segments += 1
-                segments.check(one, self._keys, files, self._report)
-        return sorted(found, key=lambda one: one.first)
+    def _segments(self, told: Mapping[date, Segment], files: Path | None) -> list[Segment]:
+        """Those that entries tell, and those of which only a row is there."""
+        rows = {one.month: one for one in segments.read(self._connection)}
+        for month, row in rows.items():
+            self._report.segments += 1
+            segments.check(row, told.get(month), self._keys, self._report)
+        for one in (one for month, one in told.items() if month not in rows):
+            self._report.find("segment_gone", one.first, f"{one.name} was dropped")
+        found = sorted({**rows, **told}.values(), key=lambda one: one.first)
+        if files is not None:
+            for one in found:
+                segments.check_file(one, files, self._report)
+        return found
 
     def _walk(self, sealed: Sequence[Segment]) -> Walk:
         walk = Walk(self._report, self._erasures(), 1, GENESIS)
@@ -144,7 +139,6 @@ class _Verification:
                 self._report.find("segment_altered", one.first, sentence)
             walk.expected, walk.previous = one.last + 1, one.hash
             self._boundaries[one.last] = one.hash
-            self._sealed = one.last
         row = self._connection.execute(_COUNT.encode()).fetchone()
         count = row[0] if row else 0
         for done, _ in enumerate(walk.along(self._entries()), 1):
@@ -163,56 +157,14 @@ class _Verification:
         until: dict[tuple[str | None, str | None], int] = {}
         for sequence, entity, key, who, details in self._connection.execute(_ERASED.encode()).fetchall():
             until[entity, key] = sequence
-            entries = orjson.loads(details).get("entries")
+            try:
+                entries = orjson.loads(details).get("entries")
+            except (ValueError, AttributeError):
+                entries = None  # it was altered, and the walk names it
             self._report.erasures.append(
                 {"sequence": sequence, "entity": entity, "key": key, "by": who, "entries": entries}
             )
         return Erasures(until)
-
-    def _check_checkpoints(self, last: int) -> None:
-        found = self._connection.execute(_CHECKPOINTS.encode()).fetchall()
-        self._report.checkpoints = len(found)
-        for first in range(0, len(found), PAGE):
-            page = found[first : first + PAGE]
-            hashes = self._hashes([sequence for sequence, *_ in page])
-            for sequence, hash_, signed_at, key_id, signature in page:
-                at = signed_at.isoformat()
-                key = self._keys.get(key_id)
-                if key is not None and key.holds(signing.checkpoint(sequence, hash_, signed_at), signature):
-                    self._compare(f"the checkpoint of {at}", sequence, hash_, hashes, last)
-                elif self._keys:
-                    whose = "is not signed by its key" if key is not None else "is signed by a key that is not known"
-                    self._report.find("signature", sequence, f"the checkpoint of entry {sequence} ({at}) {whose}")
-
-    def _check_topic(self, topic: HeadsTopic, last: int) -> None:
-        try:
-            for page in topic.read():
-                self._report.heads += len(page)
-                hashes = self._hashes([one.sequence for one in page])
-                for one in page:
-                    self._compare(f"the head in Kafka at offset {one.offset}", one.sequence, one.hash, hashes, last)
-        except Unavailable as error:
-            self._report.unproven.append(f"not all heads in Kafka were compared: {error}")
-
-    def _compare(self, what: str, sequence: int, hash_: bytes, hashes: Mapping[int, bytes], last: int) -> None:
-        """What was signed or published, with the log. The first contradiction says it all."""
-        found = hashes.get(sequence)
-        if found == bytes(hash_):
-            self._report.proven = max(self._report.proven or 0, sequence)
-        elif self._contradicted or (found is None and sequence <= self._sealed):
-            pass
-        elif found is None and sequence > last:
-            self._contradicted = True
-            sentence = f"entries {last + 1} to {sequence} are missing at the end: {what} tells of them"
-            self._report.find("removed_at_end", last + 1, sentence)
-        elif found is not None:
-            self._contradicted = True
-            sentence = f"entry {sequence} is not the one that {what} tells of: the log was written anew there or before"
-            self._report.find("recomputed", sequence, sentence)
-
-    def _hashes(self, sequences: Sequence[int]) -> dict[int, bytes]:
-        rows = self._connection.execute(_HASHES.encode(), [list(sequences)]).fetchall()
-        return {**self._boundaries, **{sequence: bytes(found) for sequence, found in rows}}
 
     def _check_guards(self) -> None:
         for (name,) in self._connection.execute(_GUARDS.encode()).fetchall():

@@ -12,11 +12,11 @@ import psycopg
 import structlog
 
 from connectors.contract import Outbox
-from daemon.audit import chain, segments, signing
+from daemon.audit import chain, sealing, signing
 from daemon.audit.heads import Heads
 from daemon.audit.ledger import Ledger, turn
 from daemon.audit.relay import ROWS, Relay
-from daemon.audit.segments import months_before
+from daemon.audit.sealing import months_before
 from daemon.audit.signing import Signer
 from daemon.config.settings import Settings
 from daemon.errors import OperatorError, Unavailable
@@ -96,8 +96,9 @@ class AuditWorker:
         if audit.retention_months is None or audit.segments is None or self._target != min(self._settings.targets):
             return
         try:
-            for month in segments.months(connection, months_before(datetime.now(UTC).date(), audit.retention_months)):
-                found = segments.seal(connection, month, audit.segments, signer, "placemat", "retention")
+            sealing.finish(connection, audit.segments)
+            for month in sealing.months(connection, months_before(datetime.now(UTC).date(), audit.retention_months)):
+                found = sealing.seal(connection, month, audit.segments, signer, "placemat", "retention")
                 log.info("month of the audit log was sealed", month=f"{month:%Y-%m}", file=found.file)
         except OperatorError as error:
             connection.rollback()

@@ -22,6 +22,7 @@ from daemon.errors import OperatorError
 if TYPE_CHECKING:
     from daemon.audit.entry import Entry, Values
     from daemon.audit.search import Search
+    from daemon.audit.segments import Segment
 
 FINDINGS = 3
 FIELDS_NAMED = 4
@@ -180,7 +181,7 @@ def seal(
     as_json: AsJson = False,
 ) -> None:
     """Write old months to files and take them out of the database. Their hashes stay, and are verified."""
-    from daemon.audit import chain, segments, signing
+    from daemon.audit import chain, sealing, signing
     from daemon.audit.actions import person
 
     settings = read_settings(ctx)
@@ -189,12 +190,14 @@ def seal(
         raise OperatorError("There is no directory for the files.", "Set audit.segments, or add --to DIR.", exit_code=2)
     signer = signing.signer(settings.audit)
     day = _date(before)
-    sealed: list[segments.Segment] = []
+    sealed: list[Segment] = []
     with chain.opened(settings.state.url.get_secret_value()) as connection:
-        months = segments.months(connection, day)
+        if not dry_run:
+            sealing.finish(connection, directory)
+        months = sealing.months(connection, day)
         connection.commit()
         who = by or person()
-        sealed += [segments.seal(connection, one, directory, signer, who, reason) for one in months if not dry_run]
+        sealed += [sealing.seal(connection, one, directory, signer, who, reason) for one in months if not dry_run]
     if as_json:
         told: list[Json] = [
             {"month": f"{one.month:%Y-%m}", "first": one.first, "last": one.last, "file": str(directory / one.file),

@@ -22,10 +22,15 @@ if TYPE_CHECKING:
 def init(ctx: typer.Context, as_json: AsJson = False) -> None:
     """Create what is needed on each side, and check it. State tables, publication, slot, topics; safe to repeat."""
     from daemon import broker
+    from daemon.audit.beginning import begin
     from daemon.state import engine as state
 
     settings = read_settings(ctx)
     with state.opened(settings.state.url.get_secret_value()) as engine:
+        # Only before there are any tables: who rules the database could empty them, and have this end the old log.
+        earlier = begin(settings) if not state.prepared(engine) else None
+        if earlier is not None and not as_json:
+            say(f"The audit log begins anew: Kafka tells of an earlier one, through entry {earlier}.")
         state.migrate(engine)
         admin = broker.reach(settings.kafka)
         # Every fault of every side is told at once, before anything is made that is hard to take back.

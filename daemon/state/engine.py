@@ -95,6 +95,11 @@ def check(engine: sqlalchemy.Engine) -> None:
         )
 
 
+def prepared(engine: sqlalchemy.Engine) -> bool:
+    """Whether there are tables of any version. Raises OperatorError when the database is down."""
+    return _revision(engine) is not None
+
+
 def migration_config(connection: sqlalchemy.Connection) -> Config:
     """Alembic's configuration for one connection, without an ini file, also from an installed package."""
     from alembic.config import Config

@@ -16,8 +16,8 @@ from daemon.audit import chain
 from daemon.audit.configuration import note_changes
 from daemon.audit.entry import Draft
 from tests.asking import ask
+from tests.fix_audit_log import JUNE, Log
 from tests.fix_site import Site
-from tests.integration.test_audit_tampering import JUNE, Log
 
 STORIES = "public.stories"
 

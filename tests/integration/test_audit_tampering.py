@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, date, datetime
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,121 +13,31 @@ import psycopg
 import pytest
 
 from daemon import broker
-from daemon.audit import chain, segments, signing
+from daemon.audit import chain, heads, signing
+from daemon.audit.beginning import begin
 from daemon.audit.entry import COLUMNS, Draft, Entry, Head, chained, values_hash
 from daemon.audit.erase import Beside, erase
-from daemon.audit.findings import AuditReport
 from daemon.audit.heads import Heads
 from daemon.audit.verify import verify
 from daemon.config.settings import Settings
 from daemon.errors import OperatorError
-from tests.fix_servers import Kafka
+from tests.fix_audit_log import ENTITY, Log, the_finding
 
-ENTITY = "public.stories"
-JUNE, JULY = datetime(2026, 6, 15, tzinfo=UTC), datetime(2026, 7, 15, tzinfo=UTC)
-
-
-class Log:
-    """An audit log of ten entries, of keys 0 to 4 twice, signed and published after the eighth."""
-
-    def __init__(self, settings: Settings, url: str) -> None:
-        self.settings = settings
-        self.url = url
-        self.add(8)
-        self.publish()
-        self.add(2)
-
-    def add(self, count: int, at: datetime | None = None) -> None:
-        """More entries; `at` another time."""
-        with chain.opened(self.url) as connection:
-            head = chain.lock_head(connection)
-            drafts = [
-                Draft(
-                    "event", "u", "applied", "ada", entity=ENTITY, key=f'{{"id":{(head.sequence + number) % 5}}}',
-                    target="t", fields=["title"], content=f'{{"before":{{}},"after":{{"title":"b {number}"}}}}',
-                )
-                for number in range(count)
-            ]  # fmt: skip
-            if at is None:
-                chain.append(connection, drafts, head)
-            else:
-                self._add_at(connection, drafts, head, at)
-            connection.commit()
-
-    def publish(self) -> None:
-        signer = signing.signer(self.settings.audit)
-        with chain.opened(self.url) as connection:
-            heads = Heads(connection, self.settings.audit, self.settings.kafka, signer)
-            heads.tick()
-            heads.close()
-
-    def verify(self, **options: Any) -> AuditReport:
-        return verify(self.settings, **options)
-
-    @contextmanager
-    def superuser(self) -> Iterator[psycopg.Connection[Any]]:
-        """With the triggers off meanwhile."""
-        tables = [
-            name
-            for (name,) in self.rows(
-                "SELECT relname FROM pg_class WHERE relname ~ '^audit_(entries|values|checkpoints|segments)'"
-                " AND relkind IN ('r', 'p') ORDER BY relkind = 'r'"
-            )
-        ]
-        with psycopg.connect(self.url) as connection:
-            for name in tables:
-                connection.execute(f"ALTER TABLE placemat.{name} DISABLE TRIGGER ALL".encode())
-            yield connection
-            for name in tables:
-                if connection.execute("SELECT to_regclass(%s)", [f"placemat.{name}"]).fetchone() != (None,):
-                    for trigger in ("audit_guard", "audit_guard_all"):
-                        connection.execute(f"ALTER TABLE placemat.{name} ENABLE ALWAYS TRIGGER {trigger}".encode())
-
-    def rows(self, query: str) -> list[tuple[Any, ...]]:
-        with psycopg.connect(self.url) as connection:
-            return connection.execute(query.encode()).fetchall()
-
-    def entry(self, sequence: int) -> Entry:
-        (row,) = self.rows(f"{chain.ENTRIES} WHERE sequence = {sequence}")
-        return Entry(*row)
-
-    def _add_at(self, connection: psycopg.Connection[Any], drafts: list[Draft], head: Head, at: datetime) -> None:
-        head = head._replace(entered_at=min(head.entered_at, at))
-        found = []
-        for draft in drafts:
-            entry, values = chained(draft, head, at)
-            head = Head(entry.sequence, entry.hash, entry.entered_at)
-            found.append((entry, values))
-        chain._make_months(connection, {entry.month for entry, _ in found})
-        chain._copy(connection, found)
-        connection.execute("UPDATE placemat.audit_head SET sequence = %s, hash = %s, entered_at = %s", head)
+Anew = Callable[[], Settings]
+"""The same key and topic, with a state database that is empty."""
 
 
 @pytest.fixture
-def settings(
-    kafka_server: Kafka, database_factory: Callable[..., str], state_template: str, tmp_path: Path
-) -> Settings:
-    key = tmp_path / "key"
-    signing.make(key)
-    values: dict[str, Any] = {
-        "state": {"url": database_factory("state", state_template)},
-        "kafka": {"bootstrap_servers": kafka_server.bootstrap_servers},
-        "sources": {"primary": {"url": "postgresql://nowhere", "tables": [ENTITY]}},
-        "audit": {"signing_key": str(key), "topic": f"audit-{uuid.uuid4().hex}"},
-    }
-    found = Settings(**values)
-    broker.ensure(broker.reach(found.kafka), found.kafka, {found.audit.topic: 1}, forever=True)
-    return found
+def anew(audit_settings: Settings, database_factory: Callable[..., str], state_template: str) -> Anew:
+    def make() -> Settings:
+        state = audit_settings.state.model_validate({"url": database_factory("anew", state_template)})
+        return audit_settings.model_copy(update={"state": state})
+
+    return make
 
 
-@pytest.fixture
-def log(settings: Settings) -> Log:
-    return Log(settings, settings.state.url.get_secret_value())
-
-
-def the_finding(report: AuditReport) -> tuple[str, int | None, str]:
-    assert report.findings == 1, [one.sentence for one in report.listed]
-    return report.listed[0].kind, report.listed[0].sequence, report.listed[0].sentence
+def with_audit(settings: Settings, **values: Any) -> Settings:
+    return settings.model_copy(update={"audit": settings.audit.model_copy(update=values)})
 
 
 def test_a_log_that_nobody_has_touched_is_clean_and_says_what_is_not_proven(log: Log) -> None:
@@ -308,9 +217,102 @@ def test_a_chain_that_was_recomputed_is_found_by_kafka_when_the_checkpoints_are_
     with log.superuser() as connection:
         recompute(log, connection, keep=2)
         connection.execute("DELETE FROM placemat.audit_checkpoints")
+    found = log.verify().listed
+    assert [(one.kind, one.sequence) for one in found] == [("recomputed", 8), ("checkpoint_gone", 8)]
+    assert "the head in Kafka" in found[0].sentence
+
+
+@pytest.mark.parametrize("taken", ["DELETE FROM {}", "DELETE FROM {} WHERE sequence = 10"])
+def test_checkpoints_that_were_taken_away_are_named_by_kafka(log: Log, taken: str) -> None:
+    log.settings = with_audit(log.settings, checkpoint_entries=1)
+    log.publish()
+    log.add(1)
+    log.publish()
+    assert log.verify().checkpoints == 3
+    with log.superuser() as connection:
+        connection.execute(taken.format("placemat.audit_checkpoints").encode())
     kind, sequence, sentence = the_finding(log.verify())
-    assert (kind, sequence) == ("recomputed", 8)
+    assert (kind, sequence) == ("checkpoint_gone", 8 if "WHERE" not in taken else 10)
     assert "the head in Kafka" in sentence
+
+
+def test_a_signature_that_was_taken_off_a_checkpoint_is_named(log: Log) -> None:
+    with log.superuser() as connection:
+        connection.execute("ALTER TABLE placemat.audit_checkpoints ALTER signature DROP NOT NULL")
+        connection.execute("UPDATE placemat.audit_checkpoints SET signature = NULL")
+    assert the_finding(log.verify())[:2] == ("signature", 8)
+
+
+def test_heads_that_were_signed_before_they_told_of_checkpoints_need_one_too(log: Log) -> None:
+    signer = signing.signer(log.settings.audit)
+    topic = f"audit-{uuid.uuid4().hex}"
+    broker.ensure(broker.reach(log.settings.kafka), log.settings.kafka, {topic: 1}, forever=True)
+    log.settings = with_audit(log.settings, topic=topic)
+    entry = log.entry(8)
+    said = signing.checkpoint(entry.sequence, entry.hash, entry.entered_at)
+    heads.publish(heads.producer(log.settings.kafka), topic, said, signer)
+    assert log.verify().clean
+    with log.superuser() as connection:
+        connection.execute("DELETE FROM placemat.audit_checkpoints")
+    assert the_finding(log.verify())[:2] == ("checkpoint_gone", 8)
+
+
+def test_a_new_key_leaves_what_the_old_one_has_signed_and_published_clean(log: Log, tmp_path: Path) -> None:
+    old = signing.signer(log.settings.audit)
+    assert old is not None
+    signing.make(tmp_path / "new")
+    log.settings = with_audit(log.settings, signing_key=tmp_path / "new", public_key=old.public, checkpoint_entries=1)
+    assert log.verify().clean
+    log.publish()
+    report = log.verify()
+    assert (report.clean, report.checkpoints, report.heads, report.proven) == (True, 2, 2, 10), report.render()
+
+
+def test_a_first_key_is_no_reason_to_miss_signatures_of_before(log: Log, audit_settings: Settings) -> None:
+    with log.superuser() as connection:
+        connection.execute("DELETE FROM placemat.audit_checkpoints")
+    topic = f"audit-{uuid.uuid4().hex}"
+    broker.ensure(broker.reach(log.settings.kafka), log.settings.kafka, {topic: 1}, forever=True)
+    log.settings = with_audit(audit_settings, topic=topic, signing_key=None)
+    log.publish()
+    log.settings = with_audit(audit_settings, topic=topic)
+    report = log.verify()
+    assert report.clean
+    assert "nothing is signed yet" in report.unproven
+    log.add(1)
+    log.publish()
+    assert log.verify().clean
+
+
+def test_heads_of_a_log_before_the_state_database_was_made_anew_are_no_alarm(log: Log, anew: Anew) -> None:
+    log.settings = anew()
+    assert begin(log.settings) == 8
+    assert begin(log.settings) is None
+    fresh = Log(log.settings, log.settings.state.url.get_secret_value())
+    report = fresh.verify()
+    assert (report.clean, report.heads, report.proven) == (True, 1, 8), report.render()
+    assert "1 heads of it, through entry 8" in report.unproven[0]
+    with fresh.superuser() as connection:
+        connection.execute("DELETE FROM placemat.audit_checkpoints")
+    assert the_finding(fresh.verify())[:2] == ("checkpoint_gone", 8)
+
+
+def test_a_log_that_was_replaced_in_secret_is_found_by_the_heads_of_the_old_one(log: Log, anew: Anew) -> None:
+    settings = anew()
+    replaced = Log(settings, settings.state.url.get_secret_value())
+    assert replaced.verify().listed[0].kind == "recomputed"
+
+
+def test_only_a_key_ends_a_log_that_was_signed(log: Log, anew: Anew) -> None:
+    unsigned = with_audit(anew(), signing_key=None)
+    with pytest.raises(OperatorError, match="signed heads of an earlier audit log"):
+        begin(unsigned)
+    said = {"kind": heads.BEGIN, "at": "2026-11-22T10:00:00+00:00", "after": 8}
+    heads.publish(heads.producer(log.settings.kafka), log.settings.audit.topic, said, None)
+    with log.superuser() as connection:
+        recompute(log, connection, keep=2)
+    kinds = [one.kind for one in log.verify().listed]
+    assert kinds == ["recomputed", "signature"]
 
 
 def test_a_checkpoint_that_another_key_has_signed_is_named(log: Log, tmp_path: Path) -> None:
@@ -323,11 +325,11 @@ def test_a_checkpoint_that_another_key_has_signed_is_named(log: Log, tmp_path: P
         connection.execute("DELETE FROM placemat.audit_checkpoints")
     log.settings = log.settings.model_copy()
     with chain.opened(log.url) as connection:
-        heads = Heads(connection, log.settings.audit, log.settings.kafka, signer)
-        heads.tick()
-        heads.close()
+        other_heads = Heads(connection, log.settings.audit, log.settings.kafka, signer)
+        other_heads.tick()
+        other_heads.close()
     kinds = [one.kind for one in log.verify().listed]
-    assert kinds == ["signature", "recomputed"]
+    assert kinds == ["signature", "recomputed", "checkpoint_gone"]
 
 
 def test_without_a_key_the_report_says_what_it_cannot_prove(log: Log) -> None:
@@ -369,93 +371,6 @@ def test_values_that_go_after_an_erasure_are_not_covered_by_it(log: Log) -> None
         connection.execute("DELETE FROM placemat.audit_values WHERE sequence IN (SELECT sequence FROM"
                            " placemat.audit_entries WHERE key = '{\"id\":3}')")  # fmt: skip
     assert the_finding(log.verify())[0] == "values_gone"
-
-
-# Sealed months
-
-
-@pytest.fixture
-def sealed(settings: Settings, tmp_path: Path) -> tuple[Log, Path]:
-    """June is sealed, July is not, and the log goes on."""
-    log = Log.__new__(Log)
-    log.settings, log.url = settings, settings.state.url.get_secret_value()
-    log.add(4, JUNE)
-    log.add(3, JULY)
-    log.add(2)
-    log.publish()
-    files = tmp_path / "segments"
-    files.mkdir()
-    with chain.opened(log.url) as connection:
-        assert segments.months(connection, date(2026, 7, 1)) == [date(2026, 6, 1)]
-        segments.seal(connection, date(2026, 6, 1), files, signing.signer(settings.audit), "ada", None)
-    log.publish()
-    return log, files
-
-
-def test_a_sealed_month_is_verified_by_its_hashes_and_its_file(sealed: tuple[Log, Path]) -> None:
-    log, files = sealed
-    assert not log.rows("SELECT 1 FROM placemat.audit_entries WHERE sequence < 5")
-    for options in ({}, {"files": files}):
-        report = log.verify(**options)
-        assert (report.clean, report.segments, report.first, report.last) == (True, 1, 5, 10), report.render()
-
-
-def test_a_sealed_segment_that_was_dropped_is_named(sealed: tuple[Log, Path]) -> None:
-    log, _ = sealed
-    with log.superuser() as connection:
-        connection.execute("DELETE FROM placemat.audit_segments")
-    kind, sequence, sentence = the_finding(log.verify())
-    assert (kind, sequence) == ("segment_gone", 1)
-    assert "2026-06 (entries 1 to 4)" in sentence
-
-
-def test_a_segments_file_that_is_gone_or_altered_is_named(sealed: tuple[Log, Path]) -> None:
-    log, files = sealed
-    (file,) = files.iterdir()
-    content = file.read_bytes()
-    file.write_bytes(content.replace(b'"who":"ada"', b'"who":"bob"', 1))
-    kind, sequence, sentence = the_finding(log.verify(files=files))
-    assert (kind, sequence) == ("altered", 1)
-    assert file.name in sentence
-    file.write_bytes(content.splitlines(keepends=True)[0])
-    assert the_finding(log.verify(files=files))[0] == "segment_altered"
-    file.unlink()
-    assert the_finding(log.verify(files=files))[0] == "segment_gone"
-
-
-def test_values_may_be_taken_out_of_a_segments_file(sealed: tuple[Log, Path]) -> None:
-    log, files = sealed
-    (file,) = files.iterdir()
-    lines = file.read_text().splitlines(keepends=True)
-    cut = lines[1].index(',"values":')
-    file.write_text("".join([lines[0], lines[1][:cut] + "}\n", *lines[2:]]))
-    assert log.verify(files=files).clean
-
-
-def test_a_month_that_was_dropped_without_being_sealed_is_named(sealed: tuple[Log, Path]) -> None:
-    log, _ = sealed
-    with log.superuser() as connection:
-        connection.execute("DROP TABLE placemat.audit_entries_2026_07, placemat.audit_values_2026_07")
-    kind, sequence, sentence = the_finding(log.verify())
-    assert (kind, sequence) == ("removed", 5)
-    assert "entries 5 to 7 are missing" in sentence
-
-
-def test_a_segment_that_was_altered_is_named_by_its_signature(sealed: tuple[Log, Path]) -> None:
-    log, _ = sealed
-    with log.superuser() as connection:
-        connection.execute("UPDATE placemat.audit_segments SET file_hash = hash")
-    assert the_finding(log.verify())[0] == "signature"
-
-
-def test_a_month_that_does_not_verify_is_not_sealed(sealed: tuple[Log, Path]) -> None:
-    log, files = sealed
-    with log.superuser() as connection:
-        connection.execute("UPDATE placemat.audit_entries SET who = 'somebody' WHERE sequence = 6")
-    with chain.opened(log.url) as connection, pytest.raises(OperatorError, match="2026-07 is not sealed: entry 6"):
-        segments.seal(connection, date(2026, 7, 1), files, None, "ada", None)
-    assert len(list(files.iterdir())) == 1
-    assert log.rows("SELECT count(*) FROM placemat.audit_entries WHERE month = '2026-07-01'") == [(3,)]
 
 
 def test_a_key_is_never_written_over_and_only_its_owner_reads_it(tmp_path: Path) -> None:
