@@ -73,10 +73,12 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class Outbox(msgspec.Struct, frozen=True):
-    """The content of a row."""
+    """The content of a row. `era` is the newest one of its events' positions, and None where nobody told. Offsets count
+    anew in a topic that was made anew: never within an era."""
 
     partitions: list[Taken]
     changes: list[Change] = []
+    era: int | None = None
 
 
 encode = msgspec.json.Encoder().encode

@@ -225,7 +225,7 @@ audit_entries = Table(
     Column("previous", LargeBinary, nullable=False, comment="hash of the entry before"),
     Column("hash", LargeBinary, nullable=False, comment="SHA-256 of previous and all other columns"),
     CheckConstraint("kind IN ('event', 'change', 'action')", name="kind"),
-    UniqueConstraint("topic", "partition", "offset", "target", "month"),
+    UniqueConstraint("topic", "partition", "offset", "target", "position", "month"),
     Index("audit_entries_key_idx", "entity", "key", "sequence"),
     Index("audit_entries_who_idx", "who", "sequence", postgresql_where=text("who <> 'unknown'::text")),
     postgresql_partition_by="LIST (month)",
@@ -276,6 +276,13 @@ audit_relays = Table(
     Column("target", Text, primary_key=True),
     Column("epoch", BigInteger, nullable=False, comment="raised by each worker that takes over"),
     Column("relayed", JSONB, nullable=False, server_default="[]", comment="outbox rows that may not be deleted yet"),
+    Column(
+        "era",
+        Integer,
+        nullable=False,
+        server_default="0",
+        comment="era of the source whose events are entered: places of another one are forgotten",
+    ),
     comment="who brings a target's outbox into the audit log, and what is done of it",
 )
 
@@ -295,6 +302,7 @@ audit_configuration = Table(
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("settings", JSONB, nullable=False, comment="by key, without secrets"),
+    Column("secrets", Text, comment="JSON: by key, salt and hash; null before they were first kept"),
     CheckConstraint("id = 1", name="one_row"),
     comment="the configuration as a daemon last started with it",
 )

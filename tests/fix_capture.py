@@ -325,6 +325,7 @@ def capture_factory(
             values = {
                 "state": {"url": state},
                 "kafka": {"bootstrap_servers": (kafka or kafka_server).bootstrap_servers, "partitions": partitions},
+                "audit": {"topic": f"placemat.audit.{uid}"},
                 "sources": {
                     f"p{uid}": {
                         "url": url,

@@ -17,6 +17,7 @@ from connectors.contract import Partition, Progress, Record
 from connectors.postgres.rows import Event
 from schemas import outbox
 from schemas.outbox import APPLIED, DROPPED, PARKED, QUEUED, Change, Others, Outbox, Range, Taken
+from schemas.position import era_of
 
 SPILL_EVENTS = 20_000
 """Events of one row: a transaction without end needs memory with an end, here and where the row is read."""
@@ -32,14 +33,17 @@ class Outcomes:
     """One per claim of a target. `next_offsets` are the first records not taken, as they are stored."""
 
     def __init__(
-        self, source: str, next_offsets: Mapping[Partition, int], *, wanted: bool = True, silent: str | None = None
-    ) -> None:
-        """`wanted`: else nothing is kept, and nothing written. Events of the topic `silent` only say something of
-        others."""
+        self, source: str, next_offsets: Mapping[Partition, int], timeline: int = 0, *, wanted: bool = True,
+        silent: str | None = None,
+    ) -> None:  # fmt: skip
+        """`timeline` is that of the commit the target is applied through. `wanted`: else nothing is kept, and nothing
+        written. Events of the topic `silent` only say something of others."""
         self.wanted = wanted
         self._silent = silent
         self._source = source
         self._stored = dict(next_offsets)
+        self._timeline = timeline
+        """The greatest of any position that was met."""
         self._settled: Counter[str] = Counter()
         self.forget()
 
@@ -61,8 +65,10 @@ class Outcomes:
         """These records are written now; in the order of their partitions."""
         if not self.wanted:
             return
-        for topic, partition, offset, *_ in records:
+        for topic, partition, offset, position, *_ in records:
             key = topic, partition
+            if position.timeline > self._timeline:
+                self._timeline = position.timeline
             if topic == self._silent:
                 continue
             self._pass_over(key, offset)
@@ -151,8 +157,10 @@ class Outcomes:
 
     def rest(self, progress: Progress | None) -> Outbox:
         """All that was not told. What the partitions have passed over beside the events taken was dropped."""
-        for key, taken in (progress.partitions if progress is not None else {}).items():
-            self._pass_over(key, taken.next_offset)
+        if progress is not None:
+            self._timeline = max(self._timeline, progress.place[0])
+            for key, taken in progress.partitions.items():
+                self._pass_over(key, taken.next_offset)
         return self._content()
 
     def stored(self, progress: Progress | None) -> None:
@@ -175,7 +183,8 @@ class Outcomes:
 
     def _content(self) -> Outbox:
         partitions = [self._taken(key) for key in sorted({*self._runs, *self._dropped})]
-        return Outbox([one for one in partitions if one.applied or one.others], list(self._changes.values()))
+        found = [one for one in partitions if one.applied or one.others]
+        return Outbox(found, list(self._changes.values()), era_of(self._timeline))
 
     def _insert(self, connection: psycopg.Connection[Any], lane: str, ends_from: int, content: Outbox) -> None:
         for one in content.partitions:

@@ -81,8 +81,9 @@ class PostgresSink:
             self._pause_missing(lanes, catalogue.missing)
             paused = lanes.paused
             outcomes = Outcomes(
-                self._destination.source, lanes.next_offsets, wanted=self._destination.audited, silent=self._messages
-            )
+                self._destination.source, lanes.next_offsets, lanes.main.place[0],
+                wanted=self._destination.audited, silent=self._messages,
+            )  # fmt: skip
             self._outcomes = outcomes
             router = self._router = open_router(connection, self._destination, paused, outcomes)
             self._parked = Parked(connection, self._destination.source, router, self._destination.routes, outcomes)

@@ -23,9 +23,11 @@ RECALLED = 5
 
 _CLAIM = """
 INSERT INTO placemat.audit_relays AS relay (target, epoch) VALUES (%s, 1)
-ON CONFLICT (target) DO UPDATE SET epoch = relay.epoch + 1 RETURNING epoch, relayed
+ON CONFLICT (target) DO UPDATE SET epoch = relay.epoch + 1 RETURNING epoch, relayed, era
 """
 _RELAYED = "UPDATE placemat.audit_relays SET relayed = %s WHERE target = %s AND epoch = %s"
+_BEGIN = "UPDATE placemat.audit_relays SET era = %s WHERE target = %s"
+_FORGET = "DELETE FROM placemat.audit_places WHERE target = %s"
 _PLACES = 'SELECT topic, "partition", next_offset, since FROM placemat.audit_places WHERE target = %s'
 _MOVE = """
 INSERT INTO placemat.audit_places (target, topic, "partition", next_offset, since)
@@ -61,12 +63,20 @@ class Ledger:
         self._epoch: int = row[0]
         self.relayed: list[int] = row[1]
         """Outbox rows that have their entries, and may not be deleted yet."""
+        self._stored_era: int = row[2]
+        self.era = self._stored_era
+        """Of the rows that are entered."""
         places = connection.execute(_PLACES, [target]).fetchall()
         connection.commit()
         self.next_offsets: dict[Partition, int] = {(topic, number): at for topic, number, at, _ in places}
         self._since: dict[Partition, int] = {(topic, number): since for topic, number, _, since in places}
         self._recalled_at: int | None = None
         """Newest entry when rows were first recalled for what is entered next."""
+
+    def begin(self, era: int) -> None:
+        """Rows of another era of the source come now: in a topic that was made anew, offsets count anew."""
+        self.era = era
+        self.next_offsets, self._since = {}, {}
 
     def recall(self, keys: Mapping[Key, Partition]) -> dict[Key, Row | None]:
         """What earlier entries tell of the rows of these keys, whose events stand in these partitions."""
@@ -90,6 +100,9 @@ class Ledger:
             if self._connection.execute(_RELAYED, [ids, self._target, self._epoch]).rowcount != 1:
                 raise Fenced(f"another relay of target {self._target} has taken over")
             self._check_erasures(head)
+            if self.era != self._stored_era:
+                self._connection.execute(_BEGIN, [self.era, self._target])
+                self._connection.execute(_FORGET, [self._target])
             kept: list[Draft] = []
             for draft in drafts:
                 if draft.topic is not None and draft.partition is not None and draft.offset is not None:
@@ -106,6 +119,7 @@ class Ledger:
             rows = [(*key, next_offsets[key], since[key]) for key in moved]
             if rows:
                 self._connection.execute(_MOVE, [self._target, *(list(column) for column in zip(*rows, strict=True))])
+        self._stored_era = self.era
         self.next_offsets, self._since = next_offsets, since
         self.relayed = sorted(relayed)
         return head

@@ -11,13 +11,13 @@ import psycopg
 from connectors.event_outcomes import EventPlace, Outcome, OutcomesOf
 
 _EVENTS = """
-SELECT entry.topic, entry.partition, entry."offset", entry.key, entry.outcome, entry.rule, entry.reason
+SELECT entry.sequence, entry.topic, entry.partition, entry."offset", entry.key, entry.outcome, entry.rule, entry.reason
 FROM unnest(%s::text[], %s::integer[], %s::bigint[]) AS asked (topic, partition, "offset")
 JOIN placemat.audit_entries AS entry USING (topic, partition, "offset")
-WHERE entry.target = %s
+WHERE entry.target = %s ORDER BY entry.sequence
 """
 _CHANGES = """
-SELECT outcome, reason, details FROM placemat.audit_entries
+SELECT sequence, outcome, reason, details FROM placemat.audit_entries
 WHERE kind = 'change' AND entity = %s AND target = %s AND key = ANY (%s) ORDER BY sequence
 """
 
@@ -25,7 +25,8 @@ WHERE kind = 'change' AND entity = %s AND target = %s AND key = ANY (%s) ORDER B
 class AuditedOutcomes:
     """See `connectors.event_outcomes.OutcomesOf`. The words are those of `schemas.outbox`.
 
-    What became later of an event that was parked goes before what was told of it first.
+    What became later of an event that was parked goes before what was told of it first. Where a
+    topic was made anew, the newest entry of a place is that of the event which is there now.
     """
 
     def __init__(self, connection: psycopg.Connection[Any], target: str, otherwise: OutcomesOf) -> None:
@@ -41,14 +42,17 @@ class AuditedOutcomes:
         asked = [list(part) for part in zip(*events, strict=True)]
         with self._connection.transaction():
             entries = self._rows(_EVENTS, [*asked, self._target])
-            keys = {key for _, _, _, key, *_ in entries if key is not None}
+            keys = {key for _, _, _, _, key, *_ in entries if key is not None}
             changes = self._rows(_CHANGES, [table, self._target, sorted(keys)])
-        for topic, partition, offset, _, outcome, rule, reason in entries:
-            found[EventPlace(topic, partition, offset)] = Outcome(outcome, _detail(rule, reason))
-        for outcome, reason, details in changes:
-            for place in orjson.loads(details).get("events", ()):
-                if (event := EventPlace(*place)) in found:
-                    found[event] = Outcome(outcome, reason)
+        entered: dict[EventPlace, int] = {}
+        for sequence, topic, partition, offset, _, outcome, rule, reason in entries:
+            place = EventPlace(topic, partition, offset)
+            entered[place] = sequence
+            found[place] = Outcome(outcome, _detail(rule, reason))
+        for sequence, outcome, reason, details in changes:
+            for place in (EventPlace(*one) for one in orjson.loads(details).get("events", ())):
+                if place in found and sequence > entered.get(place, 0):
+                    found[place] = Outcome(outcome, reason)
         return found
 
     def _rows(self, query: str, values: Sequence[object]) -> list[tuple[Any, ...]]:

@@ -27,17 +27,23 @@ class Relay:
     """One target's, from one claim to the next. Raises what its parts raise."""
 
     def __init__(self, settings: Settings, target: str, outbox: Outbox, ledger: Ledger) -> None:
+        self._settings = settings
+        self._target = target
         self._outbox = outbox
         self._ledger = ledger
-        self._records = Records(settings.kafka)
-        self._actors = Actors(settings.kafka, settings.targets[target].source)
-        self._telling = Telling(settings, target, self._records, self._actors)
+        self._open()
         self._known = Known({}, {})
         self._drafts: list[Draft] = []
         self._fates: list[Fate] = []
         self._bytes = 0
         self._done: list[int] = []
         self._outbox.delete(ledger.relayed)
+
+    def _open(self) -> None:
+        settings, target = self._settings, self._target
+        self._records = Records(settings.kafka)
+        self._actors = Actors(settings.kafka, settings.targets[target].source)
+        self._telling = Telling(settings, target, self._records, self._actors)
 
     def close(self) -> None:
         self._records.close()
@@ -54,6 +60,7 @@ class Relay:
 
     def _take(self, row: OutboxRow, stop: Event) -> None:
         content = shape.decode(row.events)
+        self._turn(content.era)
         for fate in self._telling.fates(content, self._ledger.next_offsets):
             self._fates.append(fate)
             self._bytes += fate.size
@@ -67,6 +74,15 @@ class Relay:
         self._done.append(row.id)
         if self._full():
             self._enter()
+
+    def _turn(self, era: int | None) -> None:
+        """Where another era begins, nothing is left of what was read of topics that may have been made anew."""
+        if era is None or era == self._ledger.era:
+            return
+        self._enter()
+        self._ledger.begin(era)
+        self.close()
+        self._open()
 
     def _full(self) -> bool:
         return len(self._fates) + len(self._drafts) >= BATCH_EVENTS or self._bytes >= BATCH_BYTES

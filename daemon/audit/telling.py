@@ -21,7 +21,7 @@ from daemon.audit.values import Envelope, Hidden, Row
 from daemon.config.settings import Settings
 from daemon.routes import routings
 from schemas.outbox import APPLIED, DROPPED, REMEMBERED, Change, Outbox, Taken
-from schemas.position import START, Position
+from schemas.position import START, Position, era_of
 from schemas.topics import POSITION_HEADER, table_topic
 
 LOST = "Kafka does not hold the event any more"
@@ -77,7 +77,7 @@ class Telling:
             found = [one for one in _outcomes(taken) if one[0] >= next_offsets.get(key, 0)]
             if found:
                 ranges[key] = found[0][0], found[-1][0] + 1
-                lists.append(self._read(key, found))
+                lists.append(self._read(key, found, content.era))
         self._records.seek(ranges)
         return heapq.merge(*lists, key=lambda fate: fate.position)
 
@@ -115,7 +115,9 @@ class Telling:
             **_named(details),
         )  # fmt: skip
 
-    def _read(self, key: Partition, found: Sequence[tuple[int, str, Mapping[str, Any]]]) -> Iterator[Fate]:
+    def _read(
+        self, key: Partition, found: Sequence[tuple[int, str, Mapping[str, Any]]], era: int | None
+    ) -> Iterator[Fate]:
         at = found[0][0]
         last = START
         for offset, outcome, details in found:
@@ -124,6 +126,8 @@ class Telling:
                 at += 1
             message = self._records.take(key)
             at += 1
+            if message is not None and era is not None and era_of(_position(message).timeline) > era:
+                message = None  # its topic was made anew: this is another event, of a later era
             last = max(last, _position(message)) if message is not None else last
             if message is None:
                 yield Fate(last, *key, offset, outcome, details, "", None, 0)

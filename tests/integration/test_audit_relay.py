@@ -234,7 +234,7 @@ def test_an_event_has_no_second_entry_and_what_is_missing_ends_what_is_known(her
         return Draft("event", "c", "applied", "ada", target="t", entity="e", key="k", topic="x", partition=0,
                      offset=offset, content=content)  # fmt: skip
 
-    unique = "audit_entries_topic_partition_offset_target_month_key"
+    unique = "audit_entries_topic_partition_offset_target_position_month_key"
     here.sql(
         f"ALTER TABLE placemat.audit_entries DROP CONSTRAINT {unique}"
     )  # it does not hold over the turn of a month

@@ -174,7 +174,7 @@ def test_an_entry_that_was_inserted_is_named(log: Log) -> None:
 def test_an_entry_that_was_inserted_at_a_number_that_is_taken_is_named(log: Log) -> None:
     entry = forged(log, 4)
     with log.superuser() as connection:
-        for constraint in ("audit_entries_pkey", "audit_entries_topic_partition_offset_target_month_key"):
+        for constraint in ("audit_entries_pkey", "audit_entries_topic_partition_offset_target_position_month_key"):
             connection.execute(f"ALTER TABLE placemat.audit_entries DROP CONSTRAINT {constraint}".encode())
         insert(connection, entry)
     report = log.verify()

@@ -19,13 +19,18 @@ from confluent_kafka import TopicPartition
 from connectors.postgres.sink import PostgresSink
 from daemon import broker, seams
 from daemon.apply.worker import ApplyWorker
+from daemon.audit.telling import LOST
+from daemon.audit.verify import verify
+from daemon.audit.worker import AuditWorker
 from daemon.capture.provision import identify
 from daemon.embedded.postgres import PostgresServer
 from daemon.resync import faults
 from daemon.state.engine import opened
+from daemon.wiring import outbox
+from schemas.outbox import decode
 from schemas.position import era_of
 from schemas.topics import table_topic
-from tests.fix_capture import DDL, TABLES, Life, Rig, RigFactory, as_sinks_take_them
+from tests.fix_capture import DDL, TABLES, Life, Rig, RigFactory, as_sinks_take_them, read_topics
 from tests.waiting import until
 
 ROUTED = ("items", "parts")
@@ -357,3 +362,46 @@ def test_a_target_whose_place_in_the_topics_is_gone_gets_what_it_lacks(pair: Pai
     with pair.apply() as late:
         assert "resync" in str(getattr(late.ended(), "try_", ""))
     assert pair.repair()["done"]
+
+
+def relay(pair: Pair) -> None:
+    """Everything that waits for the audit log is entered."""
+    settings = pair.rig.site.settings
+    with Life(AuditWorker(settings, "copy", lambda: outbox(settings, "copy"))) as life:  # type: ignore[arg-type]
+
+        def entered() -> bool:
+            with psycopg.connect(pair.target) as connection:
+                return connection.execute("SELECT 1 FROM placemat.outbox").fetchone() is None
+
+        until(entered, 60, what="the outbox relayed")
+    assert life.error is None
+
+
+@pytest.mark.parametrize("lags", [False, True])
+def test_events_of_a_topic_that_was_made_anew_have_entries_of_their_own(
+    pair: Pair, own_postgres: Callable[..., PostgresServer], lags: bool
+) -> None:
+    topic = table_topic(pair.rig.site.source, "public", "items")
+    with psycopg.connect(pair.target) as connection:
+        rows = [decode(text) for (text,) in connection.execute("SELECT events FROM placemat.outbox").fetchall()]
+    earlier = sum(
+        after - first for row in rows for one in row.partitions if one.topic == topic for first, after in one.applied
+    )
+    if not lags:
+        relay(pair)
+    make_topic_anew(pair, own_postgres)
+    pair.repair()
+    relay(pair)
+    bootstrap = pair.rig.site.settings.kafka.bootstrap_servers
+    published = sorted((one.partition, one.offset, one.key) for one in read_topics(bootstrap, [topic]))
+    by_era: dict[bool, list[tuple[int, int, bytes]]] = {False: [], True: []}
+    query = f"""SELECT partition, "offset", key, position FROM placemat.audit_entries WHERE topic = '{topic}'"""
+    for number, offset, key, position in pair.rig.state(query):
+        anew = position is not None and era_of(int(position.split(":")[0])) > 0
+        by_era[anew].append((number, offset, (key or "").encode()))
+    assert sorted(by_era[True]) == published
+    assert len(by_era[False]) == len({one[:2] for one in by_era[False]}) == earlier > 0
+    lost = pair.rig.state(f"SELECT count(*) FROM placemat.audit_entries WHERE reason = '{LOST}'")
+    assert lost == [(earlier if lags else 0,)]
+    report = verify(pair.rig.site.settings)
+    assert report.clean, report.render()

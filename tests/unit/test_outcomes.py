@@ -11,7 +11,7 @@ from connectors.contract import Progress, Record, Taken
 from connectors.postgres.outcomes import Outcomes
 from connectors.postgres.rows import Change, Event
 from schemas.outbox import APPLIED, DROPPED, FILTERED, PARKED, QUEUED, REDRIVEN, Outbox
-from schemas.position import START
+from schemas.position import START, Position, in_era
 
 TOPIC = "placemat.p.public.t"
 
@@ -53,6 +53,15 @@ def test_the_last_note_of_an_event_counts_and_the_rest_was_applied() -> None:
     assert [found[0, at] for at in range(6)] == [APPLIED, PARKED, FILTERED, QUEUED, APPLIED, APPLIED]
 
 
+def test_a_row_tells_the_newest_era_that_was_met() -> None:
+    kept = Outcomes("p", {(TOPIC, 0): 0}, in_era(1, 7))
+    kept.take([record(0)])
+    assert kept.rest(through(1)).era == 1
+    kept.take([record(1)._replace(position=Position(in_era(2, 7), 9, 1))])
+    assert kept.part().era == 2
+    assert kept.rest(Progress(place=(in_era(3, 7), 9))).era == 3
+
+
 def test_what_was_passed_over_was_dropped() -> None:
     kept = Outcomes("p", {(TOPIC, 0): 3})
     kept.take([record(5), record(6), record(9)])
@@ -70,7 +79,7 @@ def test_a_transaction_that_was_rolled_back_leaves_nothing() -> None:
     kept.take([record(0), record(1)])
     assert outcomes(kept.rest(through(2))) == {(0, 0): APPLIED, (0, 1): APPLIED}
     kept.stored(through(2))
-    assert kept.rest(None) == Outbox([])
+    assert kept.rest(None) == Outbox([], era=0)
 
 
 def test_what_waited_within_its_own_transaction_was_applied_as_it_was_judged_and_else_it_is_a_change() -> None:
@@ -97,7 +106,7 @@ def test_nothing_is_kept_where_nothing_is_wanted() -> None:
     kept = Outcomes("p", {}, wanted=False)
     kept.take([record(0)])
     kept.note(event(0), PARKED)
-    assert kept.rest(None) == Outbox([])
+    assert kept.rest(None) == Outbox([], era=0)
 
 
 @given(st.data())
