@@ -10,6 +10,7 @@ import psycopg
 
 from daemon.actors import UNKNOWN
 from daemon.audit import chain
+from daemon.audit.configuration import note_off
 from daemon.audit.entry import Draft
 from daemon.config.settings import Settings
 from daemon.errors import OperatorError
@@ -50,12 +51,15 @@ def record(
 
 
 def enter(settings: Settings, drafts: Sequence[Draft]) -> None:
-    """Enter actions together. Raises OperatorError as `record` does."""
-    if not settings.audit.enabled or not drafts:
+    """Enter actions together; where the log is off, that it is. Raises OperatorError as `record` does."""
+    if not drafts:
         return
     try:
         with chain.opened(settings.state.url.get_secret_value()) as connection:
-            chain.append(connection, drafts)
+            if settings.audit.enabled:
+                chain.append(connection, drafts)
+            else:
+                note_off(connection, drafts[0].who)
             connection.commit()
     except psycopg.Error as error:
         raise OperatorError(

@@ -289,7 +289,8 @@ def _show_values(entry: Entry, values: Values | None) -> None:
         return
     content = json.loads(values.content)
     before, after = content["before"] or {}, content["after"] or {}
-    for name in dict.fromkeys([*json.loads(entry.fields), *before]):
+    asked = after if entry.kind == "action" else {}
+    for name in dict.fromkeys([*json.loads(entry.fields), *before, *asked]):
         old = json.dumps(before[name], ensure_ascii=False) if name in before else "?" if entry.op != "c" else "-"
         new = json.dumps(after[name], ensure_ascii=False) if name in after else "-"
         typer.echo(f"  {name}: {old} → {new}")

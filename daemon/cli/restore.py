@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ from daemon.cli.output import write_json
 from daemon.errors import OperatorError, Unavailable
 
 if TYPE_CHECKING:
+    from daemon.config.settings import Settings
     from daemon.history.restore import Task
     from daemon.history.restore_report import RestoreReport, RowRestored
 
@@ -82,8 +84,12 @@ def restore(
         era = sources.eras(engine).get(name, 0)
     target = wiring.restore_target(settings, task)
     if not dry_run:
-        details = {"tables": wanted, "at": at, "until": until, "columns": column, "delete_newer": delete_newer}
-        record(settings, "restore", by, reason, details, source=name)
+        asked, values = _conditions(settings, task)
+        details = {
+            "tables": wanted, "at": at, "until": until, "columns": column, "delete_newer": delete_newer,
+            "partial": partial, "keys": key or None, "where": asked,
+        }  # fmt: skip
+        record(settings, "restore", by, reason, details, source=name, content=values)
     with progress_bar() as on_progress:
         try:
             report = run(
@@ -110,6 +116,23 @@ def _where(given: Sequence[str], tables: Sequence[str]) -> dict[str, list[tuple[
         for name in about:
             found[name].append((column, value))
     return found
+
+
+def _conditions(settings: Settings, task: Task) -> tuple[list[str] | None, str | None]:
+    """Names of columns in --where, and what they were to be, as values that an entry has; none of a masked column."""
+    asked = [(table, column, value) for table, found in (task.where or {}).items() for column, value in found]
+    if not asked:
+        return None, None
+    of = task.question.source
+    masked = {(table, one) for table, masks in settings.sources[of].masks.items() for one in masks}
+    routes = [route for target in settings.targets.values() if target.source == of for route in target.tables.items()]
+    masked |= {(table, one) for table, route in routes for one in (*route.masks, *route.exclude)}
+    values: dict[str, list[str]] = {}
+    for table, column, value in asked:
+        if (table, column) not in masked:
+            values.setdefault(f"{table}.{column}", []).append(value)
+    names = sorted({f"{table}.{column}" for table, column, _ in asked})
+    return names, json.dumps({"before": None, "after": values}, ensure_ascii=False)
 
 
 def _teller(*, dry_run: bool, as_json: bool) -> Callable[[RowRestored], None] | None:

@@ -58,6 +58,7 @@ def _supervise(settings: Settings, names: Sequence[str]) -> None:
     import structlog
 
     from daemon import wiring
+    from daemon.audit.actions import person
     from daemon.audit.configuration import note_changes
     from daemon.observe.board import Board
     from daemon.observe.http import ObserveServer
@@ -71,7 +72,7 @@ def _supervise(settings: Settings, names: Sequence[str]) -> None:
         engine = stack.enter_context(state.opened(settings.state.url.get_secret_value()))
         state.check(engine)
         _check_reachable(settings, names)
-        if changed := note_changes(settings):
+        if changed := note_changes(settings, person()):
             log.info("configuration has changed", keys=changed)
         board = Board()
         server = ObserveServer(settings.http.host, settings.http.port, board)

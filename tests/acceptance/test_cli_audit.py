@@ -83,7 +83,7 @@ def test_nothing_is_entered_where_the_log_is_off(ready: Site) -> None:
     ready.set("audit.enabled", False)
     ready.placemat("pause", STORIES, "--wait", "0")
     assert ask(ready.state, "SELECT 1 FROM placemat.audit_entries") == []
-    assert note_changes(ready.settings) == []
+    assert note_changes(ready.settings, "ada") == []
 
 
 def test_entries_are_found_by_who_what_when_and_outcome_and_shown_in_pages(ready: Site) -> None:
@@ -172,15 +172,60 @@ def test_seal_takes_months_that_are_over(ready: Site, tmp_path: Path) -> None:
 
 
 def test_a_changed_setting_is_named_at_the_next_start_and_no_secret(ready: Site) -> None:
-    assert note_changes(ready.settings) == []
+    assert note_changes(ready.settings, "ada") == []
     ready.set("http.port", 1)
     ready.set("targets.empathy_ledger.batch_rows", 7)
     url = ready.settings.targets["empathy_ledger"].url.get_secret_value()
     ready.set("targets.empathy_ledger.url", url + "?application_name=x")
-    assert note_changes(ready.settings) == ["http.port", "targets.empathy_ledger.batch_rows"]
-    assert note_changes(ready.settings) == []
+    names = ["http.port", "targets.empathy_ledger.batch_rows", "targets.empathy_ledger.url"]
+    assert note_changes(ready.settings, "ada") == names
+    assert note_changes(ready.settings, "ada") == []
     changed, first = shown(ready, "--action", "configuration")
-    assert changed["details"] == {"changed": ["http.port", "targets.empathy_ledger.batch_rows"]}
+    assert (changed["details"], changed["who"]) == ({"changed": names}, "ada")
     assert first["details"] == {"first": True}
-    kept = str(ask(ready.state, "SELECT settings FROM placemat.audit_configuration"))
+    kept = str(ask(ready.state, "SELECT settings, secrets FROM placemat.audit_configuration"))
     assert "only-for-tests" not in kept
+    assert "application_name" not in kept
+
+
+def test_secrets_of_before_they_were_kept_are_no_change(ready: Site) -> None:
+    note_changes(ready.settings, "ada")
+    ask(ready.state, "UPDATE placemat.audit_configuration SET secrets = NULL")
+    assert note_changes(ready.settings, "ada") == []
+    ready.set("masking.key", "another key of 16 bytes")
+    assert note_changes(ready.settings, "ada") == ["masking.key"]
+
+
+def test_a_restore_says_all_that_was_asked_for_and_no_masked_value(ready: Site) -> None:
+    ready.set(f"sources.{ready.source}.restore_url", ready.primary)
+    ready.set("targets.empathy_ledger.tables", {STORIES: {"masks": {"summary": "drop"}}})
+    ready.placemat(
+        "restore", "stories", "--at", "2020-01-01T00:00:00Z", "--key", "7", "--where", "title=Mary", "--where",
+        "summary=secret", "--partial", "--reason", "asked",
+    )  # fmt: skip
+    [found] = shown(ready)
+    told = found["details"]
+    assert (found["op"], told["partial"], told["keys"]) == ("restore", True, ["7"])
+    assert told["where"] == ["public.stories.summary", "public.stories.title"]
+    assert found["after"] == {"public.stories.title": ["Mary"]}
+    assert "secret" not in str(found)
+    assert 'title: ? → ["Mary"]' in ready.placemat("audit", "show", "--values").out
+
+
+def test_turning_the_log_off_is_entered_before_it_is_obeyed(ready: Site) -> None:
+    note_changes(ready.settings, "ada")
+    ready.set("audit.enabled", False)
+    ready.placemat("pause", STORIES, "--wait", "0", "--by", "ruth")
+    ready.placemat("resume", STORIES, "--wait", "0", "--by", "ruth")
+    assert [(one["who"], one["details"]) for one in shown(ready)] == [
+        ("ruth", {"changed": ["audit.enabled"]}), ("ada", {"first": True}),
+    ]  # fmt: skip
+    ready.set("audit.enabled", True)
+    assert note_changes(ready.settings, "ada") == ["audit.enabled"]
+    ready.set("audit.enabled", False)
+    ready.set("http.port", 1)
+    assert note_changes(ready.settings, "ada") == ["audit.enabled", "http.port"]
+    ready.set("http.port", 2)
+    assert note_changes(ready.settings, "ada") == []
+    ready.set("audit.enabled", True)
+    assert note_changes(ready.settings, "ada") == ["audit.enabled", "http.port"]
