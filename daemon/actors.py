@@ -90,7 +90,7 @@ class Actors:
                 "fetch.wait.max.ms": 10,
                 "queued.max.messages.kbytes": 4_096,
                 "fetch.message.max.bytes": 1_048_576,
-                "receive.message.max.bytes": kafka.max_record_bytes * 2 + 1_048_576,
+                **broker.fetch_sizes(kafka, 1_048_576),
             },
             logger=broker.SILENT,
         )

@@ -28,6 +28,8 @@ ADMIN_SECONDS = 15.0
 PAUSE_SECONDS = 0.05
 RECONNECT_MS = 1_000
 """Longest time between two attempts: a broker that has come back is found by then."""
+MESSAGE_BYTES = 1_000_000
+"""`message.max.bytes` of librdkafka, unless it is set."""
 RECORD_OVERHEAD_BYTES = 64 * 1024
 SILENT = logging.getLogger("placemat.kafka")
 SILENT.propagate = False  # librdkafka repeats every failed connection; the sentence comes from us
@@ -75,6 +77,18 @@ def options(kafka: Kafka) -> dict[str, str | int | float | bool]:
         **{name: secret.get_secret_value() for name, secret in secrets.items() if secret is not None},
     }
     return found | {name: str(value) for name, value in wanted.items() if value is not None}
+
+
+def fetch_sizes(kafka: Kafka, most: int) -> dict[str, int]:
+    """Options of a consumer that fetches about so many bytes at once; a larger record comes nevertheless.
+
+    librdkafka takes a fetch only between `message.max.bytes` and what it may receive, whatever the limit of records is.
+    """
+    fetched = max(most, MESSAGE_BYTES)
+    return {
+        "fetch.max.bytes": fetched,
+        "receive.message.max.bytes": max(kafka.max_record_bytes, fetched) * 2 + 1_048_576,
+    }
 
 
 def reach(kafka: Kafka) -> AdminClient:

@@ -105,16 +105,16 @@ class Who:
     def _record(self, topic: str, partition: int, offset: int) -> Message | None:
         if self._away:
             return None
+        kafka = self._settings.kafka
         consumer = Consumer(
             {
-                **broker.options(self._settings.kafka),
+                **broker.options(kafka),
                 "group.id": "placemat.conflicts",
                 "enable.auto.commit": False,
                 "auto.offset.reset": "error",
                 "fetch.wait.max.ms": 10,
                 "queued.max.messages.kbytes": 1_024,
-                "fetch.max.bytes": self._settings.kafka.max_record_bytes + broker.RECORD_OVERHEAD_BYTES,
-                "receive.message.max.bytes": self._settings.kafka.max_record_bytes * 2 + 1_048_576,
+                **broker.fetch_sizes(kafka, kafka.max_record_bytes + broker.RECORD_OVERHEAD_BYTES),
             },
             logger=broker.SILENT,
         )

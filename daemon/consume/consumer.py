@@ -69,8 +69,7 @@ class PartitionReader:
                 "auto.offset.reset": "error",
                 "queued.max.messages.kbytes": kilobytes,
                 "fetch.message.max.bytes": max(65_536, min(1_048_576, buffer_bytes // 16)),
-                "fetch.max.bytes": buffer_bytes,  # a larger record comes nevertheless
-                "receive.message.max.bytes": max(kafka.max_record_bytes, buffer_bytes) * 2 + 1_048_576,
+                **broker.fetch_sizes(kafka, buffer_bytes),
                 "fetch.queue.backoff.ms": 5,
                 "fetch.wait.max.ms": FETCH_WAIT_MS,
                 "fetch.error.backoff.ms": 100,

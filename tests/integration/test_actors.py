@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from confluent_kafka import Consumer
 
+from daemon import broker
 from daemon.actors import Actors, Commit, Named, Place
 from daemon.broker import KafkaUnavailable
+from daemon.config.kafka import Kafka
 from schemas.topics import messages_topic
 from tests.fix_capture import Rig
 from tests.integration.test_capture_messages import KILLED
@@ -40,6 +43,28 @@ def commits(rig: Rig) -> list[Commit]:
 
 def names(found: dict[Place, Named], asked: list[Commit]) -> list[str | None]:
     return [found[one.place][0][1] if one.place in found else None for one in asked]
+
+
+@pytest.mark.parametrize("most", [1, 65_536, 524_288, 1_048_576, 16 * 1_048_576])
+@pytest.mark.parametrize("limit", [65_536, 1_048_576, 16 * 1_048_576])
+def test_a_consumer_can_be_made_whatever_the_limit_of_records(limit: int, most: int) -> None:
+    kafka = Kafka(bootstrap_servers="127.0.0.1:1", max_record_bytes=limit)
+    options = {**broker.options(kafka), "group.id": "test", **broker.fetch_sizes(kafka, most)}
+    Consumer(options, logger=broker.SILENT).close()
+
+
+def test_an_actor_is_found_where_records_are_small(capture: Rig) -> None:
+    with capture.start():
+        capture.copied()
+        change(capture, 1, ("placemat.actor", "ada"))
+        capture.caught_up()
+    small = capture.site.settings.kafka.model_copy(update={"max_record_bytes": 65_536})
+    found = Actors(small, capture.site.source)
+    try:
+        asked = commits(capture)
+        assert names(found.find(asked), asked) == ["ada"]
+    finally:
+        found.close()
 
 
 def test_an_actor_is_found_by_its_transaction_in_any_order(capture: Rig, actors: Actors) -> None:

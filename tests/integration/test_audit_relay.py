@@ -70,6 +70,16 @@ def test_every_event_has_one_entry_with_what_it_changed(here: Audited) -> None:
     assert "s3cret" not in str(here.entries())
 
 
+def test_entries_come_also_where_records_are_small(here: Audited) -> None:
+    kafka = here.settings.kafka.model_copy(update={"max_record_bytes": 65_536})
+    here.settings = here.settings.model_copy(update={"kafka": kafka})
+    with running(here.world), relaying(here):
+        here.world.stream.transaction(insert(PARENTS, parent(1, "ada", updated_by="hopper")))
+        here.world.applied_through()
+        here.relayed()
+    assert [one["who"] for one in here.entries()] == ["hopper"]
+
+
 def test_what_was_before_is_left_out_where_nobody_tells(here: Audited) -> None:
     stream = here.world.stream
     with running(here.world), relaying(here):
