@@ -475,6 +475,24 @@ RULES = (
         (f"{_RELAY}::test_an_event_has_no_second_entry_and_what_is_missing_ends_what_is_known",),
     ),
     Rule(
+        "places_outlive_their_topic",
+        "Events of a topic that was made anew have their entries.",
+        "daemon/audit/ledger.py",
+        "        self.next_offsets, self._since = {}, {}\n",
+        "",
+        (
+            "tests/integration/test_resync.py::test_events_of_a_topic_that_was_made_anew_have_entries_of_their_own[False]",
+        ),
+    ),
+    Rule(
+        "sealed_row_believed",
+        "The row of a sealed month is compared with the entry that tells of it.",
+        "daemon/audit/segments.py",
+        "if said is not None and (row.content, row.file) != (said.content, said.file):",
+        "if said is not None and row.first < 0:",
+        ("tests/integration/test_audit_sealed.py::test_a_file_that_was_altered_together_with_its_row_is_named",),
+    ),
+    Rule(
         "erased_comes_back",
         "Erased values do not come back as those of before.",
         "daemon/audit/ledger.py",
