@@ -7,6 +7,7 @@ import json
 import sys
 from contextlib import ExitStack
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -16,7 +17,7 @@ from daemon.cli.audit_erasure import erasure_json, nothing_erased, say_erased
 from daemon.cli.bar import progress_bar
 from daemon.cli.context import AsJson, By, Reason
 from daemon.cli.context import settings as read_settings
-from daemon.cli.output import Json, local, say, write_json, write_table
+from daemon.cli.output import Json, json_text, local, say, write_json, write_table
 from daemon.errors import OperatorError
 
 if TYPE_CHECKING:
@@ -287,14 +288,14 @@ def _show_values(entry: Entry, values: Values | None) -> None:
     if values is None:
         typer.echo("  values were erased" if entry.values_hash is not None else "  no values")
         return
-    content = json.loads(values.content)
+    content = json.loads(values.content, parse_float=Decimal)
     before, after = content["before"] or {}, content["after"] or {}
     asked = after if entry.kind == "action" else {}
     for name in dict.fromkeys([*json.loads(entry.fields), *before, *asked]):
-        old = json.dumps(before[name], ensure_ascii=False) if name in before else "?" if entry.op != "c" else "-"
-        new = json.dumps(after[name], ensure_ascii=False) if name in after else "-"
+        old = json_text(before[name]) if name in before else "?" if entry.op != "c" else "-"
+        new = json_text(after[name]) if name in after else "-"
         typer.echo(f"  {name}: {old} → {new}")
 
 
 def _cell(value: Any) -> Any:
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
+    return json_text(value) if isinstance(value, dict | list) else value

@@ -89,8 +89,13 @@ def opened(ctx: typer.Context, target: str | None) -> Iterator[Desk]:
     try:
         with wiring.conflicts(settings, hubs[0]) as (rulings, waitlist):
             yield Desk(settings, hubs[0], rulings, waitlist)
-    except (Unavailable, TryAgain) as error:
+    except TryAgain as error:
         raise OperatorError(f"The hub cannot do it now: {error}.", "Nothing was done; try again.") from error
+    except Unavailable as error:
+        # It may have gone while it was taking a decision.
+        raise OperatorError(
+            f"The hub cannot do it now: {error}.", "Try again; placemat conflicts show ID says what was decided."
+        ) from error
 
 
 def which(target: str | None, table: str | None, field: str | None) -> Filter:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 import typer
 
-from daemon.cli.output import Json, local, write_table
+from daemon.cli.output import Json, json_text, local, write_table
 from daemon.conflicts.titles import HUB
 from daemon.keys import key_text
 
@@ -90,7 +90,7 @@ def write_logged(found: Sequence[Mapping[str, Json]]) -> None:
 
 def cell(value: object) -> str:
     """A value for a person: texts as they are, all else as JSON; on one line."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = value if isinstance(value, str) else json_text(cast(Json, value))
     line = " ".join(text.split()) if isinstance(value, str) else text
     return line if len(line) <= LONGEST_CELL else f"{line[: LONGEST_CELL - 1]}…"
 

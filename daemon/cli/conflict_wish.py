@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 from daemon.errors import OperatorError
 
 if TYPE_CHECKING:
-    from connectors.conflicts import Rulings
+    from connectors.conflicts import Key, Rulings
     from daemon.conflicts.choice import Wish
 
 
@@ -44,14 +45,21 @@ class Asked:
     def side(self) -> str | None:
         return next((one for one in self.take if "=" not in one), None)
 
-    def wish(self, table: str, rulings: Rulings) -> Wish:
-        """Raises OperatorError (exit code 2) for a field that the table does not have, or a value that is none."""
+    def wish(self, key: Key, rulings: Rulings) -> Wish:
+        """Raises OperatorError (exit code 2) for a field that the table does not have or that names the row, and for a
+        value that is none."""
         from daemon.conflicts.choice import Wish
 
         sides = dict(_pair("--take", one) for one in self.take if "=" in one)
         typed = dict(_pair("--set", one) for one in self.values)
-        known = rulings.fields(table)
+        table, naming = key[0], json.loads(key[1])
+        known = [name for name in rulings.fields(table) if name not in naming]
         for name in (*typed, *self.nulls):
+            if name in naming:
+                raise OperatorError(
+                    f"Field {name} is the key of {table}: a decision cannot make the row another one.",
+                    "Change it on either side, as any other.", exit_code=2,
+                )  # fmt: skip
             if name not in known:
                 raise OperatorError(f"{table} has no field {name}.", f"Choose of: {', '.join(known)}.", exit_code=2)
         values = {**rulings.canonical(table, typed), **dict.fromkeys(self.nulls)}

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from daemon.cli import conflict_json, conflict_show, conflict_view
+from daemon.cli.conflict_bulk import resolve_all
 from daemon.cli.conflict_show import Field, Id, Table, Target, opened, shown_json, which
 from daemon.cli.conflict_wish import Asked
 from daemon.cli.context import AsJson, By, Reason
-from daemon.cli.output import Json, say, write_json
+from daemon.cli.output import Json, json_text, say, write_json
 from daemon.errors import OperatorError
 
 if TYPE_CHECKING:
-    from connectors.conflicts import Done, Filter, Key, Order, Waiting
+    from connectors.conflicts import Done, Key, Order
     from daemon.conflicts.desk import Before, Desk, Shown
     from schemas.resolution import Fields
 
@@ -75,7 +73,8 @@ def resolve(
         if conflict_id is not None:
             _resolve_one(desk, conflict_id, asked, how, seen)
         else:
-            _resolve_all(desk, which(target or _spoke(asked), table, field), asked, how, sure=yes)
+            wanted = which(target or _spoke(asked), table, field)
+            resolve_all(desk, wanted, how, lambda shown: _resolve(desk, shown, asked, how), sure=yes)
 
 
 @app.command()
@@ -155,49 +154,12 @@ def _resolve(desk: Desk, shown: Shown, asked: Asked, how: How) -> Done | None:
     from daemon.conflicts.choice import choose
 
     case = shown.case
-    choice = choose(case, asked.wish(shown.key[0], desk.rulings))
+    choice = choose(case, asked.wish(shown.key, desk.rulings))
     chosen = {name: cast("str | None", value) for name, value in choice.fields.items()}
     row = {} if case.row is None else case.row
     before = {name: value for name, value in row.items() if name in chosen or not choice.row}
     _enter(desk, "conflicts resolve", shown.waiting.id, how, shown.key, before, chosen if choice.row else None)
     return desk.resolve(shown, choice, how.order(shown.key))
-
-
-def _resolve_all(desk: Desk, wanted: Filter, asked: Asked, how: How, *, sure: bool) -> None:
-    asked.check(bulk=True)
-    found = desk.waitlist.waiting(wanted)
-    if not sure and not how.dry_run:
-        raise OperatorError(
-            f"This would decide {len(found):,} conflict{'s' if len(found) != 1 else ''}{_by_table(found)}.",
-            "Add --yes to do it, or --dry-run to see what each side would have.",
-            exit_code=2,
-        )
-    decided: list[Json] = []
-    left: list[Json] = []
-    for one in found:
-        try:
-            shown = desk.look(one.id, how.wait)
-            done = _resolve(desk, shown, asked, how)
-        except OperatorError as error:
-            left.append({"id": one.id, "reason": str(error)})
-            continue
-        if done is None:
-            left.append({"id": one.id, "reason": "changed"})
-            continue
-        decided.append({"id": one.id, **(told := conflict_json.effect_json(shown, done))})
-        if how.dry_run and not how.as_json:
-            typer.echo(f"Conflict {one.id}: {one.table_name}, {shown.title or one.key}")
-            conflict_view.write_effect(told)
-    if how.as_json:
-        write_json({**how.to_json(), "decided": decided, "left": left})
-    else:
-        say(f"{'Would decide' if how.dry_run else 'Decided'} {len(decided):,} of {len(found):,}.")
-    if left:
-        first = cast("dict[str, object]", left[0])
-        raise OperatorError(
-            f"{len(left):,} of {len(found):,} were not decided; conflict {first['id']}: {first['reason']}",
-            "placemat conflicts list shows those that wait still.",
-        )
 
 
 def _spoke(asked: Asked) -> str | None:
@@ -238,11 +200,6 @@ def _changed(conflict_id: int) -> OperatorError:
     )
 
 
-def _by_table(found: Sequence[Waiting]) -> str:
-    counts = Counter(one.table_name for one in found)
-    return ": " + ", ".join(f"{many:,} in {table}" for table, many in sorted(counts.items())) if counts else ""
-
-
 def _enter(desk: Desk, op: str, conflict_id: int, how: How, key: Key, before: Fields, after: Fields | None) -> None:
     """Into the audit log, before it is done. `before`: what the hub has in those fields; `after` None: the row goes."""
     from daemon.audit.actions import enter
@@ -250,9 +207,12 @@ def _enter(desk: Desk, op: str, conflict_id: int, how: How, key: Key, before: Fi
 
     if how.dry_run:
         return
-    told = {"before": conflict_json.values(before), "after": None if after is None else conflict_json.values(after)}
+    told: Json = {
+        "before": conflict_json.values(before),
+        "after": None if after is None else conflict_json.values(after),
+    }
     draft = Draft(
         "action", op, "asked", how.by, source=desk.hub, entity=key[0], key=key[1], fields=sorted(after or before),
-        conflict=str(conflict_id), reason=how.reason, content=json.dumps(told, ensure_ascii=False),
+        conflict=str(conflict_id), reason=how.reason, content=json_text(told),
     )  # fmt: skip
     enter(desk.settings, [draft])

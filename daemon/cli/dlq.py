@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,7 +14,7 @@ import typer
 from daemon.cli.context import AsJson, By, DryRun, Reason, Target, Wait
 from daemon.cli.context import settings as read_settings
 from daemon.cli.context import target as chosen_target
-from daemon.cli.output import Json, local, say, write_json, write_table
+from daemon.cli.output import Json, json_text, local, say, write_json, write_table
 from daemon.errors import OperatorError
 from daemon.keys import key_text
 
@@ -69,7 +70,7 @@ def show(
         raise OperatorError(f"No key is parked under {parked_id}.", "placemat dlq list shows those that are.")
     events: list[dict[str, Json]] = []
     for place in queue:
-        event = json.loads(place.event)
+        event = json.loads(place.event, parse_float=Decimal)
         told: dict[str, Json] = {
             "topic": place.topic,
             "partition": place.partition,
@@ -84,7 +85,7 @@ def show(
         if value is not None:
             typer.echo(f"{name}: {value}")
     for told in events:
-        whole = f"  {json.dumps(told['event'], ensure_ascii=False)}" if values else ""
+        whole = f"  {json_text(told['event'])}" if values else ""
         typer.echo(f"  {told['op']}  {told['topic']}[{told['partition']}]@{told['offset']}{whole}")
 
 

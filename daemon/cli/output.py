@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 
 from daemon.errors import OperatorError
 
-Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
+Json = None | bool | int | float | Decimal | str | Sequence["Json"] | Mapping[str, "Json"]
 
 
 def complain(error: OperatorError) -> None:
@@ -28,9 +28,16 @@ def local(time: datetime) -> str:
     return time.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
+def json_text(value: Json) -> str:
+    """A JSON document on one line; a Decimal is a number with all its digits."""
+    from msgspec.json import Encoder
+
+    return Encoder(decimal_format="number").encode(value).decode()
+
+
 def write_json(value: Json) -> None:
     """One JSON document on one line."""
-    print(json.dumps(value, ensure_ascii=False, separators=(",", ":")), flush=True)
+    print(json_text(value), flush=True)
 
 
 def write_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

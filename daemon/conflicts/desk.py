@@ -59,6 +59,10 @@ class Desk:
         rows = self.rulings.rows(keys)
         return {key: self._title(key, rows[key] if key in rows else self._case(key).known) for key in keys}
 
+    def named(self, keys: Sequence[Key]) -> dict[Key, str | None]:
+        """As `titles`, of tables whose route says what names a row: no value of another field leaves the hub."""
+        return self.titles([key for key in keys if key[0] in self._titles])
+
     def show(self, conflict_id: int) -> Shown:
         """Raises OperatorError when there is none."""
         found = self.waitlist.find(conflict_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -37,5 +38,5 @@ def label(field: str) -> str:
 
 
 def plain(text: str | None) -> object:
-    """A stored value, which is a JSON text, as itself."""
-    return None if text is None else json.loads(text)
+    """A stored value, which is a JSON text, as itself; numbers with all their digits."""
+    return None if text is None else json.loads(text, parse_float=Decimal)

@@ -1,4 +1,5 @@
-"""What somebody is told: how many wait, and the first of them; of their fields the names, never a value. Pure."""
+"""What somebody is told: how many wait, and the first of them; of their fields the names. The only value is that of
+the field which the route names as title. Pure."""
 
 from __future__ import annotations
 

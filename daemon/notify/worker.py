@@ -81,7 +81,7 @@ class NotifyWorker:
 
     def _tell(self, desk: Desk, due: Sequence[Waiting], stop: threading.Event, report: Report) -> str | None:
         """Returns what went wrong, a sentence; who was told by one way is not told again because another has failed."""
-        message = compose(self._hub, due, desk.titles(first(due)))
+        message = compose(self._hub, due, desk.named(first(due)))
         message_id = uuid.uuid4().hex
         faults: list[str] = []
         for channel in self._channels:

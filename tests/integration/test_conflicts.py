@@ -12,8 +12,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from connectors.postgres import bookkeeping
+from connectors.conflicts import Order
+from connectors.postgres import bookkeeping, session
 from connectors.postgres.turns import LOCK_CLASS
+from connectors.postgres.two_way import ruling
 from connectors.postgres.two_way.hub import PLACE_DECISION, HubStore
 from schemas.position import Position
 from tests.fix_linked import Linked, made_linked
@@ -278,6 +280,98 @@ def test_many_are_decided_by_one_word(both: Linked, workspace: uuid.UUID) -> Non
     assert len(verb(both, *words, "--yes")["decided"]) == 3
     for key in keys:
         assert_settled(both, key, bio="theirs")
+
+
+def three_apart(both: Linked, workspace: uuid.UUID) -> list[uuid.UUID]:
+    """The oldest conflict first."""
+    keys = [a_teller(both, both.hub, workspace) for _ in range(3)]
+    for key in keys:
+        apart(both, key, {"bio": "ours"}, {"bio": "theirs"})
+    return keys
+
+
+def test_a_row_that_somebody_holds_keeps_no_other_from_being_decided(
+    both: Linked, workspace: uuid.UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = three_apart(both, workspace)
+    held = conflict(both, keys[1])
+    monkeypatch.setitem(session._SETTINGS, "lock_timeout", "100ms")
+    monkeypatch.setattr(ruling, "ATTEMPTS", 1)
+    with psycopg.connect(both.site.primary) as person:
+        person.execute("SELECT FROM storytellers WHERE id = %s FOR UPDATE", [keys[1]])
+        ended = both.site.placemat("conflicts", "resolve", "--all", "--take", "hub", "--yes", "--json")
+        person.rollback()
+    assert ended.code == 1
+    assert "1 of 3 were not decided" in ended.err
+    assert "Nothing was done" not in ended.err
+    assert len(ended.json["decided"]) == 2
+    assert [one["id"] for one in ended.json["left"]] == [held]
+    assert "was busy" in ended.json["left"][0]["reason"]
+    assert [waits(both, key) for key in keys] == [False, True, False]
+    verb(both, "resolve", held, "--take", "hub")
+    assert_settled(both, keys[1], bio="ours")
+
+
+def test_a_hub_that_goes_while_many_are_decided_is_told_by_conflict(
+    both: Linked, workspace: uuid.UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = three_apart(both, workspace)
+    numbers = [conflict(both, key) for key in keys]
+    whole = ruling.HubRulings.rule
+
+    def cut(self: ruling.HubRulings, order: Order, deciding: Any) -> Any:
+        if order.key[1] == text(keys[1]):
+            both.hub.execute("SELECT pg_terminate_backend(%s)", [self.connection.info.backend_pid])
+        return whole(self, order, deciding)
+
+    monkeypatch.setattr(ruling.HubRulings, "rule", cut)
+    left = verb(both, "resolve", "--all", "--take", "hub", "--yes", code=1)["left"]
+    assert [one["id"] for one in left] == numbers[1:]
+    assert "says whether it was decided" in left[0]["reason"]
+    assert "it was not tried" in left[1]["reason"]
+    monkeypatch.undo()
+    assert [waits(both, key) for key in keys] == [False, True, True]
+    verb(both, "resolve", "--all", "--take", "hub", "--yes")
+    assert_settled(both, keys[2], bio="ours")
+
+
+def test_numbers_are_shown_decided_and_entered_with_all_their_digits(both: Linked, workspace: uuid.UUID) -> None:
+    ours, theirs = "12345678901234567890.123456789", "12345678901234567890.123456780"
+    key = a_teller(both, both.hub, workspace, metadata="{}")
+    number = apart(both, key, {"metadata": f'{{"n": {ours}}}'}, {"metadata": f'{{"n": {theirs}}}'})
+    shown = both.site.placemat("conflicts", "show", str(number), "--json").out
+    assert ours in shown
+    assert theirs in shown
+    for_people = both.site.placemat("conflicts", "show", str(number)).out
+    assert ours in for_people
+    assert theirs in for_people
+    done = both.site.placemat("conflicts", "resolve", str(number), "--take", both.spoke_name, "--json").out
+    assert done.count(theirs) == 2, "as it is there, and as all will have it"
+    query = "SELECT content FROM placemat.audit_entries JOIN placemat.audit_values USING (sequence) WHERE conflict = %s"
+    with psycopg.connect(both.site.state) as state:
+        [(content,)] = state.execute(f"{query} AND kind = 'action'".encode(), [str(number)]).fetchall()
+    assert ours in content
+    assert theirs in content
+    entry = both.site.placemat(
+        "audit", "show", "--action", "conflicts resolve", "--key", text(key), "--entity", "storytellers", "--values"
+    )
+    assert theirs in entry.out
+    both.rest()
+    assert value(both.spoke, "storytellers", "metadata #>> '{n}'", key) == value(
+        both.hub, "storytellers", "metadata #>> '{n}'", key
+    )
+
+
+def test_a_decision_does_not_give_a_row_another_key(both: Linked, workspace: uuid.UUID) -> None:
+    key = a_teller(both, both.hub, workspace)
+    number = apart(both, key, {"bio": "ours"}, {"bio": "theirs"})
+    for words in (("--set", f"id={uuid.uuid4()}"), ("--null", "id")):
+        refused = verb(both, "resolve", number, "--take", "hub", *words, code=2)
+        assert "Field id is the key of public.storytellers" in refused["error"]
+    assert waits(both, key)
+    assert entered(both, number) == []
+    verb(both, "resolve", number, "--take", "hub")
+    assert_settled(both, key, bio="ours")
 
 
 def test_a_decision_is_taken_back_unless_somebody_has_changed_the_field_since(

@@ -76,6 +76,7 @@ def prepared(
     postgres_server: Postgres, kafka_server: Kafka, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Linked]:
     with made_linked(postgres_server, kafka_server, tmp_path_factory.mktemp("notify")) as linked:
+        linked.route("storytellers", title="name")
         linked.init()
         yield linked
 
@@ -153,6 +154,20 @@ def test_one_message_tells_of_all_that_is_new_and_holds_no_value_of_a_field(hub:
     assert (message["conflicts"][0]["table"], message["conflicts"][0]["fields"]) == ("public.storytellers", ["bio"])
     assert SECRET not in str(message)
     assert "token=secret" not in str(told.states)
+
+
+def test_a_row_is_named_by_its_key_alone_where_no_route_says_what_names_it(hub: Linked, hook: Webhooks) -> None:
+    route = hub.site.values["targets"][hub.spoke_name]["tables"]["public.storytellers"]
+    route.pop("title")
+    hub.site.write()
+    try:
+        waiting(hub, "Ruth")
+        with telling(hub):
+            until(lambda: hook.got)
+    finally:
+        hub.route("storytellers", title="name")
+    assert "Ruth" not in str(hook.got)
+    assert hook.got[0]["conflicts"][0]["title"] is None
 
 
 def test_what_comes_within_a_minute_waits_for_the_next_message(hub: Linked, hook: Webhooks) -> None:
