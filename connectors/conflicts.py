@@ -64,6 +64,32 @@ class Logged:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """A key that waits because the hub does not take what a spoke says of it: a row of `placemat.parked` at the hub.
+
+    `number` is that of `placemat dlq` at `target`; `listed` that of its entry in `placemat.conflict_log`, None where it
+    has none. Table and key are named as at the hub. `row` is what the newest of the events that wait tells: None where
+    it deletes the row or none waits. No value that the route does not show there is in it.
+    """
+
+    number: int
+    listed: int | None
+    target: str
+    spoke: str
+    table_name: str
+    key: str
+    kind: str
+    sqlstate: str | None
+    reason: str
+    parked_at: datetime
+    attempts: int
+    request: str | None
+    events: int
+    notified_at: datetime | None
+    row: Fields | None
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """A row of `placemat.decisions`; `fields` and `before` are JSON by field."""
 
@@ -157,6 +183,10 @@ class Rulings(Protocol):
         Raises OperatorError (exit code 2) for one that is none of its column's type.
         """
 
+    def as_here(self, table: str, row: Fields) -> Fields:
+        """Values by field as a spoke's events have them, in the form of the hub's own; as they are, where one is none
+        of its column's type."""
+
     def rule(self, order: Order, deciding: Deciding) -> Done | None:
         """Decide and write. None: the row is not as it was shown, or is not all known yet; nothing was done.
 
@@ -164,8 +194,31 @@ class Rulings(Protocol):
         """
 
 
+class Refusals(Protocol):
+    """What the hub does not take of its spokes' changes. It is about rows: a filter by field leaves all of it out."""
+
+    def find(self, number: int) -> Refusal | None:
+        """By the number of `placemat dlq`."""
+
+    def waiting(self, which: Filter, most: int | None = None) -> list[Refusal]:
+        """Oldest first."""
+
+    def count(self, which: Filter) -> int:
+        """How many wait."""
+
+    def untold(self, told_before: datetime, settled_seconds: float) -> list[Refusal]:
+        """Those that wait for so long already and that nobody was told of, or not since then; oldest first, each
+        without its `row`: there may be very many."""
+
+    def told(self, some: Sequence[Refusal], at: datetime) -> None:
+        """Somebody was told of these."""
+
+
 class Waitlist(Protocol):
     """What waits at a hub, and what was decided."""
+
+    @property
+    def refusals(self) -> Refusals: ...
 
     def find(self, conflict_id: int) -> Waiting | None:
         """Whether it waits or not."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from connectors.postgres.dead_letters import DeadLetters
     from connectors.postgres.pauses import Pauses
     from connectors.postgres.put_back import PutBack
+    from connectors.postgres.two_way.refusals import Way
     from connectors.restoring import RestoreTarget
     from daemon.history.rebuild import Rebuilt
     from daemon.history.restore import Task as RestoreTask
@@ -170,7 +171,18 @@ def conflicts(settings: Settings, hub: str) -> Iterator[tuple[Rulings, Waitlist]
         translated(name, "refuses what placemat keeps there", "Run: placemat init", lambda: None),
         closing(HubRulings(Destination(name, url, hub, routings(settings, name)), hub)) as rulings,
     ):
-        yield rulings, HubWaitlist(rulings.connection)
+        yield rulings, HubWaitlist(rulings.connection, _ways(settings, hub))
+
+
+def _ways(settings: Settings, hub: str) -> Iterator[Way]:
+    """How the changes of a hub's spokes come to it."""
+    from connectors.postgres.two_way.refusals import Way
+
+    for name, target in settings.targets.items():
+        role = settings.role(name)
+        if role is not None and role.kind == "hub" and role.hub == hub:
+            routes = routings(settings, name)
+            yield Way(name, role.spoke, {table: routes[table] for table, one in target.tables.items() if one.both_ways})
 
 
 @contextmanager

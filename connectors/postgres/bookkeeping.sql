@@ -66,8 +66,12 @@ CREATE TABLE IF NOT EXISTS placemat.parked (
     requested_by text,
     UNIQUE (source, table_name, key)
 );
+ALTER TABLE placemat.parked ADD COLUMN IF NOT EXISTS listed bigint;
+ALTER TABLE placemat.parked ADD COLUMN IF NOT EXISTS notified_at timestamptz;
 COMMENT ON TABLE placemat.parked IS 'keys that wait: later events of a parked key queue behind it, other keys flow';
 COMMENT ON COLUMN placemat.parked.request IS 'what an operator asked for; the worker does it';
+COMMENT ON COLUMN placemat.parked.listed IS 'at a hub: the entry of placemat.conflict_log that tells of it';
+COMMENT ON COLUMN placemat.parked.notified_at IS 'at a hub: when somebody was told that it waits';
 
 CREATE TABLE IF NOT EXISTS placemat.parked_events (
     parked_id bigint NOT NULL REFERENCES placemat.parked ON DELETE CASCADE,

@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
 
 from daemon.cli.output import Json
-from daemon.conflicts.titles import HUB, label, plain
+from daemon.conflicts.titles import HUB, label, plain, refused_id
 
 if TYPE_CHECKING:
-    from connectors.conflicts import Decision, Done, Key, Logged, Waiting
-    from daemon.conflicts.desk import Before, Shown
+    from connectors.conflicts import Decision, Done, Logged, Refusal, Waiting
+    from daemon.conflicts.desk import Before, Refused, Shown
     from daemon.resolve.interval import Interval
 
 
@@ -39,6 +39,38 @@ def waiting_json(one: Waiting, title: str | None) -> dict[str, Json]:
         "opened_at": one.opened_at.isoformat(),
         "changed_at": one.changed_at.isoformat(),
         "notified_at": one.notified_at.isoformat() if one.notified_at else None,
+    }
+
+
+def refusal_json(one: Refusal, title: str | None) -> dict[str, Json]:
+    return {
+        "id": refused_id(one.number),
+        "dlq": one.number,
+        "target": one.target,
+        "number": one.listed,
+        "table": one.table_name,
+        "key": json.loads(one.key),
+        "title": title,
+        "spoke": one.spoke,
+        "kind": one.kind,
+        "sqlstate": one.sqlstate,
+        "reason": one.reason,
+        "since": one.parked_at.isoformat(),
+        "attempts": one.attempts,
+        "request": one.request,
+        "events": one.events,
+        "notified_at": one.notified_at.isoformat() if one.notified_at else None,
+    }
+
+
+def refused_json(one: Refused) -> dict[str, Json]:
+    """With what waits, and what the hub has in the same fields."""
+    queued, row = one.queued, one.row
+    shown = None if row is None else {name: row[name] for name in row if queued is None or name in queued}
+    return {
+        **refusal_json(one.refusal, one.title),
+        "queued": None if queued is None else values(queued),
+        HUB: None if shown is None else values(shown),
     }
 
 
@@ -172,10 +204,6 @@ def undone_json(before: Before, done: Done) -> dict[str, Json]:
             for name in done.ruled.fields
         },
     }
-
-
-def keys(found: Sequence[Waiting]) -> list[Key]:
-    return [(one.table_name, one.key) for one in found]
 
 
 def moment(time: Interval) -> str | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from daemon.cli import conflict_json, conflict_view
+from daemon.cli.conflict_number import conflict_number, refused_number
 from daemon.cli.context import AsJson
 from daemon.cli.context import settings as read_settings
 from daemon.cli.output import Json, say, write_json
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from connectors.conflicts import Filter
     from daemon.conflicts.desk import Desk, Shown
 
-Id = Annotated[int, typer.Argument(metavar="ID", help="Number as placemat conflicts list shows it.")]
+Id = Annotated[
+    int, typer.Argument(metavar="ID", parser=conflict_number, help="Number as placemat conflicts list shows it.")
+]
 Target = Annotated[str | None, typer.Option(help="Only those with this spoke.")]
 Table = Annotated[str | None, typer.Option(help="Only those of this table, as the hub names it.")]
 Field = Annotated[str | None, typer.Option(help="Only those in which this field waits.")]
@@ -35,34 +38,61 @@ def list_(
     before: Annotated[int | None, typer.Option(help="Of those that rules have decided, the ones before this.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what waits, oldest first."""
+    """Show what waits, oldest first; then what the hub refuses of its spokes' changes, as dlq-N."""
     with opened(ctx, target) as desk:
         wanted = which(target, table, field)
         many, found = desk.waitlist.count(wanted), desk.waitlist.waiting(wanted, limit)
-        titles = desk.titles(conflict_json.keys(found))
+        refusals = desk.waitlist.refusals
+        many_refused, kept_out = refusals.count(wanted), refusals.waiting(wanted, limit)
+        titles = desk.titles([*found, *kept_out])
         rules = desk.waitlist.decided_by_rule(wanted, limit, before) if every else []
     waiting = [conflict_json.waiting_json(one, titles.get((one.table_name, one.key))) for one in found]
+    refused = [conflict_json.refusal_json(one, titles.get((one.table_name, one.key))) for one in kept_out]
     decided = [conflict_json.logged_json(one) for one in rules]
     if as_json:
-        told: dict[str, Json] = {"count": many, "waiting": waiting}
+        told: dict[str, Json] = {"count": many, "waiting": waiting, "refused_count": many_refused, "refused": refused}
         page: dict[str, Json] = {"decided": decided, "before": rules[-1].id if len(rules) == limit else None}
         write_json({**told, **page} if every else told)
         return
     if waiting:
         conflict_view.write_waiting(waiting)
-    say("Nothing waits." if not many else f"{many:,} wait{'s' if many == 1 else ''}.")
+    if refused:
+        conflict_view.write_refusals(refused)
+    say(_summary(many, many_refused))
     if decided:
         conflict_view.write_logged(decided)
     if len(rules) == limit:
         say(f"Older ones: placemat conflicts list --all --before {rules[-1].id}")
 
 
-def show(ctx: typer.Context, conflict_id: Id, target: Target = None, as_json: AsJson = False) -> None:
-    """Show one conflict: every side's value, its time and who it is from, and what was decided before."""
+def _summary(waiting: int, refused: int) -> str:
+    if not waiting and not refused:
+        return "Nothing waits."
+    parts = [f"{waiting:,} wait{'s' if waiting == 1 else ''}"] if waiting else []
+    parts += [f"the hub refuses {refused:,}"] if refused else []
+    told = "; ".join(parts)
+    return f"{told[0].upper()}{told[1:]}."
+
+
+def show(
+    ctx: typer.Context,
+    conflict_id: Annotated[str, typer.Argument(metavar="ID|dlq-N", help="As placemat conflicts list shows it.")],
+    target: Target = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show one conflict: every side's value, its time and who it is from, and what was decided before. Of what the hub
+    refuses: why, what waits, and what to do."""
+    refused = refused_number(conflict_id)
+    number = conflict_number(conflict_id) if refused is None else 0
     with opened(ctx, target) as desk:
-        told = shown_json(desk, desk.show(conflict_id))
+        if refused is not None:
+            told = conflict_json.refused_json(desk.refused(refused))
+        else:
+            told = shown_json(desk, desk.show(number))
     if as_json:
         write_json(told)
+    elif refused is not None:
+        conflict_view.write_refused(told)
     else:
         conflict_view.write_shown(told)
 

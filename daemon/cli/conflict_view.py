@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     pass
 
 LONGEST_CELL = 60
+IDS_NAMED = 20
+AMBIGUOUS = "ambiguous"
+"""The kind of which the reason says what to do."""
 
 
 def write_shown(told: Mapping[str, Json]) -> None:
@@ -75,6 +78,60 @@ def write_waiting(found: Sequence[Mapping[str, Json]]) -> None:
             (str(one["id"]), str(one["table"]), named, fields, ", ".join(cast("list[str]", one["spokes"])), since)
         )
     write_table(("ID", "TABLE", "ROW", "FIELDS", "WITH", "SINCE"), rows)
+
+
+def write_refusals(found: Sequence[Mapping[str, Json]]) -> None:
+    """What the hub refuses, why, and what to do about it."""
+    listed = cast("list[dict[str, object]]", list(found))
+    rows = [
+        (
+            str(one["id"]), str(one["table"]), _named(one["title"], one["key"]), str(one["kind"]), str(one["spoke"]),
+            when(one["since"]),
+        )
+        for one in listed
+    ]  # fmt: skip
+    write_table(("ID", "TABLE", "ROW", "REFUSED AS", "FROM", "SINCE"), rows)
+    by_reason: dict[str, list[str]] = {}
+    for one in listed:
+        by_reason.setdefault(str(one["reason"]), []).append(str(one["id"]))
+    for reason, ids in by_reason.items():
+        more = f" and {len(ids) - IDS_NAMED:,} more" if len(ids) > IDS_NAMED else ""
+        typer.echo(f"{', '.join(ids[:IDS_NAMED])}{more}: {reason}")
+    told = [one for one in listed if one["kind"] != AMBIGUOUS]
+    for spoke, target in dict.fromkeys((str(one["spoke"]), str(one["target"])) for one in told):
+        typer.echo(_advice(spoke, target, "N"))
+
+
+def write_refused(told: Mapping[str, Json]) -> None:
+    """What `refused_json` holds, for a person."""
+    one = cast("dict[str, object]", told)
+    number, spoke, target = str(one["dlq"]), str(one["spoke"]), str(one["target"])
+    typer.echo(f"{one['id']}: {one['table']}, {_named(one['title'], one['key'])}")
+    typer.echo(f"The hub refuses what {spoke} has since {when(one['since'])} ({one['kind']}): {one['reason']}")
+    queued, hub = (cast("dict[str, object] | None", one[side]) for side in ("queued", HUB))
+    if hub is None:
+        typer.echo("The hub has no such row.")
+    if queued is None and one["events"]:
+        typer.echo(f"{spoke} has deleted the row.")
+    differing = [name for name in queued or {} if hub is None or name not in hub or hub[name] != (queued or {})[name]]
+    if differing:
+        rows = [
+            (name, cell(hub[name]) if hub and name in hub else "-", cell((queued or {})[name])) for name in differing
+        ]
+        write_table(("FIELD", "HUB", spoke.upper()), rows)
+    events = f"{one['events']} event{'s' if one['events'] != 1 else ''}"
+    typer.echo(f"Tried {one['attempts']} times; {events}: placemat dlq show {number} --target {target} --values")
+    if one["kind"] != AMBIGUOUS:
+        typer.echo(_advice(spoke, target, number))
+
+
+def _advice(spoke: str, target: str, number: str) -> str:
+    return (
+        f"Correct the row in {spoke}, and it is tried again; or what stands in its way in the hub, then:\n"
+        f"  placemat dlq redrive {number} --target {target}\n"
+        f"Or let the hub's row stand; one that the hub does not have goes in {spoke}:\n"
+        f"  placemat dlq discard {number} --target {target}"
+    )
 
 
 def write_logged(found: Sequence[Mapping[str, Json]]) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from daemon.cli import conflict_json, conflict_show, conflict_view
 from daemon.cli.conflict_bulk import resolve_all
+from daemon.cli.conflict_number import conflict_number
 from daemon.cli.conflict_show import Field, Id, Table, Target, opened, shown_json, which
 from daemon.cli.conflict_wish import Asked
 from daemon.cli.context import AsJson, By, Reason
@@ -33,7 +34,9 @@ app.command("show")(conflict_show.show)
 @app.command()
 def resolve(
     ctx: typer.Context,
-    conflict_id: Annotated[int | None, typer.Argument(metavar="[ID]", help="Number as list shows it.")] = None,
+    conflict_id: Annotated[
+        int | None, typer.Argument(metavar="[ID]", parser=conflict_number, help="Number as list shows it.")
+    ] = None,
     take: Annotated[
         list[str] | None, typer.Option(metavar="SIDE|FIELD=SIDE", help="hub or a spoke, for all or for one field.")
     ] = None,

@@ -7,11 +7,11 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from connectors.conflicts import Decision, Done, Key, Order, Rulings, Waiting, Waitlist
+from connectors.conflicts import Decision, Done, Key, Order, Refusal, Rulings, Waiting, Waitlist
 from daemon.config.route import Route
 from daemon.config.settings import Settings
 from daemon.conflicts.decided_over import nothing_to_undo
-from daemon.conflicts.titles import title, title_columns
+from daemon.conflicts.titles import refused_id, title, title_columns
 from daemon.errors import OperatorError
 from daemon.resolve.override import Choice
 from daemon.resolve.ruling import Case, Decided, Resolving, Undoing, read_case
@@ -44,6 +44,17 @@ class Before:
     case: Case
 
 
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """What the hub does not take: the newest of what waits, None where that deletes the row, and the hub's own row,
+    None where it has none."""
+
+    refusal: Refusal
+    title: str | None
+    queued: Fields | None
+    row: Fields | None
+
+
 class Desk:
     """At one hub. Every method raises Unavailable when the hub does not answer."""
 
@@ -54,14 +65,28 @@ class Desk:
         self.waitlist = waitlist
         self._titles = title_columns(settings, hub)
 
-    def titles(self, keys: Sequence[Key]) -> dict[Key, str | None]:
-        """What rows are called; of one that is gone, what it was called."""
-        rows = self.rulings.rows(keys)
-        return {key: self._title(key, rows[key] if key in rows else self._case(key).known) for key in keys}
+    def titles(self, some: Sequence[Waiting | Refusal], *, of_routes: bool = False) -> dict[Key, str | None]:
+        """What rows are called; of one that is gone, what it was called, and of one that never came, what its spoke
+        calls it. `of_routes`: only where the route says what names a row, and no value of another field."""
+        told = {
+            (one.table_name, one.key): one.row if isinstance(one, Refusal) else None
+            for one in some
+            if not of_routes or one.table_name in self._titles
+        }
+        rows = self.rulings.rows(list(told))
+        return {key: self._title(key, rows.get(key) or self._case(key).known or own or {}) for key, own in told.items()}
 
-    def named(self, keys: Sequence[Key]) -> dict[Key, str | None]:
-        """As `titles`, of tables whose route says what names a row: no value of another field leaves the hub."""
-        return self.titles([key for key in keys if key[0] in self._titles])
+    def refused(self, number: int) -> Refused:
+        """By the number of `placemat dlq`. Raises OperatorError when the hub refuses nothing under it."""
+        one = self.waitlist.refusals.find(number)
+        if one is None:
+            raise OperatorError(
+                f"The hub refuses nothing under {refused_id(number)}: it was taken since, or discarded.",
+                "placemat conflicts list shows what waits.",
+            )
+        key = one.table_name, one.key
+        queued = None if one.row is None else self.rulings.as_here(one.table_name, one.row)
+        return Refused(one, self.titles([one])[key], queued, self.rulings.rows([key]).get(key))
 
     def show(self, conflict_id: int) -> Shown:
         """Raises OperatorError when there is none."""

@@ -15,6 +15,8 @@ HUB = "hub"
 NAMING = ("title", "name", "full_name", "label", "subject", "slug", "number", "email")
 """Columns that name a row, in this order, where the route does not say."""
 LONGEST = 80
+REFUSED_PREFIX = "dlq-"
+"""Before the number of `placemat dlq`: conflicts have numbers of their own."""
 
 
 def title_columns(settings: Settings, hub: str) -> dict[str, str]:
@@ -30,6 +32,11 @@ def title(row: Fields, column: str | None) -> str | None:
         if found not in (None, ""):
             return str(found)[:LONGEST]
     return None
+
+
+def refused_id(number: int) -> str:
+    """How what the hub refuses is called beside conflicts."""
+    return f"{REFUSED_PREFIX}{number}"
 
 
 def label(field: str) -> str:

@@ -7,7 +7,8 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from connectors.conflicts import Key, Waiting
+from connectors.conflicts import Key, Refusal, Waiting
+from daemon.conflicts.titles import refused_id
 from daemon.keys import key_text
 
 NAMED = 10
@@ -21,6 +22,8 @@ class Message:
     fresh: int
     again: int
     conflicts: Sequence[Mapping[str, object]]
+    refused: Sequence[Mapping[str, object]] = ()
+    """What the hub does not take of its spokes' changes."""
 
     @property
     def summary(self) -> str:
@@ -37,14 +40,17 @@ class Message:
             lines.append(
                 f"{one['id']}  {one['table']}  {one['title'] or one['key_text']}: {', '.join(fields) or 'row'}"
             )
-        if (more := self.fresh + self.again - len(self.conflicts)) > 0:
+        lines += [
+            f"{one['id']}  {one['table']}  {one['title'] or one['key_text']}: refused of {one['spoke']}, {one['kind']}"
+            for one in self.refused
+        ]
+        if (more := self.fresh + self.again - len(self.conflicts) - len(self.refused)) > 0:
             lines.append(f"… and {more:,} more")
         return "\n".join([*lines, "", "placemat conflicts list", ""])
 
     @property
     def content(self) -> bytes:
         """As JSON."""
-        told = [{name: value for name, value in one.items() if name != "key_text"} for one in self.conflicts]
         return json.dumps(
             {
                 "event": "conflicts_waiting",
@@ -52,23 +58,46 @@ class Message:
                 "text": f"placemat: {self.summary}",
                 "new": self.fresh,
                 "still_waiting": self.again,
-                "conflicts": told,
+                "conflicts": _without_text(self.conflicts),
+                "refused": _without_text(self.refused),
             },
             ensure_ascii=False,
         ).encode()
 
 
-def compose(hub: str, some: Sequence[Waiting], titles: Mapping[Key, str | None]) -> Message:
+def compose(hub: str, some: Sequence[Waiting | Refusal], titles: Mapping[Key, str | None]) -> Message:
     """Of all that somebody is to be told of now, new ones first."""
-    ordered = sorted(some, key=lambda one: one.notified_at is not None)
-    fresh = sum(one.notified_at is None for one in some)
-    return Message(hub, fresh, len(some) - fresh, [_named(one, titles) for one in ordered[:NAMED]])
+    fresh, named = sum(one.notified_at is None for one in some), first(some)
+    return Message(
+        hub, fresh, len(some) - fresh,
+        [_named(one, titles) for one in named if isinstance(one, Waiting)],
+        [_refused(one, titles) for one in named if isinstance(one, Refusal)],
+    )  # fmt: skip
 
 
-def first(some: Sequence[Waiting]) -> list[Key]:
-    """Those of which the titles are needed."""
-    ordered = sorted(some, key=lambda one: one.notified_at is not None)
-    return [(one.table_name, one.key) for one in ordered[:NAMED]]
+def first(some: Sequence[Waiting | Refusal]) -> list[Waiting | Refusal]:
+    """Those that are named."""
+    return sorted(some, key=lambda one: one.notified_at is not None)[:NAMED]
+
+
+def _without_text(some: Sequence[Mapping[str, object]]) -> list[dict[str, object]]:
+    return [{name: value for name, value in one.items() if name != "key_text"} for one in some]
+
+
+def _refused(one: Refusal, titles: Mapping[Key, str | None]) -> dict[str, object]:
+    """Without the reason, which may name what a value has named."""
+    return {
+        "id": refused_id(one.number),
+        "dlq": one.number,
+        "target": one.target,
+        "table": one.table_name,
+        "key": json.loads(one.key),
+        "key_text": key_text(one.key),
+        "title": titles.get((one.table_name, one.key)),
+        "spoke": one.spoke,
+        "kind": one.kind,
+        "since": one.parked_at.isoformat(),
+    }
 
 
 def _named(one: Waiting, titles: Mapping[Key, str | None]) -> dict[str, object]:

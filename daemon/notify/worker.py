@@ -1,4 +1,5 @@
-"""The worker that looks for conflicts that nobody was told of. It reads and marks: nothing ever waits for it."""
+"""The worker that looks for what waits and nobody was told of: conflicts, and what the hub refuses. It reads and marks:
+nothing ever waits for it."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ import structlog
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 from tenacity.nap import sleep_using_event
 
-from connectors.conflicts import Filter, Rulings, Waiting, Waitlist
+from connectors.conflicts import Filter, Refusal, Rulings, Waiting, Waitlist
 from daemon.config.settings import Settings
 from daemon.conflicts.desk import Desk
 from daemon.errors import OperatorError, Unavailable
@@ -72,16 +73,25 @@ class NotifyWorker:
         while not stop.is_set():
             report("running", fault)
             now = self._clock()
-            metrics.CONFLICTS_WAITING.labels(self._hub).set(desk.waitlist.count(ANY))
+            metrics.CONFLICTS_WAITING.labels(self._hub).set(
+                desk.waitlist.count(ANY) + desk.waitlist.refusals.count(ANY)
+            )
             if told_at is None or not timedelta(0) <= now - told_at < self._apart:
-                due = desk.waitlist.untold(now - self._again)
+                due = self._due(desk, now - self._again)
                 if due:
                     fault, told_at = self._tell(desk, due, stop, report), now
             stop.wait(self._look_seconds)
 
-    def _tell(self, desk: Desk, due: Sequence[Waiting], stop: threading.Event, report: Report) -> str | None:
+    def _due(self, desk: Desk, told_before: datetime) -> list[Waiting | Refusal]:
+        """What the hub refuses may be taken a moment later: it is told of once it has waited for a whole look."""
+        waitlist = desk.waitlist
+        return [*waitlist.untold(told_before), *waitlist.refusals.untold(told_before, self._look_seconds)]
+
+    def _tell(self, desk: Desk, due: Sequence[Waiting | Refusal], stop: threading.Event, report: Report) -> str | None:
         """Returns what went wrong, a sentence; who was told by one way is not told again because another has failed."""
-        message = compose(self._hub, due, desk.named(first(due)))
+        find = desk.waitlist.refusals.find
+        named = [find(one.number) or one if isinstance(one, Refusal) else one for one in first(due)]
+        message = compose(self._hub, due, desk.titles(named, of_routes=True))
         message_id = uuid.uuid4().hex
         faults: list[str] = []
         for channel in self._channels:
@@ -94,7 +104,9 @@ class NotifyWorker:
             else:
                 metrics.NOTIFICATIONS.labels(self._hub, channel.name).inc()
         if len(faults) < len(self._channels):
-            desk.waitlist.told(due, self._clock())
+            now = self._clock()
+            desk.waitlist.told([one for one in due if isinstance(one, Waiting)], now)
+            desk.waitlist.refusals.told([one for one in due if isinstance(one, Refusal)], now)
         return f"The last message of waiting conflicts did not arrive: {'; '.join(faults)}." if faults else None
 
     def _attempts(self, stop: threading.Event, report: Report) -> Retrying:

@@ -62,7 +62,9 @@ LAG_BYTES = Gauge("placemat_lag_bytes", "WAL between what is applied and the new
 
 PAUSED_RECORDS = Gauge("placemat_paused_records", "Records that wait for a paused table.", ["target", "table"])
 
-CONFLICTS_WAITING = Gauge("placemat_conflicts_waiting", "Conflicts that wait for a person.", ["hub"])
+CONFLICTS_WAITING = Gauge(
+    "placemat_conflicts_waiting", "Conflicts that wait for a person, and what the hub refuses.", ["hub"]
+)
 NOTIFICATIONS = Counter(
     "placemat_notifications_total", "Messages that told somebody of waiting conflicts.", ["hub", "channel"]
 )

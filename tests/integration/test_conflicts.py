@@ -164,7 +164,7 @@ def test_what_waits_is_listed_and_what_rules_have_decided_too(both: Linked, work
     words = ("list", "--target", both.spoke_name, "--table", "storytellers", "--field", "bio")
     [one] = [found for found in verb(both, *words)["waiting"] if found["id"] == number]
     assert (one["title"], one["fields"], one["spokes"]) == ("Ours", ["bio"], [both.spoke_name])
-    assert verb(both, "list", "--table", "stories") == {"count": 0, "waiting": []}
+    assert verb(both, "list", "--table", "stories") == {"count": 0, "waiting": [], "refused_count": 0, "refused": []}
     found = verb(both, "list", "--all", "--field", "name", "--limit", 1)
     assert [(each["field"], each["ours"], each["theirs"]) for each in found["decided"]] == [("name", "Ours", "Theirs")]
     older = verb(both, "list", "--all", "--limit", 1, "--before", found["before"])

@@ -40,13 +40,18 @@ class Clock:
 class Told:
     """A worker in a thread."""
 
-    def __init__(self, linked: Linked, clock: Clock) -> None:
+    def __init__(self, linked: Linked, clock: Clock, look_seconds: float) -> None:
         settings = linked.site.settings
         self.clock = clock
         self.states: list[tuple[WorkerState, str | None]] = []
         self._stop = threading.Event()
         worker = NotifyWorker(
-            settings, linked.site.source, wiring.conflicts, clock=clock, look_seconds=0.01, longest_delay_seconds=0
+            settings,
+            linked.site.source,
+            wiring.conflicts,
+            clock=clock,
+            look_seconds=look_seconds,
+            longest_delay_seconds=0,
         )
         self.name = worker.name
         self._thread = threading.Thread(target=worker.run, args=(self._stop, self._report))
@@ -85,6 +90,7 @@ def prepared(
 def hub(prepared: Linked) -> Iterator[Linked]:
     yield prepared
     prepared.hub.execute("DELETE FROM placemat.conflicts")
+    prepared.hub.execute("DELETE FROM placemat.parked")
     prepared.site.values.pop("notify", None)
     prepared.site.write()
 
@@ -108,8 +114,8 @@ def post(hub: Linked) -> Iterator[Mails]:
 
 
 @contextmanager
-def telling(linked: Linked) -> Iterator[Told]:
-    told = Told(linked, Clock())
+def telling(linked: Linked, look_seconds: float = 0.01) -> Iterator[Told]:
+    told = Told(linked, Clock(), look_seconds)
     told.start()
     try:
         yield told
@@ -132,6 +138,21 @@ def waiting(linked: Linked, *titles: str) -> list[int]:
         assert row is not None
         found.append(row[0])
     return found
+
+
+def refusing(linked: Linked, title: str) -> int:
+    """A storyteller of the spoke with this name, which the hub has not taken; its number."""
+    row = linked.hub.execute(
+        "INSERT INTO placemat.parked (source, table_name, key, kind, sqlstate, reason)"
+        " VALUES (%s, 'public.storytellers', %s, 'refused', '23514', %s) RETURNING id",
+        [linked.spoke_name, f'{{"id":"{uuid.uuid4()}"}}', f"it does not hold of {SECRET}"],
+    ).fetchone()
+    assert row is not None
+    linked.hub.execute(
+        "INSERT INTO placemat.parked_events VALUES (%s, 1, 'topic', 0, 1, %s)",
+        [row[0], f'{{"op":"c","after":{{"name":"{title}","bio":"{SECRET}"}}}}'],
+    )
+    return int(row[0])
 
 
 def failures(linked: Linked, channel: str) -> float:
@@ -196,6 +217,35 @@ def test_what_waits_still_after_a_day_is_told_again_and_what_was_decided_is_not(
         until(lambda: len(hook.got) == 2)
     assert (hook.got[1]["new"], hook.got[1]["still_waiting"]) == (0, 1)
     assert [one["id"] for one in hook.got[1]["conflicts"]] == [kept]
+
+
+def test_what_the_hub_refuses_is_told_without_a_value_and_again_after_a_day(hub: Linked, hook: Webhooks) -> None:
+    with hub.hub.transaction():
+        number, [conflict] = refusing(hub, "Ruth"), waiting(hub, "Mary")
+    with telling(hub) as told:
+        until(lambda: [one for message in hook.got for one in message["refused"]])
+        told.clock.now += timedelta(minutes=1)
+        told.looked()
+        refused = [one for message in hook.got for one in message["refused"]]
+        assert [(one["id"], one["dlq"], one["title"], one["kind"]) for one in refused] == [
+            (f"dlq-{number}", number, "Ruth", "refused")
+        ]
+        assert (refused[0]["target"], refused[0]["spoke"]) == (hub.hub_target, hub.spoke_name)
+        assert sum(message["new"] for message in hook.got) == 2
+        assert [one["id"] for message in hook.got for one in message["conflicts"]] == [conflict]
+        told.clock.now += timedelta(hours=24)
+        until(lambda: hook.got[-1]["still_waiting"])
+    assert [one["id"] for one in hook.got[-1]["refused"]] == [f"dlq-{number}"]
+    assert SECRET not in str(hook.got)
+
+
+def test_what_the_hub_may_take_before_the_next_look_is_not_told_yet(hub: Linked, hook: Webhooks) -> None:
+    refusing(hub, "fresh")
+    kept = refusing(hub, "kept")
+    hub.hub.execute("UPDATE placemat.parked SET parked_at = now() - interval '61 minutes' WHERE id = %s", [kept])
+    with telling(hub, look_seconds=3_600):
+        until(lambda: hook.got)
+    assert [one["dlq"] for message in hook.got for one in message["refused"]] == [kept]
 
 
 def test_a_webhook_that_fails_for_a_moment_gets_the_same_message_again(hub: Linked, hook: Webhooks) -> None:

@@ -22,6 +22,7 @@ from connectors.postgres.two_way.changes import Changes, Key
 from connectors.postgres.two_way.hub import HubStore, Known
 from connectors.postgres.two_way.judgement import Judgement
 from connectors.postgres.two_way.outward import Work, net_of, tell
+from connectors.postgres.two_way.refusals import kind_of, note_discarded, note_listed
 from schemas.position import START, Position, parse_lsn
 from schemas.resolution import ANSWERS_PREFIX, AtHub, Fields, Kept, Listed, Place, RowChange
 
@@ -168,13 +169,15 @@ class HubRows:
 
     def refused(self, event: Event, sqlstate: str, reason: str) -> None:
         """List what the hub's own constraints keep out: it waits for a person, or for what it lacks."""
-        kinds = {"23505": "insert_exists" if event.change.op == "c" else "update_exists", "23503": "fk_parent_missing"}
-        kind = kinds.get(sqlstate, "refused")
-        if event.change.after is None:
-            kind = "delete_origin_differs"
+        kind = kind_of(sqlstate, event.change.op if event.change.after is not None else "d")
         listed = Listed(None, kind, "manual", "manual", None, None, None, reason, None, None)
         name = self._hub_name(self._changes.name(event))
-        self._store.list_conflicts(self._spoke, name, [listed], event.record)
+        [number] = self._store.list_conflicts(self._spoke, name, [listed], event.record)
+        note_listed(self._connection, number, self._spoke, event.table, event.key)
+
+    def discarded(self, event: Event) -> None:
+        """What was kept out is not to come in any more."""
+        note_discarded(self._connection, self._spoke, event.table, event.key)
 
     def alive(self, table: str, after: str, most: int) -> list[str]:
         """Keys of rows that the spoke has shown, a page of them: what else the hub has, nobody there can empty away."""

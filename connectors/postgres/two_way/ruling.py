@@ -85,6 +85,16 @@ class HubRulings:
             found |= self._canonical(table, name, text)
         return found
 
+    def as_here(self, table: str, row: Fields) -> Fields:
+        if table not in self._tables:
+            return row
+        with self._translated():
+            try:
+                [found] = self._changes.canonical(table, [self._tables[table].raws(row)])
+            except psycopg.DataError:
+                return row
+        return found
+
     def rule(self, order: Order, deciding: Deciding) -> Done | None:
         attempts = Retrying(
             retry=retry_if_exception_type(TryAgain), stop=stop_after_attempt(ATTEMPTS), reraise=True,

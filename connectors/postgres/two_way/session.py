@@ -192,6 +192,8 @@ class TwoWay:
         """What the hub has stands, one event after the other, and the spoke is told so."""
         for event in events:
             self.keep([event])
+        if self._hub is not None and events:
+            self._hub.discarded(events[0])
 
     def keep(self, events: Sequence[Event]) -> None:
         """As `reject`, of one event of each key."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +10,7 @@ import psycopg
 from psycopg.rows import class_row
 
 from connectors.conflicts import Decision, Filter, Logged, Waiting
+from connectors.postgres.two_way.refusals import HubRefusals, Way
 
 LOCK_CLASS = 0x706C616E
 """First of the two numbers of the advisory lock; the second tells what is done apart."""
@@ -39,8 +40,10 @@ WHERE c.id = told.id AND c.opened_at = told.opened_at
 class HubWaitlist:
     """See `connectors.conflicts.Waitlist`; over a connection in autocommit mode."""
 
-    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+    def __init__(self, connection: psycopg.Connection[Any], ways: Iterable[Way] = ()) -> None:
+        """`ways` are those of its spokes."""
         self._connection = connection
+        self.refusals = HubRefusals(connection, ways)
 
     def find(self, conflict_id: int) -> Waiting | None:
         found = self._waiting(f"{_WAITING} WHERE id = %(id)s", {"id": conflict_id})
