@@ -239,6 +239,16 @@ def test_what_the_hub_refuses_is_told_without_a_value_and_again_after_a_day(hub:
     assert SECRET not in str(hook.got)
 
 
+def test_what_the_hub_refuses_is_counted_with_what_waits(hub: Linked, hook: Webhooks) -> None:
+    with hub.hub.transaction():
+        waiting(hub, "Mary")
+        refusing(hub, "Ruth")
+    with telling(hub) as told:
+        told.looked()
+        labels = {"hub": hub.site.source}
+        assert REGISTRY.get_sample_value("placemat_conflicts_waiting", labels) == 2
+
+
 def test_what_the_hub_may_take_before_the_next_look_is_not_told_yet(hub: Linked, hook: Webhooks) -> None:
     refusing(hub, "fresh")
     kept = refusing(hub, "kept")
@@ -286,6 +296,15 @@ def test_an_email_names_what_waits(hub: Linked, post: Mails) -> None:
     assert "Ruth: bio" in text
     assert "Märy: bio" in text
     assert SECRET not in text
+
+
+def test_an_email_names_what_the_hub_refuses(hub: Linked, post: Mails) -> None:
+    number = refusing(hub, "Ruth")
+    with telling(hub):
+        until(lambda: post.got)
+    [mail] = post.got
+    assert f"dlq-{number}  public.storytellers  Ruth: refused of {hub.spoke_name}, refused" in mail.get_content()
+    assert SECRET not in mail.get_content()
 
 
 def test_a_mail_server_that_is_busy_is_asked_again(hub: Linked, post: Mails) -> None:

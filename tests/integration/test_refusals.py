@@ -126,6 +126,19 @@ def test_what_waits_of_a_refused_row_is_shown_beside_what_the_hub_has(both: Link
     assert f"The hub refuses nothing under dlq-{number}" in gone["error"]
 
 
+def test_numbers_that_wait_are_shown_with_all_their_digits(both: Linked, workspace: uuid.UUID) -> None:
+    digits = "12345678901234567890.123456780"
+    key = made(
+        both.spoke, "storytellers", workspace_id=workspace, name="not welcome", metadata=f'{{"n": {digits}}}'
+    )  # fmt: skip
+    number = refused(both, key)
+    for words in (("conflicts", "show", f"dlq-{number}"), ("dlq", "show", str(number), "--values")):
+        given = ("--target", both.hub_target) if words[0] == "dlq" else ()
+        for form in ((), ("--json",)):
+            assert digits in both.site.placemat(*words, *given, *form).out, (*words, *form)
+    corrected(both, key)
+
+
 def test_no_side_is_taken_in_what_the_hub_refuses(both: Linked) -> None:
     for words in (("resolve", "dlq-7", "--take", "hub"), ("undo", "dlq-7")):
         refused = verb(both, *words, code=2)["error"]
