@@ -86,6 +86,7 @@ class Refusal:
     request: str | None
     events: int
     notified_at: datetime | None
+    op: str | None
     row: Fields | None
 
 

@@ -59,6 +59,7 @@ def refusal_json(one: Refusal, title: str | None) -> dict[str, Json]:
         "attempts": one.attempts,
         "request": one.request,
         "events": one.events,
+        "op": one.op,
         "notified_at": one.notified_at.isoformat() if one.notified_at else None,
     }
 

@@ -111,7 +111,7 @@ def write_refused(told: Mapping[str, Json]) -> None:
     queued, hub = (cast("dict[str, object] | None", one[side]) for side in ("queued", HUB))
     if hub is None:
         typer.echo("The hub has no such row.")
-    if queued is None and one["events"]:
+    if one["op"] == "d":
         typer.echo(f"{spoke} has deleted the row.")
     differing = [name for name in queued or {} if hub is None or name not in hub or hub[name] != (queued or {})[name]]
     if differing:

@@ -220,6 +220,8 @@ def test_rows_that_nobody_can_tell_wait_for_a_person_on_both_sides(linked: Linke
         until(lambda: cyds[1] not in names(spoke), what="what the hub does not want is gone")
     listed = linked.site.placemat("dlq", "list", "--target", linked.hub_target)
     assert "ambiguous: 1 rows of the hub and 2 of the other side have the same name, workspace_id" in listed.out
+    waiting = linked.site.placemat("conflicts", "list", "--json").json["refused"]
+    assert sorted(one["kind"] for one in waiting) == [*["ambiguous"] * 4, "fk_parent_missing"]
     spoke.execute("UPDATE storytellers SET name = 'Anna B' WHERE id = %s", [annas[1]])
     report = run(linked, *WORDS, code=3)
     assert report["ambiguous"] == 3

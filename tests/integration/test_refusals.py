@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
 
 from connectors.conflicts import Filter
@@ -232,13 +233,13 @@ def test_only_what_is_refused_of_tables_that_go_both_ways_is_told(kept: Kept) ->
     kept.park(kind="needs_full_row")
     kept.park(table="public.of_one_way")
     [one] = kept.refusals.waiting(Filter())
-    assert (one.number, one.kind, one.row) == (number, "delete_origin_differs", None)
+    assert (one.number, one.kind, one.op, one.row) == (number, "delete_origin_differs", "d", None)
     assert kept.refusals.count(Filter()) == 1
     assert kept.refusals.count(Filter(table="public.storytellers")) == 1
     assert kept.refusals.count(Filter(spoke="another")) == 0
 
 
-def test_a_key_is_told_of_once_then_after_a_day_and_anew_when_it_is_parked_again(kept: Kept) -> None:
+def test_a_key_is_told_of_once_then_after_a_day_and_anew_when_it_is_parked_again(both: Linked, kept: Kept) -> None:
     now = datetime(2031, 5, 1, tzinfo=UTC)
     day = timedelta(days=1)
     number = kept.park(key="7")
@@ -248,6 +249,10 @@ def test_a_key_is_told_of_once_then_after_a_day_and_anew_when_it_is_parked_again
     kept.refusals.told(due, now)
     assert kept.refusals.untold(now - timedelta(seconds=1), 0) == []
     assert [one.number for one in kept.refusals.untold(now, 0)] == [number]
+    with psycopg.connect(both.site.primary) as busy:
+        busy.execute("SELECT FROM placemat.parked WHERE id = %s FOR UPDATE", [number])
+        kept.refusals.told(due, now + day)
+    assert [one.number for one in kept.refusals.untold(now, 0)] == [number], "what is tried now is told of later"
     kept.unpark(number)
     kept.refusals.told(due, now)
     again = kept.park(key="7")

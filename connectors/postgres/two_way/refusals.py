@@ -135,7 +135,7 @@ class HubRefusals:
         row = _row(decode_change(newest.encode()), routing) if newest is not None else None
         return Refusal(
             number, listed, way.target, spoke, routing.table or table, name, what, sqlstate, reason, parked_at,
-            attempts, request, events, notified_at, row,
+            attempts, request, events, notified_at, op, row,
         )  # fmt: skip
 
 
