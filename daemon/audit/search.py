@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import orjson
 import psycopg
 
 from daemon.audit import chain
 from daemon.audit.entry import Entry, Values, month_of
+from daemon.exact_json import decode
 
 PAGE = 1_000
 
@@ -50,7 +50,7 @@ def find(
 
 def to_json(entry: Entry, values: Values | None) -> dict[str, Any]:
     """An entry as verbs print it. `before` and `after` are null where there are no values, or not any more."""
-    content = orjson.loads(values.content) if values is not None else {}
+    content = decode(values.content) if values is not None else {}
     return {
         "sequence": entry.sequence,
         "entered_at": entry.entered_at.astimezone(UTC).isoformat(),
@@ -62,8 +62,8 @@ def to_json(entry: Entry, values: Values | None) -> dict[str, Any]:
         "entity": entry.entity,
         "key": _key(entry.key),
         "op": entry.op,
-        "fields": orjson.loads(entry.fields),
-        "masked": orjson.loads(entry.masked),
+        "fields": decode(entry.fields),
+        "masked": decode(entry.masked),
         "before": content.get("before"),
         "after": content.get("after"),
         "erased": entry.values_hash is not None and values is None,
@@ -75,13 +75,13 @@ def to_json(entry: Entry, values: Values | None) -> dict[str, Any]:
         "rule": entry.rule,
         "conflict": entry.conflict,
         "reason": entry.reason,
-        "details": orjson.loads(entry.details),
+        "details": decode(entry.details),
         "hash": bytes(entry.hash).hex(),
     }
 
 
 def _key(text: str | None) -> Any:
-    return orjson.loads(text) if text else None
+    return decode(text) if text else None
 
 
 def _conditions(search: Search) -> tuple[list[str], list[Any]]:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import csv
-import json
 import sys
 from contextlib import ExitStack
 from datetime import datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -17,7 +15,7 @@ from daemon.cli.audit_erasure import erasure_json, nothing_erased, say_erased
 from daemon.cli.bar import progress_bar
 from daemon.cli.context import AsJson, By, Reason
 from daemon.cli.context import settings as read_settings
-from daemon.cli.output import Json, json_text, local, say, write_json, write_table
+from daemon.cli.output import Json, json_text, json_value, local, say, write_json, write_table
 from daemon.errors import OperatorError
 
 if TYPE_CHECKING:
@@ -273,10 +271,10 @@ def _date(text: str) -> Any:
 
 
 def _cells(entry: Entry) -> tuple[str, ...]:
-    fields = json.loads(entry.fields)
+    fields = json_value(entry.fields)
     more = f" +{len(fields) - FIELDS_NAMED}" if len(fields) > FIELDS_NAMED else ""
     what = f"{entry.op} {entry.entity or ''}".strip()
-    key = ", ".join(str(one) for one in json.loads(entry.key).values()) if entry.key else ""
+    key = ", ".join(str(one) for one in json_value(entry.key).values()) if entry.key else ""
     return (
         str(entry.sequence), local(entry.entered_at), entry.who, what, key, ", ".join(fields[:FIELDS_NAMED]) + more,
         entry.target or "", entry.outcome,
@@ -288,10 +286,10 @@ def _show_values(entry: Entry, values: Values | None) -> None:
     if values is None:
         typer.echo("  values were erased" if entry.values_hash is not None else "  no values")
         return
-    content = json.loads(values.content, parse_float=Decimal)
+    content = json_value(values.content)
     before, after = content["before"] or {}, content["after"] or {}
     asked = after if entry.kind == "action" else {}
-    for name in dict.fromkeys([*json.loads(entry.fields), *before, *asked]):
+    for name in dict.fromkeys([*json_value(entry.fields), *before, *asked]):
         old = json_text(before[name]) if name in before else "?" if entry.op != "c" else "-"
         new = json_text(after[name]) if name in after else "-"
         typer.echo(f"  {name}: {old} → {new}")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,7 +12,7 @@ import typer
 from daemon.cli.context import AsJson, By, DryRun, Reason, Target, Wait
 from daemon.cli.context import settings as read_settings
 from daemon.cli.context import target as chosen_target
-from daemon.cli.output import Json, json_text, local, say, write_json, write_table
+from daemon.cli.output import Json, json_text, json_value, local, say, write_json, write_table
 from daemon.errors import OperatorError
 from daemon.keys import key_text
 
@@ -70,7 +68,7 @@ def show(
         raise OperatorError(f"No key is parked under {parked_id}.", "placemat dlq list shows those that are.")
     events: list[dict[str, Json]] = []
     for place in queue:
-        event = json.loads(place.event, parse_float=Decimal)
+        event = json_value(place.event)
         told: dict[str, Json] = {
             "topic": place.topic,
             "partition": place.partition,
@@ -233,7 +231,7 @@ def _key_json(key: ParkedKey) -> dict[str, Json]:
         "id": key.id,
         "source": key.source,
         "table": key.table_name,
-        "key": json.loads(key.key),
+        "key": json_value(key.key),
         "kind": key.kind,
         "sqlstate": key.sqlstate,
         "reason": key.reason,

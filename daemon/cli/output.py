@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from daemon.errors import OperatorError
 
@@ -33,6 +34,13 @@ def json_text(value: Json) -> str:
     from msgspec.json import Encoder
 
     return Encoder(decimal_format="number").encode(value).decode()
+
+
+def json_value(text: str) -> Any:
+    """A JSON document; numbers have all their digits, as Decimals."""
+    from daemon.exact_json import decode
+
+    return decode(text)
 
 
 def write_json(value: Json) -> None:

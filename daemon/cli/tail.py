@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from daemon.cli.context import settings as read_settings
-from daemon.cli.output import Json, write_json
+from daemon.cli.output import Json, json_text, write_json
 from daemon.errors import OperatorError
 
 if TYPE_CHECKING:
@@ -107,8 +107,6 @@ def _key(key: Json) -> str:
 
 
 def _values(value: dict[str, Any]) -> str:
-    import json
-
     # What is no event of a row, such as a transaction's end, is shown whole.
     shown = (value.get("after") or value.get("before")) if "op" in value else value
-    return json.dumps(shown, ensure_ascii=False)
+    return json_text(shown)

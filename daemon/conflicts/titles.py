@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -46,4 +44,6 @@ def label(field: str) -> str:
 
 def plain(text: str | None) -> object:
     """A stored value, which is a JSON text, as itself; numbers with all their digits."""
-    return None if text is None else json.loads(text, parse_float=Decimal)
+    from daemon.exact_json import decode
+
+    return None if text is None else decode(text)

@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 from confluent_kafka import (
     OFFSET_BEGINNING,
     OFFSET_END,
@@ -20,6 +19,7 @@ from confluent_kafka import (
 from daemon import broker
 from daemon.config.kafka import Kafka
 from daemon.errors import OperatorError
+from daemon.exact_json import decode
 from schemas.topics import POSITION_HEADER
 
 POLL_SECONDS = 0.2
@@ -77,7 +77,7 @@ def events(kafka: Kafka, topics: Collection[str], *, from_beginning: bool) -> It
 
 def read(message: Message) -> Event:
     """A record as an event; of a topic that is not a table's, what there is of it."""
-    value = orjson.loads(message.value() or b"{}")
+    value = decode(message.value() or b"{}")
     headers = dict(message.headers() or [])
     position = headers.get(POSITION_HEADER)
     source = value.get("source") or {}
@@ -89,7 +89,7 @@ def read(message: Message) -> Event:
         position.decode() if isinstance(position, bytes) else None,
         source.get("ts_ms") or _written_ms(message),
         value.get("op", "-"),
-        orjson.loads(key) if key else None,
+        decode(key) if key else None,
         changed_columns(value.get("before"), value.get("after")),
         value,
     )

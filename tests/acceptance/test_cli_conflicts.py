@@ -33,7 +33,7 @@ def edited_apart(linked: Linked) -> uuid.UUID:
 
 
 def test_somebody_is_told_and_decides_by_command(linked: Linked, hook: Webhooks) -> None:
-    linked.route("storytellers", rules={"bio": "manual"})
+    linked.route("storytellers", rules={"bio": "manual"}, title="name")
     linked.site.set("notify.webhook_url", hook.url)
     linked.init()
     process = linked.site.spawn("run")

@@ -171,6 +171,13 @@ def test_tail_shows_events_without_their_values_unless_asked(ready: Site, produc
     assert loud["position"] == "00000001-0000000000000002-0000000003"
 
 
+def test_tail_shows_numbers_with_all_their_digits(ready: Site, producer: Producer) -> None:
+    number = "12345678901234567890.123456780"
+    publish(producer, ready, "c", None, {"id": "1", "themes": orjson.Fragment(f'{{"n":{number}}}')})
+    for words in ((), ("--json",)):
+        assert number in ready.placemat("tail", "stories", "--from-beginning", "--limit", "1", "--values", *words).out
+
+
 def test_tail_begins_with_what_comes_next(ready: Site, producer: Producer) -> None:
     publish(producer, ready, "c", None, {"id": "1"})
     process = ready.spawn("tail", "--json", "--limit", "1")

@@ -352,10 +352,9 @@ def test_numbers_are_shown_decided_and_entered_with_all_their_digits(both: Linke
         [(content,)] = state.execute(f"{query} AND kind = 'action'".encode(), [str(number)]).fetchall()
     assert ours in content
     assert theirs in content
-    entry = both.site.placemat(
-        "audit", "show", "--action", "conflicts resolve", "--key", text(key), "--entity", "storytellers", "--values"
-    )
-    assert theirs in entry.out
+    which = ("--action", "conflicts resolve", "--key", text(key), "--entity", "storytellers")
+    for words in (("show", *which, "--values"), ("show", *which, "--json"), ("export", *which)):
+        assert theirs in both.site.placemat("audit", *words).out
     both.rest()
     assert value(both.spoke, "storytellers", "metadata #>> '{n}'", key) == value(
         both.hub, "storytellers", "metadata #>> '{n}'", key
