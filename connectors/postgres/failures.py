@@ -64,7 +64,7 @@ def translate(error: psycopg.Error, target: str, table: TargetTable | None = Non
         return Refused(state, f"a value names what is not there ({error.diag.message_primary}, SQLSTATE {state})")
     if state == "42501":
         return OperatorError(
-            f"Target {target} denies its role a right that it needs{_on(error)}.",
+            f"Target {target} denies its role a right that it needs ({error.diag.message_primary}).",
             "placemat init says which right is missing, and how to give it.",
         )
     if table is not None and state in _UNFIT:

@@ -357,6 +357,9 @@ CREATE PUBLICATION placemat FOR TABLE workspaces, projects, storytellers, storie
 -- What the daemon may write, as people change it elsewhere, and the schema it keeps its own books in.
 GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON workspaces, projects, storytellers, stories, story_media TO placemat_apply;
 
+-- What would go with a project that is deleted elsewhere: it stays as long as it has any of them.
+GRANT SELECT (project_id) ON project_contacts, actions TO placemat_apply;
+
 RESET ROLE;
 
 CREATE SCHEMA placemat AUTHORIZATION placemat_apply;

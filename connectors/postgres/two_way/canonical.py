@@ -18,20 +18,13 @@ from connectors.postgres import literals
 from connectors.postgres.literals import JSON_NULL
 from connectors.postgres.rows import Columns, decode_key
 from connectors.postgres.statements import TargetTable
+from connectors.postgres.two_way.cascades import Cascade, cascades
 from schemas.resolution import Fields
 
 _APART = """
 SELECT attname::text FROM pg_attribute JOIN pg_cast ON castsource = atttypid
 WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND casttarget IN (114, 3802)
   AND castsource NOT IN (114, 3802)
-"""
-_CASCADES = """
-SELECT conrelid::regclass::text,
-       (SELECT array_agg(attname::text ORDER BY place) FROM unnest(conkey) WITH ORDINALITY AS k (number, place)
-        JOIN pg_attribute ON attrelid = conrelid AND attnum = number),
-       (SELECT array_agg(attname::text ORDER BY place) FROM unnest(confkey) WITH ORDINALITY AS k (number, place)
-        JOIN pg_attribute ON attrelid = confrelid AND attnum = number)
-FROM pg_constraint WHERE contype = 'f' AND confrelid = %s::regclass AND confdeltype = 'c' AND conparentid = 0
 """
 _NULL = msgspec.Raw(b"null")
 
@@ -53,11 +46,7 @@ class Canonical:
         self.columns = {field: name for name, field in self.fields.items()}
         apart = {name for (name,) in connection.execute(_APART, [table.quoted.replace("%%", "%")])}
         self._apart = {name for name, column in table.columns.items() if column.name in apart}
-        self.cascades = [
-            (relation, tuple(child), tuple(parent))
-            for relation, child, parent in connection.execute(_CASCADES, [table.quoted.replace("%%", "%")])
-        ]
-        """Tables, with columns, whose rows go with the row that they refer to, and the columns here."""
+        self.cascades = cascades(connection, routing.table or table.name)
         self.hub = (routing.table or table.name) if at_hub else table.name
         """The hub's name of the table."""
 
@@ -136,16 +125,12 @@ class Canonical:
     def remove(self, key: Sequence[str]) -> str:
         """Delete rows that nothing would go with. Parameters: a `text[]` per key column."""
         return self._by_key("DELETE FROM {table} AS t USING {rows} WHERE {same}", key) + "".join(
-            f" AND NOT EXISTS (SELECT FROM {relation} c WHERE {self._refers(child, parent)})"
-            for relation, child, parent in self.cascades
+            f" AND NOT {self._goes(one)}" for one in self.cascades
         )
 
     def referred(self, key: Sequence[str]) -> str:
         """Count rows that others would go with. Parameters: a `text[]` per key column."""
-        going = " OR ".join(
-            f"EXISTS (SELECT FROM {relation} c WHERE {self._refers(child, parent)})"
-            for relation, child, parent in self.cascades
-        )
+        going = " OR ".join(map(self._goes, self.cascades))
         return (
             self._by_key("SELECT count(*) FROM {table} AS t, {rows} WHERE {same}", key) + f" AND ({going or 'false'})"
         )
@@ -176,9 +161,11 @@ class Canonical:
         same = " AND ".join(f"t.{self._quoted(name)} = v.c{at}::{self._type(name)}" for at, name in enumerate(key))
         return statement.format(table=self.table.only, rows=f"unnest({arrays}) AS v({places})", same=same)
 
-    def _refers(self, child: Sequence[str], parent: Sequence[str]) -> str:
-        pairs = zip(child, parent, strict=True)
-        return " AND ".join(f"c.{_identifier(mine)} = t.{_identifier(theirs)}" for mine, theirs in pairs)
+    def _goes(self, one: Cascade) -> str:
+        """Whether a row of it goes with the row `t`."""
+        pairs = zip(one.child, one.parent, strict=True)
+        same = " AND ".join(f"c.{_identifier(mine)} = t.{_identifier(theirs)}" for mine, theirs in pairs)
+        return f"EXISTS (SELECT FROM {one.relation.replace('%', '%%')} c WHERE {same})"
 
     def _unpacked(self, names: Sequence[str]) -> str:
         typed = ", ".join(

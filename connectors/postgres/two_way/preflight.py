@@ -13,6 +13,7 @@ from connectors.errors import OperatorError
 from connectors.postgres.plan import alike
 from connectors.postgres.shape import Table, read_table, read_types
 from connectors.postgres.steps import TOLD_BY_TEXT
+from connectors.postgres.two_way import cascades
 
 _IDENTITY = """
 SELECT relreplident FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = %s AND relname = %s
@@ -31,6 +32,7 @@ def check(
         yield from _identity(source, f"source {source_name}", table)
         yield from _keys(source, name, table, theirs)
         yield from _types(source, target, name, table, routing)
+        yield from cascades.check(target, name, routing.table or table)
         for column in sorted(masks.get(table, ())):
             yield OperatorError(
                 f"Column {column} of {table} is masked at source {source_name}, and the table goes both ways.",
