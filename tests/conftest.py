@@ -21,6 +21,7 @@ pytest_plugins = [
     "tests.fix_site",
     "tests.fix_capture",
     "tests.fix_linked",
+    "tests.fix_both",
     "tests.fix_standby_server",
     "tests.fix_audit_log",
 ]

@@ -14,27 +14,16 @@ from connectors.errors import Unavailable
 from connectors.postgres.turns import LOCK_CLASS
 from connectors.postgres.two_way.erasing import HubErasure
 from tests.asking import ask
-from tests.fix_linked import Linked, made_linked
-from tests.fix_servers import Kafka, Postgres
-from tests.integration.test_conflicts import apart, assert_settled, text, verb
-from tests.people import a_teller, a_workspace, put, seen
+from tests.deciding import apart, assert_settled, text, verb
+from tests.fix_linked import Linked
+from tests.people import a_teller, put, seen
 from tests.waiting import until
 
 
-@pytest.fixture(scope="module")
-def both(postgres_server: Postgres, kafka_server: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Linked]:
-    """Both ways, at work; the later edit wins, however near. Of biographies a person decides."""
-    with made_linked(postgres_server, kafka_server, tmp_path_factory.mktemp("erase")) as linked:
-        linked.route("storytellers", rules={"bio": "manual"}, title="name")
-        linked.site.set(f"targets.{linked.spoke_name}.skew_seconds", 0)
-        linked.init()
-        with linked.running():
-            yield linked
-
-
-@pytest.fixture(scope="module")
-def workspace(both: Linked) -> uuid.UUID:
-    return a_workspace(both)
+def prepare(linked: Linked) -> None:
+    """The later edit wins, however near. Of biographies a person decides."""
+    linked.route("storytellers", rules={"bio": "manual"}, title="name")
+    linked.site.set(f"targets.{linked.spoke_name}.skew_seconds", 0)
 
 
 def erased(both: Linked, key: uuid.UUID, *words: str, code: int = 0) -> Any:

@@ -3,36 +3,22 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 from typing import Any
-
-import pytest
 
 from daemon.observe import metrics
 from tests.asking import ask
-from tests.fix_linked import Linked, made_linked
-from tests.fix_servers import Kafka, Postgres
-from tests.people import TELLER, a_teller, a_workspace, made, put, seen, value
+from tests.fix_linked import Linked
+from tests.people import TELLER, a_teller, made, put, seen, value
 from tests.waiting import until
 
 STORY = "id, storyteller_id, project_id, title, content, themes, privacy, metadata"
 
 
-@pytest.fixture(scope="module")
-def both(postgres_server: Postgres, kafka_server: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Linked]:
-    """Both ways, at work. Names of storytellers are `latest`, biographies `manual`, stories' themes are merged, their
+def prepare(linked: Linked) -> None:
+    """Names of storytellers are `latest`, biographies `manual`, stories' themes are merged, their
     contents the hub's, and slugs go outward only."""
-    with made_linked(postgres_server, kafka_server, tmp_path_factory.mktemp("both")) as linked:
-        linked.route("storytellers", rules={"bio": "manual", "cultural_background": "target"})
-        linked.route("stories", rules={"themes": "merge", "content": "hub"}, outward=["slug"])
-        linked.init()
-        with linked.running():
-            yield linked
-
-
-@pytest.fixture(scope="module")
-def workspace(both: Linked) -> uuid.UUID:
-    return a_workspace(both)
+    linked.route("storytellers", rules={"bio": "manual", "cultural_background": "target"})
+    linked.route("stories", rules={"themes": "merge", "content": "hub"}, outward=["slug"])
 
 
 def a_story(both: Linked, teller: uuid.UUID, workspace: uuid.UUID, **values: object) -> uuid.UUID:

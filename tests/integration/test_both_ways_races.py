@@ -5,15 +5,14 @@ from __future__ import annotations
 import random
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 
 import psycopg
 import pytest
 
-from tests.fix_linked import Connection, Linked, made_linked
-from tests.fix_servers import Kafka, Postgres
-from tests.people import a_workspace, made
+from tests.fix_linked import Connection, Linked
+from tests.people import made
 from tests.waiting import until
 
 EDITS = 1_500
@@ -31,24 +30,12 @@ CREATE TRIGGER log_seen AFTER INSERT OR UPDATE ON storytellers FOR EACH ROW EXEC
 """
 
 
-@pytest.fixture(scope="module")
-def racing(
-    postgres_server: Postgres, kafka_server: Kafka, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Linked]:
-    """At work, with clocks that are trusted: of two edits the later one wins."""
-    with made_linked(postgres_server, kafka_server, tmp_path_factory.mktemp("racing")) as linked:
-        linked.site.set(f"targets.{linked.spoke_name}.skew_seconds", 0)
-        linked.route("storytellers", rules={"cultural_background": "merge", "bio": "target"})
-        linked.route("stories", rules={"themes": "merge", "content": "hub"})
-        linked.hub.execute(LOG.encode())
-        linked.init()
-        with linked.running():
-            yield linked
-
-
-@pytest.fixture(scope="module")
-def workspace(racing: Linked) -> uuid.UUID:
-    return a_workspace(racing)
+def prepare(linked: Linked) -> None:
+    """Clocks are trusted: of two edits the later one wins."""
+    linked.site.set(f"targets.{linked.spoke_name}.skew_seconds", 0)
+    linked.route("storytellers", rules={"cultural_background": "merge", "bio": "target"})
+    linked.route("stories", rules={"themes": "merge", "content": "hub"})
+    linked.hub.execute(LOG.encode())
 
 
 def people(url: str, seed: int, edit: Callable[[Connection, random.Random, int], None], edits: int) -> threading.Thread:
@@ -66,9 +53,9 @@ def people(url: str, seed: int, edit: Callable[[Connection, random.Random, int],
     return thread
 
 
-def test_every_edit_of_a_spoke_is_taken_or_listed_however_close_it_comes(racing: Linked, workspace: uuid.UUID) -> None:
-    keys = [made(racing.hub, "storytellers", workspace_id=workspace, name="made") for _ in range(TELLERS)]
-    racing.rest()
+def test_every_edit_of_a_spoke_is_taken_or_listed_however_close_it_comes(both: Linked, workspace: uuid.UUID) -> None:
+    keys = [made(both.hub, "storytellers", workspace_id=workspace, name="made") for _ in range(TELLERS)]
+    both.rest()
 
     def rename(prefix: str) -> Callable[[Connection, random.Random, int], None]:
         def edit(connection: Connection, rng: random.Random, number: int) -> None:
@@ -78,28 +65,26 @@ def test_every_edit_of_a_spoke_is_taken_or_listed_however_close_it_comes(racing:
         return edit
 
     threads = [
-        people(racing.site.primary, 1, rename("hub "), EDITS),
-        people(racing.site.ledger, 2, rename("spoke "), EDITS),
+        people(both.site.primary, 1, rename("hub "), EDITS),
+        people(both.site.ledger, 2, rename("spoke "), EDITS),
     ]
     for thread in threads:
         thread.join()
-    racing.spoke.execute("UPDATE storytellers SET name = 'spoke, last of all' WHERE id = %s", [keys[0]])
-    racing.rest(120)
-    assert racing.equal("storytellers", "id, name")
-    taken = {name for (name,) in racing.hub.execute("SELECT name FROM public.seen").fetchall()}
-    lost = {
-        name for (name,) in racing.hub.execute("SELECT theirs::jsonb #>> '{}' FROM placemat.conflict_log").fetchall()
-    }
+    both.spoke.execute("UPDATE storytellers SET name = 'spoke, last of all' WHERE id = %s", [keys[0]])
+    both.rest(120)
+    assert both.equal("storytellers", "id, name")
+    taken = {name for (name,) in both.hub.execute("SELECT name FROM public.seen").fetchall()}
+    lost = {name for (name,) in both.hub.execute("SELECT theirs::jsonb #>> '{}' FROM placemat.conflict_log").fetchall()}
     assert {f"spoke {number}" for number in range(EDITS)} <= taken | lost
     assert "spoke, last of all" in taken
 
 
-def test_people_are_never_the_victims_of_a_deadlock_with_us(racing: Linked, workspace: uuid.UUID) -> None:
+def test_people_are_never_the_victims_of_a_deadlock_with_us(both: Linked, workspace: uuid.UUID) -> None:
     """Their transactions lock a story first and its teller then; a batch of ours the other way round."""
-    teller = made(racing.hub, "storytellers", workspace_id=workspace, name="made")
+    teller = made(both.hub, "storytellers", workspace_id=workspace, name="made")
     story = {"workspace_id": workspace, "storyteller_id": teller, "title": "made"}
-    stories = [made(racing.hub, "stories", **story) for _ in range(4)]
-    racing.rest()
+    stories = [made(both.hub, "stories", **story) for _ in range(4)]
+    both.rest()
     victims: list[Exception] = []
 
     def edit(connection: Connection, rng: random.Random, number: int) -> None:
@@ -110,15 +95,15 @@ def test_people_are_never_the_victims_of_a_deadlock_with_us(racing: Linked, work
         except psycopg.errors.DeadlockDetected as error:
             victims.append(error)
 
-    threads = [people(racing.site.primary, 1, edit, 150), people(racing.site.ledger, 2, edit, 150)]
+    threads = [people(both.site.primary, 1, edit, 150), people(both.site.ledger, 2, edit, 150)]
     for thread in threads:
         thread.join()
-    racing.rest(120)
+    both.rest(120)
     assert victims == []
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_whatever_people_do_on_both_sides_the_sides_end_equal(racing: Linked, workspace: uuid.UUID, seed: int) -> None:
+def test_whatever_people_do_on_both_sides_the_sides_end_equal(both: Linked, workspace: uuid.UUID, seed: int) -> None:
     keys = [uuid.uuid4() for _ in range(8)]
     stories = [uuid.uuid4() for _ in range(12)]
     given = iter(range(10**9))
@@ -153,29 +138,29 @@ def test_whatever_people_do_on_both_sides_the_sides_end_equal(racing: Linked, wo
                 connection.execute("DELETE FROM storytellers WHERE id = %s", [teller])
 
     threads = [
-        people(racing.site.primary, seed, edit, 250),
-        people(racing.site.ledger, seed + 1_000, edit, 250),
+        people(both.site.primary, seed, edit, 250),
+        people(both.site.ledger, seed + 1_000, edit, 250),
     ]
     for thread in threads:
         thread.join()
-    racing.rest(120)
-    settle_what_waits(racing)
+    both.rest(120)
+    settle_what_waits(both)
     for table, columns in (
         ("storytellers", "id, name, bio, metadata"),
         ("stories", "id, storyteller_id, title, content, themes"),
     ):
-        assert racing.rows(racing.hub, table, columns) == racing.rows(racing.spoke, table, columns)
+        assert both.rows(both.hub, table, columns) == both.rows(both.spoke, table, columns)
 
 
-def settle_what_waits(racing: Linked) -> None:
+def settle_what_waits(both: Linked) -> None:
     """A person discards what the hub cannot take, until nothing waits on either side."""
 
     def nothing_waits() -> bool:
-        racing.hub.execute("UPDATE placemat.parked SET request = 'discard' WHERE request IS NULL")
-        racing.rest(60)
+        both.hub.execute("UPDATE placemat.parked SET request = 'discard' WHERE request IS NULL")
+        both.rest(60)
         return all(
             connection.execute("SELECT FROM placemat.parked").fetchone() is None
-            for connection in (racing.hub, racing.spoke)
+            for connection in (both.hub, both.spoke)
         )
 
     until(nothing_waits, 60)

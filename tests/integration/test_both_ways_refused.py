@@ -3,29 +3,15 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
-
-from tests.fix_linked import Linked, made_linked
-from tests.fix_servers import Kafka, Postgres
-from tests.people import TELLER, a_teller, a_workspace, made, put, seen, value
+from tests.fix_linked import Linked
+from tests.people import TELLER, a_teller, made, put, seen, value
 from tests.waiting import until
 
 
-@pytest.fixture(scope="module")
-def both(postgres_server: Postgres, kafka_server: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Linked]:
-    with made_linked(postgres_server, kafka_server, tmp_path_factory.mktemp("refused")) as linked:
-        linked.hub.execute("ALTER TABLE storytellers ADD CONSTRAINT welcome CHECK (name <> 'not welcome')")
-        linked.init()
-        with linked.running():
-            yield linked
-
-
-@pytest.fixture(scope="module")
-def workspace(both: Linked) -> uuid.UUID:
-    return a_workspace(both)
+def prepare(linked: Linked) -> None:
+    linked.hub.execute("ALTER TABLE storytellers ADD CONSTRAINT welcome CHECK (name <> 'not welcome')")
 
 
 def parked(both: Linked) -> list[tuple[Any, ...]]:

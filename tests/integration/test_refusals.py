@@ -15,33 +15,23 @@ from connectors.conflicts import Filter
 from connectors.contract import Routing
 from connectors.postgres.two_way.refusals import HubRefusals, Way, kind_of
 from connectors.route.masks import Drop, Truncate
-from tests.fix_linked import Linked, made_linked
-from tests.fix_servers import Kafka, Postgres
-from tests.people import a_teller, a_workspace, made, put, value
+from tests import deciding
+from tests.deciding import text
+from tests.fix_linked import Linked
+from tests.people import a_teller, made, put, value
 from tests.waiting import until
 
 SECRET = "of the spoke alone"
 
 
-@pytest.fixture(scope="module")
-def both(postgres_server: Postgres, kafka_server: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Linked]:
-    with made_linked(postgres_server, kafka_server, tmp_path_factory.mktemp("refusals")) as linked:
-        linked.hub.execute("ALTER TABLE storytellers ADD CONSTRAINT welcome CHECK (name <> 'not welcome')")
-        linked.init()
-        with linked.running():
-            yield linked
-
-
-@pytest.fixture(scope="module")
-def workspace(both: Linked) -> uuid.UUID:
-    return a_workspace(both)
+def prepare(linked: Linked) -> None:
+    linked.hub.execute("ALTER TABLE storytellers ADD CONSTRAINT welcome CHECK (name <> 'not welcome')")
 
 
 def verb(both: Linked, *words: object, code: int = 0) -> Any:
-    ended = both.site.placemat("conflicts", *map(str, words), "--json")
-    assert ended.code == code, ended.err + ended.out
-    assert SECRET not in ended.out
-    return ended.json if ended.out else {"error": ended.err}
+    told = deciding.verb(both, *words, code=code)
+    assert SECRET not in str(told)
+    return told
 
 
 def refused(both: Linked, key: uuid.UUID) -> int:
@@ -50,10 +40,6 @@ def refused(both: Linked, key: uuid.UUID) -> int:
     row = until(lambda: both.hub.execute(query, [text(key)]).fetchone())
     assert row is not None
     return int(row[0])
-
-
-def text(key: uuid.UUID) -> str:
-    return f'{{"id":"{key}"}}'
 
 
 def unwelcome(both: Linked, workspace: uuid.UUID) -> uuid.UUID:
