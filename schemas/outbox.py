@@ -29,7 +29,7 @@ KEPT: Final = "kept"
 """It would have deleted a row, and an operator has rejected that; of a table that goes both ways also: the hub's value
 stands."""
 REDRIVEN: Final = "redriven"
-"""Events that were parked or queued are applied now."""
+"""Events that were parked or queued are taken now; `judged` of the details tells as what, where that was judged."""
 REFUSED: Final = "refused"
 """Events that were parked or queued were tried again, in vain."""
 DISCARDED: Final = "discarded"

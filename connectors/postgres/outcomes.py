@@ -52,7 +52,8 @@ class Outcomes:
         self._runs: dict[Partition, list[list[int]]] = {}
         self._notes: dict[Partition, dict[int, Note]] = {}
         self._judged: dict[tuple[Partition, int], Note] = {}
-        """What was noted of an event before it was found that it has to wait."""
+        """What was noted of an event before it was found that it has to wait; or, of one that has waited since an
+        earlier transaction, what is made of it now."""
         self._changes: dict[tuple[str, str], Change] = {}
         self._dropped: dict[Partition, list[Range]] = {}
         self._next: dict[Partition, int] = {}
@@ -88,12 +89,16 @@ class Outcomes:
         key = record.topic, record.partition
         if record.topic == self._silent:
             return
-        if record.offset >= self._told.get(key, 0):
+        note = outcome, orjson.dumps(details, option=orjson.OPT_SORT_KEYS)
+        if self._untold(key, record.offset):
             notes = self._notes.setdefault(key, {})
             if outcome in WAITING and (judged := notes.get(record.offset)) is not None and judged[0] not in WAITING:
                 self._judged[key, record.offset] = judged
-            notes[record.offset] = outcome, orjson.dumps(details, option=orjson.OPT_SORT_KEYS)
-        elif isinstance(of, Event):
+            notes[record.offset] = note
+            return
+        if record.offset >= 0:
+            self._judged[key, record.offset] = note
+        if isinstance(of, Event) and not 0 <= record.offset < self._stored.get(key, 0):
             self.change(of.table, record.key, outcome, [of], **details)
 
     def change(self, table: str, key: bytes, outcome: str, events: Sequence[Event] = (), **details: Any) -> None:
@@ -109,18 +114,21 @@ class Outcomes:
             self._changes[table, text] = Change(table, text, outcome, details, places)
 
     def redriven(self, table: str, key: bytes, events: Sequence[Event], outcome: str, **details: Any) -> None:
-        """Say what became of events that waited. Those of this very transaction have no earlier word."""
+        """Say what became of events that waited. Those of this very transaction have no earlier word, and are told as
+        what they were judged to be; of the others that is a detail."""
         if not self.wanted:
             return
         earlier = []
         for event in events:
             record = event.record
             place = record.topic, record.partition
-            if record.offset not in self._notes.get(place, ()):
+            if not self._untold(place, record.offset):
                 earlier.append(event)
+                if (judged := self._judged.pop((place, record.offset), None)) and outcome == outbox.REDRIVEN:
+                    details = {**orjson.loads(judged[1]), "judged": judged[0]}
             elif outcome != outbox.REDRIVEN:
                 self.note(event, outcome, **details)
-            else:
+            elif self._notes.get(place, {}).get(record.offset, (APPLIED,))[0] in WAITING:
                 self._notes[place][record.offset] = self._judged.get((place, record.offset), (APPLIED, b"{}"))
         if earlier or not events:
             self.change(table, key, outcome, earlier, **details)
@@ -174,6 +182,10 @@ class Outcomes:
         """How many events have come to which outcome, by commits since the last call."""
         settled, self._settled = self._settled, Counter()
         return settled
+
+    def _untold(self, key: Partition, offset: int) -> bool:
+        """Whether an event is of this transaction, and is not in a row of it yet."""
+        return any(first <= offset < after for first, after in self._runs.get(key, ()))
 
     def _pass_over(self, key: Partition, until: int) -> None:
         """What lies between the last event that was taken and this one was dropped."""

@@ -17,7 +17,7 @@ JOIN placemat.audit_entries AS entry USING (topic, partition, "offset")
 WHERE entry.target = %s ORDER BY entry.sequence
 """
 _CHANGES = """
-SELECT sequence, outcome, reason, details FROM placemat.audit_entries
+SELECT sequence, outcome, rule, reason, details FROM placemat.audit_entries
 WHERE kind = 'change' AND entity = %s AND target = %s AND key = ANY (%s) ORDER BY sequence
 """
 
@@ -49,10 +49,10 @@ class AuditedOutcomes:
             place = EventPlace(topic, partition, offset)
             entered[place] = sequence
             found[place] = Outcome(outcome, _detail(rule, reason))
-        for sequence, outcome, reason, details in changes:
+        for sequence, outcome, rule, reason, details in changes:
             for place in (EventPlace(*one) for one in orjson.loads(details).get("events", ())):
                 if place in found and sequence > entered.get(place, 0):
-                    found[place] = Outcome(outcome, reason)
+                    found[place] = Outcome(outcome, _detail(rule, reason))
         return found
 
     def _rows(self, query: str, values: Sequence[object]) -> list[tuple[Any, ...]]:

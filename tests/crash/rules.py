@@ -27,6 +27,7 @@ _FENCING = "tests/integration/test_apply_fencing.py"
 _APPLY_TRACES = "tests/integration/test_apply_traces.py"
 _GUARD = "tests/integration/test_delete_guard.py"
 _RELAY = "tests/integration/test_audit_relay.py"
+_REDRIVEN = "tests/integration/test_both_ways_redriven.py"
 _LINK = "tests/integration/test_link.py"
 _RESOLUTION = "tests/unit/test_resolution_traces.py"
 _AGREEMENT = "tests/unit/test_resolution_agreement.py"
@@ -457,6 +458,17 @@ RULES = (
         "if expected is not None and draft.offset < expected:",
         "if expected is None and draft.offset < 0:",
         (f"{_RELAY}::test_an_event_has_no_second_entry_and_what_is_missing_ends_what_is_known",),
+    ),
+    Rule(
+        "redrive_untold",
+        "What waited since an earlier transaction has an entry of its own when it is taken.",
+        "connectors/postgres/outcomes.py",
+        "if not self._untold(place, record.offset):",
+        "if record.offset not in self._notes.get(place, {}) and (place, record.offset) not in self._judged:",
+        (
+            f"{_REDRIVEN}::test_what_waited_is_told_when_it_comes_and_when_it_is_taken[hub]",
+            f"{_REDRIVEN}::test_what_waited_is_told_when_it_comes_and_when_it_is_taken[spoke]",
+        ),
     ),
     Rule(
         "audit_unfenced",

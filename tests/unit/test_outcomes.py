@@ -95,6 +95,37 @@ def test_what_waited_within_its_own_transaction_was_applied_as_it_was_judged_and
     assert (change.outcome, change.events) == (REDRIVEN, [(TOPIC, 0, 1)])
 
 
+def test_of_what_waited_since_an_earlier_transaction_the_redrive_tells_what_it_was_judged_to_be() -> None:
+    kept = Outcomes("p", {(TOPIC, 0): 2})
+    kept.take([record(2)])
+    kept.note(event(2), QUEUED)
+    for at in (1, 2):
+        kept.note(event(at), "conflict", conflict=7, rule="hub")
+    kept.redriven("public.t", b"k", [event(1), event(2)], REDRIVEN)
+    found = kept.rest(through(3))
+    assert outcomes(found) == {(0, 2): "conflict"}
+    (change,) = found.changes
+    assert (change.outcome, change.events) == (REDRIVEN, [(TOPIC, 0, 1)])
+    assert change.details == {"judged": "conflict", "conflict": 7, "rule": "hub"}
+
+
+def test_what_was_told_to_wait_in_an_earlier_part_of_its_transaction_is_redriven_too() -> None:
+    kept = Outcomes("p", {(TOPIC, 0): 0})
+    kept.take([record(0)])
+    kept.note(event(0), PARKED)
+    assert outcomes(kept.part()) == {(0, 0): PARKED}
+    kept.note(event(0), "kept")
+    kept.redriven("public.t", b'{"id":0}', [event(0)], REDRIVEN)
+    (change,) = kept.rest(through(1)).changes
+    assert (change.outcome, change.events, change.details) == (REDRIVEN, [(TOPIC, 0, 0)], {"judged": "kept"})
+
+
+def test_what_waits_on_is_no_change_whatever_was_made_of_it_in_vain() -> None:
+    kept = Outcomes("p", {(TOPIC, 0): 1})
+    kept.note(event(0), FILTERED)
+    assert kept.rest(None).changes == []
+
+
 def test_a_change_that_a_condition_makes_has_no_place_of_its_own() -> None:
     kept = Outcomes("p", {})
     kept.note(event(-1), FILTERED)
