@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import uuid
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+import pytest
+
+from connectors.postgres.two_way.changes import Key
+from connectors.postgres.two_way.inward import HubRows
+from schemas.resolution import RowChange
 from tests.fix_linked import Linked
 from tests.people import TELLER, a_teller, made, put, seen, value
 from tests.waiting import until
@@ -102,3 +109,37 @@ def test_a_new_child_outlives_its_parent_where_the_schema_only_empties_the_refer
     assert parked(both) == []
     kinds = both.hub.execute("SELECT kind FROM placemat.conflict_log WHERE key = %s", [f'{{"id":"{story}"}}'])
     assert kinds.fetchall() == [("fk_parent_missing",)]
+
+
+def test_the_end_of_the_hubs_log_is_looked_for_once_for_a_row_that_is_refused_again_and_again(
+    both: Linked, workspace: uuid.UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each time it is looked for anew, all that came with the row has to be begun anew."""
+    monkeypatch.setattr("connectors.postgres.retrying.RETRY_SECONDS", 0)
+    found: list[tuple[int, int]] = []
+    tried: list[Key] = []
+    look = HubRows._look_for_ends
+
+    def looking(rows: HubRows, changes: Mapping[Key, Sequence[RowChange]], current: Collection[Key]) -> None:
+        before = set(rows._awaited.ends)
+        look(rows, changes, current)
+        found.extend(rows._awaited.ends.keys() - before)
+        tried.extend(changes)
+
+    monkeypatch.setattr(HubRows, "_look_for_ends", looking)
+    teller = made(both.spoke, "storytellers", workspace_id=workspace, name="not welcome")
+    story = made(
+        both.spoke, "stories", workspace_id=workspace, storyteller_id=teller, title="waits", slug=uuid.uuid4().hex
+    )
+    waiting = ("public.stories", f'{{"id":"{story}"}}')
+    until(lambda: sorted(parked(both)) == [("public.stories", "23503"), ("public.storytellers", "23514")])
+    for number in range(5):
+        before = tried.count(waiting)
+        put(both.spoke, "workspaces", workspace, name=f"of the spoke {number}")
+        until(lambda: tried.count(waiting) > before, what="it is tried again")  # noqa: B023 it ends here
+    both.rest()
+    assert set(Counter(found).values()) == {1}
+    put(both.spoke, "storytellers", teller, name="welcome")
+    until(lambda: parked(both) == [])
+    both.rest()
+    assert seen(both.hub, "stories", story)

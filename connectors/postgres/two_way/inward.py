@@ -74,6 +74,7 @@ class HubRows:
         self._store = HubStore(connection, hub)
         self._held = False
         self._taken: set[tuple[int, int]] = set()
+        """Transactions of the spoke of which the open one has written a row: one that is refused is tried again."""
         self._awaited = awaited
         self._ticks: psycopg.Connection[Any] | None = None
         self.mark = ""
@@ -119,7 +120,6 @@ class HubRows:
         """Lock the rows and decide; several events of a key come to one effect. `rejected`: what the hub has stands; of
         one event each. Raises Behind."""
         changes = self._changes.read(events)
-        self._taken |= {_transaction(one) for some in changes.values() for one in some}
         current = self._changes.present(sorted(changes), locked=True)
         work = Work()
         for (name, text), (hub, planned) in self._judged(changes, current, rejected=rejected).items():
@@ -138,6 +138,7 @@ class HubRows:
         self, work: Work, events: Iterable[Event], left_out: Collection[tuple[str, bytes]] = ()
     ) -> dict[tuple[str, bytes], Judgement]:
         """Store what is known of the rows now, tell the spokes, and list the conflicts."""
+        events = list(events)
         planned = {
             key: one
             for key, one in work.planned.items()
@@ -165,6 +166,7 @@ class HubRows:
             record_key = self._tables[name[0]].record_key(name[1])
             found[name[0], record_key] = Judgement(planned[name].outcome, written, details)
         tell(self._connection, ANSWERS_PREFIX, answers)
+        self._taken |= {_came_with(event) for event in events if self._changes.name(event) in planned}
         return found
 
     def refused(self, event: Event, sqlstate: str, reason: str) -> None:
@@ -255,6 +257,13 @@ class HubRows:
 
     def _hub_name(self, key: Key) -> Key:
         return self._tables[key[0]].hub, key[1]
+
+
+def _came_with(event: Event) -> tuple[int, int]:
+    """The spoke's transaction."""
+    assert event.change.notice is not None, "an event of a table that goes both ways says where it stands"
+    timeline, commit_lsn, _ = event.change.notice.at
+    return timeline, commit_lsn
 
 
 def _transaction(change: RowChange) -> tuple[int, int]:
