@@ -148,41 +148,72 @@ def test_a_commit_that_the_target_has_before_the_source_shows_it_is_no_differenc
         source.execute(NOTES)
         source.execute(TEN_NOTES)
         pair = Pair(server.dsn(), notes.target_url, source, notes.target)
-        held: list[Thread] = []
+        begun, visible = Event(), Event()
 
         def insert() -> None:
             with psycopg.connect(server.dsn(), autocommit=True) as connection:
                 connection.execute("INSERT INTO notes VALUES (11, 'held')")
-
-        def waiting_for_the_standby() -> int:
-            query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
-            return int((source.execute(query).fetchone() or (0,))[0])
+            visible.set()
 
         def release_when_verify_waits_too() -> None:
-            until(lambda: waiting_for_the_standby() == 2, what="the insert and the mark waiting")
-            set_standby(source, "")
+            try:
+                waiting_for_the_standby(source, 3, "the insert and the mark")
+            finally:
+                set_standby(source, "")
 
-        def hold(progress: Progress) -> None:
+        def hold(_: Progress) -> None:
             """As soon as the comparison begins: a commit that is logged, applied in the target, and not visible."""
-            if held:
+            if begun.is_set():
                 return
-            set_standby(source, "nobody")
-            held.append(Thread(target=insert))
-            held[0].start()
-            until(lambda: waiting_for_the_standby() == 1, what="the insert waiting for its standby")
+            begun.set()
+            held.append(commits_wait(source, server.dsn(), visible))
+            held.append(started(insert))
+            waiting_for_the_standby(source, 2, "the insert")
             pair.target.execute("INSERT INTO notes VALUES (11, 'held')")
-            held.append(Thread(target=release_when_verify_waits_too))
-            held[1].start()
+            held.append(started(release_when_verify_waits_too))
 
+        def show(_source: Connection, _target: Connection) -> None:
+            """The target passes the mark once the commit that was released before it is visible."""
+            assert not begun.is_set() or visible.wait(20)
+
+        held: list[Thread] = []
         try:
-            with applying(pair):
+            with applying(pair, show):
                 report = pair.verify("notes", on_progress=hold)
         finally:
+            visible.set()
             set_standby(source, "")
             for thread in held:
                 thread.join(20)
+        assert begun.is_set()
         assert report.clean
         assert report.still_changing == 0
+
+
+def commits_wait(source: Connection, url: str, over: Event) -> Thread:
+    """From now on every commit waits for a standby that never comes, as one of ours does already. The server's
+    processes hear of it one after the other."""
+
+    def commit() -> None:
+        with psycopg.connect(url, autocommit=True) as connection:
+            while not over.is_set():
+                connection.execute("SELECT pg_logical_emit_message(true, 'tests.commit', '')")
+
+    set_standby(source, "nobody")
+    committing = started(commit)
+    waiting_for_the_standby(source, 1, "a commit")
+    return committing
+
+
+def started(work: Callable[[], None]) -> Thread:
+    thread = Thread(target=work)
+    thread.start()
+    return thread
+
+
+def waiting_for_the_standby(source: Connection, many: int, what: str) -> None:
+    query = "SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+    until(lambda: source.execute(query).rowcount == many, what=f"{what} waiting for the standby")
 
 
 def set_standby(source: Connection, names: str) -> None:
