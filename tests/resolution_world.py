@@ -158,6 +158,8 @@ class World:
         """Names that a constraint of the hub refuses."""
         self.parked: dict[tuple[str, str], list[SpokeRecord]] = {}
         """By spoke and key: records that wait at the hub, the first of which it has refused."""
+        self.untried: set[tuple[str, str]] = set()
+        """Of these the last was not tried yet."""
 
     # What people do
 
@@ -225,14 +227,15 @@ class World:
             self.conflicts.get(key, NO_CONFLICT),
         )  # fmt: skip
 
-    def receive(self, name: str) -> bool:
-        """The hub takes one record of a spoke's stream; False: there is none, or it has to wait."""
+    def receive(self, name: str, *, queued: bool = False) -> bool:
+        """The hub takes one record of a spoke's stream; False: there is none, or it has to wait. `queued`: behind a key
+        that waits it is not tried yet, as its transaction goes on or the queue is long."""
         spoke = self.spokes[name]
         if spoke.received == len(spoke.stream):
             return False
         key, record = spoke.stream[spoke.received]
         if (name, key) in self.parked:
-            return self._receive_behind(name, key, record)
+            return self._receive_behind(name, key, record, queued)
         hub = self.hub_at(key)
         decision = receive(name, record, hub, self.links.get((name, key), NO_LINK), self.rules)
         match decision:
@@ -256,23 +259,36 @@ class World:
         name = values.get("name")
         return isinstance(name, str) and name.lower() in self.unwelcome
 
-    def _receive_behind(self, name: str, key: str, record: SpokeRecord) -> bool:
-        """A record of a key that waits: all that waits is tried again with it."""
+    def _receive_behind(self, name: str, key: str, record: SpokeRecord, queued: bool) -> bool:
+        """A record of a key that waits: all that waits is tried again with it, or is to be."""
         waiting = self.parked[name, key]
         if record.at > waiting[-1].at:
-            hub, link = self.hub_at(key), self.links.get((name, key), NO_LINK)
-            pending = Pending(f"transaction {self.transactions + 1}")
-            match receive_queue(name, [*waiting, record], hub, link, self.rules, pending):
-                case Wait():
-                    return False
-                case Drop():
-                    del self.parked[name, key]
-                case Queue() as found if self._refuses(found.values):
-                    waiting.append(record)
-                case Queue() as found:
-                    del self.parked[name, key]
-                    self._carry_out(name, key, hub, found)
+            if queued:
+                self.untried.add((name, key))
+                waiting.append(record)
+            elif not self._try_again(name, key, [*waiting, record]):
+                return False
         self.spokes[name].received += 1
+        return True
+
+    def try_again(self, name: str) -> bool:
+        """What was queued and not tried; False: there is nothing, or it has to wait."""
+        tried = [self._try_again(*of, self.parked[of]) for of in sorted(self.untried) if of[0] == name]
+        return any(tried)
+
+    def _try_again(self, name: str, key: str, records: list[SpokeRecord]) -> bool:
+        hub, link = self.hub_at(key), self.links.get((name, key), NO_LINK)
+        pending = Pending(f"transaction {self.transactions + 1}")
+        found = receive_queue(name, records, hub, link, self.rules, pending)
+        if isinstance(found, Wait):
+            return False
+        self.untried.discard((name, key))
+        if isinstance(found, Queue) and self._refuses(found.values):
+            self.parked[name, key] = records
+            return True
+        del self.parked[name, key]
+        if isinstance(found, Queue):
+            self._carry_out(name, key, hub, found)
         return True
 
     def _carry_out(self, name: str, key: str, hub: Hub, decision: Decision | Queue) -> None:
@@ -368,7 +384,7 @@ class World:
         for _ in range(most):
             moved = [self.observe()]
             for name in self.spokes:
-                moved += [self.receive(name), self.send(name), self.spokes[name].work(self)]
+                moved += [self.receive(name), self.try_again(name), self.send(name), self.spokes[name].work(self)]
             if not any(moved):
                 return
         raise AssertionError("what is under way never ends")

@@ -86,6 +86,8 @@ def settle_queue(spoke: str, queue: Queue, written: Written) -> Outcome:
         fields = stored(state.fields, written, names, state.time)
         made = dict.fromkeys(fields.keys() - state.fields.keys(), written.pending)
         state, link = replace(state, fields=fields), replace(link, seen={**link.seen, **made})
+    if queue.action in ("none", "update"):
+        state, link = _same_row(queue.hub.state, state, link, written.pending)
     renewed = {
         name
         for decision, _ in queue.decisions
@@ -94,6 +96,15 @@ def settle_queue(spoke: str, queue: Queue, written: Written) -> Outcome:
     }
     answer = Answer(written.row, {spoke: known(link, queue.conflict, spoke)}, frozenset(renewed), spoke)
     return Outcome(state, link, queue.conflict, answer)
+
+
+def _same_row(before: RowState, state: RowState, link: Link, pending: Pending) -> tuple[RowState, Link]:
+    """What was deleted and made again in between, or made and deleted again, is to others what it was: no event of the
+    hub's tells them of another life. Its time stays that of the last of it."""
+    if state.rver != pending:
+        return state, link
+    row_seen = before.rver if link.row_seen == pending else link.row_seen
+    return replace(state, rver=before.rver), replace(link, row_seen=row_seen)
 
 
 def _after(decision: Decision, row: Row | None) -> Row | None:

@@ -5,6 +5,8 @@ Those that only a service without a change stream can meet are not here: 5, 6, 9
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from daemon.resolve import outbound
 from daemon.resolve.conflict import shown
 from daemon.resolve.interval import UNKNOWN, at
@@ -481,6 +483,46 @@ def test_trace_17_a_correction_is_no_newer_than_it_was_made() -> None:
     assert [(one.conflict.ours, one.conflict.theirs, one.conflict.won) for one in w.listed][-1] == (
         "newer", "corrected", "ours",
     )  # fmt: skip
+
+
+def queued(w: World, *records: Callable[[], None]) -> None:
+    """What the ledger does in one transaction, behind a value that the hub has refused."""
+    w.unwelcome = frozenset({"refused"})
+    w.edit("ledger", "1", name="refused")
+    w.settle()
+    for one in records:
+        one()
+        assert w.receive("ledger", queued=True)
+    assert w.parked
+
+
+def test_trace_17_a_row_that_waits_and_is_made_again_is_to_others_the_row_that_it_was() -> None:
+    w = world()
+    known = w.states["1"].rver
+    queued(w, lambda: w.delete("ledger", "1"), lambda: w.edit("ledger", "1", name="base", note="base", tags=[]))
+    w.settle()
+    assert w.parked == {}
+    assert w.states["1"].rver == known, "no event of the hub's tells of another life"
+    w.delete("archive", "1")
+    w.settle()
+    assert_nowhere(w)
+    assert w.listed == []
+
+
+def test_trace_17_a_row_that_waits_and_is_made_and_deleted_again_leaves_nothing_behind() -> None:
+    w = world()
+    w.delete("archive", "1")
+    w.settle()
+    w.pass_time(60)
+    known = w.states["1"].rver
+    queued(w, lambda: w.edit("ledger", "1", name="made"), lambda: w.delete("ledger", "1"))
+    w.settle()
+    assert w.parked == {}
+    assert w.states["1"].rver == known
+    w.edit("archive", "1", name="made again")
+    w.settle()
+    assert_everywhere(w, name="made again")
+    assert w.listed == []
 
 
 def test_trace_18_a_replay_changes_nothing_that_has_moved_on() -> None:
