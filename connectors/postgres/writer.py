@@ -285,11 +285,12 @@ class Writer:
     def _rejection(self, events: Sequence[Event]) -> Callable[[], None]:
         def reject() -> None:
             assert self._two_way is not None, "only a hub answers deletes"
+            for key in dict.fromkeys((event.table, event.key) for event in events):
+                if key in self._parked.entries:  # what waits was said before it
+                    self._outcomes.redriven(*key, self._parked.events(key), KEPT)
+                    self.discard(key)
             for part in _rounds(events):
                 self._two_way.keep(part)
-            waited = dict.fromkeys((event.table, event.key) for event in events)
-            if parked := [key for key in waited if key in self._parked.entries]:
-                self._parked.unpark(*parked)
             for event in events:
                 self._outcomes.note(event, KEPT)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+from tests.asking import ask
 from tests.fix_linked import Connection, Linked
 from tests.waiting import until
 
@@ -179,6 +180,34 @@ def test_rejected_deletes_of_a_spoke_are_answered_with_what_the_hub_has_by_then(
             "edited meanwhile",
         )
         linked.check_audited_once()
+
+
+def test_what_waits_at_the_hub_is_told_as_kept_when_its_rows_deletion_is_rejected(linked: Linked) -> None:
+    linked.hub.execute(WELCOME)
+    guarded(linked, linked.hub_target)
+    with linked.running():
+        keys = filled(linked)
+        for name in ("not welcome", "not welcome, still"):
+            linked.spoke.execute(
+                "UPDATE storytellers SET name = 'not welcome', bio = %s WHERE id = %s", [name, keys[0]]
+            )
+        until(lambda: linked.rows(linked.hub, "placemat.parked_events", "place") == [(1,), (2,)], what="both to wait")
+        delete(linked.spoke, keys)
+        held(linked.hub)
+        answer(linked, linked.hub_target, "reject")
+        linked.rest()
+        assert linked.rows(linked.hub, "placemat.parked", "key") == []
+        assert tellers(linked.spoke) == tellers(linked.hub)
+        assert linked.rows(linked.hub, "placemat.conflict_log", "kind, resolution, won") == [
+            ("refused", "discarded", "ours")
+        ]
+        linked.check_audited_once()
+        query = "SELECT kind, outcome FROM placemat.audit_entries WHERE target = %s AND key = %s ORDER BY sequence"
+        told = ask(linked.site.state, query, [linked.hub_target, f'{{"id":"{keys[0]}"}}'])
+        assert told == [
+            ("event", "echo"), ("event", "parked"), ("event", "queued"), ("event", "kept"), ("change", "kept"),
+            ("event", "echo"),
+        ]  # fmt: skip
 
 
 def taken(linked: Linked) -> None:
