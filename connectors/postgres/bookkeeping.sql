@@ -68,10 +68,12 @@ CREATE TABLE IF NOT EXISTS placemat.parked (
 );
 ALTER TABLE placemat.parked ADD COLUMN IF NOT EXISTS listed bigint;
 ALTER TABLE placemat.parked ADD COLUMN IF NOT EXISTS notified_at timestamptz;
+ALTER TABLE placemat.parked ADD COLUMN IF NOT EXISTS tried bigint NOT NULL DEFAULT 0;
 COMMENT ON TABLE placemat.parked IS 'keys that wait: later events of a parked key queue behind it, other keys flow';
 COMMENT ON COLUMN placemat.parked.request IS 'what an operator asked for; the worker does it';
 COMMENT ON COLUMN placemat.parked.listed IS 'at a hub: the entry of placemat.conflict_log that tells of it';
 COMMENT ON COLUMN placemat.parked.notified_at IS 'at a hub: when somebody was told that it waits';
+COMMENT ON COLUMN placemat.parked.tried IS 'place of the last event that was there when all were tried again, in vain';
 
 CREATE TABLE IF NOT EXISTS placemat.parked_events (
     parked_id bigint NOT NULL REFERENCES placemat.parked ON DELETE CASCADE,

@@ -71,6 +71,10 @@ class Leaving:
             found = [(key, one.record.position) for (table, key), one in gone if table == name and key in leaving]
             self._counted.guard.count(name, rows, found, self._counted.begun)
 
+    def ends(self, event: Event) -> bool:
+        """Whether it says of its row that there is none any more."""
+        return event.change.op == "d" or self._answers_gone(event)
+
     def refused(self, event: Event) -> None:
         """What the target does not take now goes unasked later, if it is a delete: so it counts already."""
         if self._counted is not None and (_deletes(event) or self._answers_gone(event)):

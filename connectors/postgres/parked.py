@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import psycopg
@@ -24,20 +24,28 @@ OVERSIZE = "oversize"
 AMBIGUOUS = "ambiguous"
 """Stands there too: nobody can tell which row of the other side it is. It waits for a person, whatever comes."""
 FOREIGN_KEY = "23503"
+SHORT = 16
+"""Behind a refused key: up to so many events, each may be the correction, and is tried at once."""
+EVENTS_PER_SECOND = 128
+"""A longer queue rests for a second per so many events: it is judged as a whole, and holds up all others meanwhile."""
 
 _PARK = """
 INSERT INTO placemat.parked (source, table_name, key, kind, sqlstate, reason) VALUES (%s, %s, %s, %s, %s, %s)
 ON CONFLICT (source, table_name, key) DO UPDATE
-SET kind = EXCLUDED.kind, sqlstate = EXCLUDED.sqlstate, reason = EXCLUDED.reason, request = NULL
+SET kind = EXCLUDED.kind, sqlstate = EXCLUDED.sqlstate, reason = EXCLUDED.reason, request = NULL, tried = 0
 RETURNING id
 """
 _QUEUE = """
 INSERT INTO placemat.parked_events (parked_id, place, topic, partition, "offset", event)
 SELECT %(id)s, coalesce(max(place), 0) + 1, %(topic)s, %(partition)s, %(offset)s, %(event)s
-FROM placemat.parked_events WHERE parked_id = %(id)s
+FROM placemat.parked_events WHERE parked_id = %(id)s RETURNING place
 """
 _FORGET_ROWS = "DELETE FROM placemat.parked_events WHERE parked_id = %s AND topic <> %s"
-_LOAD = "SELECT table_name, key, id, kind, sqlstate FROM placemat.parked WHERE source = %s ORDER BY id"
+_LOAD = """
+SELECT table_name, key, id, kind, sqlstate, tried,
+       coalesce((SELECT max(place) FROM placemat.parked_events WHERE parked_id = placemat.parked.id), 0)
+FROM placemat.parked WHERE source = %s ORDER BY id
+"""
 _EVENTS = """
 SELECT parked_id, topic, partition, "offset", event FROM placemat.parked_events
 WHERE parked_id = ANY (%s) ORDER BY parked_id, place
@@ -46,17 +54,34 @@ _ASKED = """
 SELECT table_name, key, request FROM placemat.parked WHERE source = %s AND request IS NOT NULL ORDER BY id FOR UPDATE
 """
 _FAILED = """
-UPDATE placemat.parked SET attempts = attempts + 1, request = NULL, sqlstate = %s, reason = %s WHERE id = %s
+UPDATE placemat.parked SET attempts = attempts + 1, request = NULL, sqlstate = %s, reason = %s, tried = %s
+WHERE id = %s
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One parked key."""
+    """One parked key, with the places of the last event of its queue that was tried again, and of the last one."""
 
     id: int
     kind: Kind
     sqlstate: str | None
+    tried: int = 0
+    last: int = 0
+
+    @property
+    def is_long(self) -> bool:
+        return self.kind == "refused" and self.sqlstate != AMBIGUOUS and self.last > SHORT
+
+    @property
+    def grown(self) -> bool:
+        """Whether so much has come that all is tried again at once."""
+        return self.last <= SHORT or self.last >= 2 * self.tried
+
+    @property
+    def rest_seconds(self) -> float:
+        """After which all is tried again, if anything has come since it was tried."""
+        return self.last / EVENTS_PER_SECOND
 
     @property
     def asks(self) -> bool:
@@ -85,41 +110,49 @@ class Parked:
             if withholds(routing)
         }
         self.entries: dict[Key, Entry] = {}
+        self.long: set[Key] = set()
+        """Keys with long queues."""
         self.unparked: set[str] = set()
         """Tables of which a key was unparked since this was last emptied: their children may be welcome now."""
 
     def load(self) -> None:
         rows = self._connection.execute(_LOAD, [self._source])
         self.entries = {(table, key.encode()): Entry(*rest) for table, key, *rest in rows}
+        self.long = {key for key, entry in self.entries.items() if entry.is_long}
         self.unparked = set()
 
     def refuse(self, event: Event, sqlstate: str, reason: str) -> None:
         """Park a key with the event that was refused; what was queued before is replaced, but for answers."""
-        entry = self._park((event.table, event.key), "refused", sqlstate, reason)
-        self.queue(entry, event.record)
+        self._park((event.table, event.key), "refused", sqlstate, reason)
+        self.queue((event.table, event.key), event.record)
         self._outcomes.note(event, PARKED, kind="refused", sqlstate=sqlstate, reason=reason)
 
     def need(self, key: Key, reason: str, sqlstate: str | None = None) -> None:
         """Park a key until its row comes whole; nothing stays queued but answers, which a row does not make up for."""
         self._park(key, "needs_full_row", sqlstate, reason)
 
-    def queue(self, entry: Entry, record: Record) -> None:
+    def queue(self, key: Key, record: Record) -> None:
         """Let an event wait behind its key."""
         routing = self._private.get(record.topic)
         value = record.value if routing is None else withhold(record.value, routing)
         self._outcomes.note(record, QUEUED)
+        entry = self.entries[key]
         values = {"id": entry.id, "event": value.decode(), "topic": record.topic}
-        self._connection.execute(_QUEUE, {**values, "partition": record.partition, "offset": record.offset})
+        given = {**values, "partition": record.partition, "offset": record.offset}
+        row = self._connection.execute(_QUEUE, given).fetchone()
+        assert row is not None, "an insert returns its row"
+        self._set(key, replace(entry, last=row[0]))
 
-    def replace(self, entry: Entry, record: Record) -> None:
+    def replace(self, key: Key, record: Record) -> None:
         """Let an event wait behind its key, and nothing before it: it says all that there is to say of the row."""
-        self._connection.execute("DELETE FROM placemat.parked_events WHERE parked_id = %s", [entry.id])
-        self.queue(entry, record)
+        self._connection.execute("DELETE FROM placemat.parked_events WHERE parked_id = %s", [self.entries[key].id])
+        self.queue(key, record)
 
     def unpark(self, *keys: Key) -> None:
         """These keys wait no more; their queues go with them."""
         ids = [self.entries.pop(key).id for key in keys]
         self._connection.execute("DELETE FROM placemat.parked WHERE id = ANY (%s)", [ids])
+        self.long.difference_update(keys)
         self.unparked.update(table for table, _ in keys)
 
     def clear(self, tables: Iterable[str]) -> None:
@@ -141,8 +174,8 @@ class Parked:
     def failed(self, key: Key, sqlstate: str, reason: str) -> None:
         """Another try was refused."""
         entry = self.entries[key]
-        self._connection.execute(_FAILED, [sqlstate, reason, entry.id])
-        self.entries[key] = Entry(entry.id, entry.kind, sqlstate)
+        self._connection.execute(_FAILED, [sqlstate, reason, entry.last, entry.id])
+        self._set(key, replace(entry, sqlstate=sqlstate, tried=entry.last))
 
     def ask_again(self, key: Key) -> None:
         """An operator wants the row to be asked for, now."""
@@ -151,7 +184,7 @@ class Parked:
             "UPDATE placemat.parked SET attempts = attempts + 1, request = NULL, sqlstate = NULL WHERE id = %s",
             [entry.id],
         )
-        self.entries[key] = Entry(entry.id, entry.kind, None)
+        self._set(key, replace(entry, sqlstate=None))
 
     def asked(self) -> list[tuple[Key, Request]]:
         """What operators have asked for."""
@@ -159,11 +192,18 @@ class Parked:
         asked = [((table, key.encode()), request) for table, key, request in rows]
         return [(key, request) for key, request in asked if key in self.entries]
 
-    def _park(self, key: Key, kind: Kind, sqlstate: str | None, reason: str) -> Entry:
+    def _park(self, key: Key, kind: Kind, sqlstate: str | None, reason: str) -> None:
         values = [self._source, key[0], key[1].decode(), kind, sqlstate, reason]
         row = self._connection.execute(_PARK, values).fetchone()
         assert row is not None, "an upsert returns its row"
-        if key in self.entries:
+        before = self.entries.get(key)
+        if before is not None:
             self._connection.execute(_FORGET_ROWS, [row[0], messages_topic(self._source)])
-        entry = self.entries[key] = Entry(row[0], kind, sqlstate)
-        return entry
+        self._set(key, Entry(row[0], kind, sqlstate, last=0 if before is None else before.last))
+
+    def _set(self, key: Key, entry: Entry) -> None:
+        self.entries[key] = entry
+        if entry.is_long:
+            self.long.add(key)
+        else:
+            self.long.discard(key)

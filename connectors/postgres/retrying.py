@@ -1,4 +1,8 @@
-"""Tries parked keys again: when a person asks for it, when an event of theirs comes, when their parents have come."""
+"""Tries parked keys again: when a person asks for it, when an event of theirs comes, when their parents have come.
+
+Each try reads and judges all that waits behind a key. Where that is much, it is tried when it has doubled, or has
+rested for a while.
+"""
 
 from __future__ import annotations
 
@@ -35,10 +39,20 @@ class Retrying:
         self._outcomes = outcomes
         self._resting = resting
         self._tried_at = 0.0
+        self._began = time.monotonic()
+        self._rests_since: dict[Key, float] = {}
+        """By keys with long queues that were tried in this session."""
+        self._owed: set[Key] = set()
+        """Those of them whose parents have come since."""
 
     @property
     def due(self) -> bool:
-        """Whether parked children are to be tried again, because rows of a parent table have come."""
+        """Whether parked keys are to be tried again, because rows of a parent table have come, or because more waits
+        behind them than was tried."""
+        return self._parents_came or bool(self._rested())
+
+    @property
+    def _parents_came(self) -> bool:
         if time.monotonic() - self._tried_at < RETRY_SECONDS or not self._parked.entries:
             return False
         return bool(self._children(self._writes.arrived))
@@ -52,10 +66,13 @@ class Retrying:
         """Try what was refused in this transaction, which is complete now, and what it may have set free."""
         entries = self._parked.entries
         self._retry([key for key in dict.fromkeys(refused) if key in entries and entries[key].kind == "refused"])
-        if self.due:
-            self._parked.unparked |= self._writes.arrived
+        if self._parents_came:
+            children = self._children(self._writes.arrived)
+            self._owed.update(key for key in children if key in self._parked.long)
+            self._retry([key for key in children if key not in self._parked.long])
             self._writes.arrived = set()
             self._tried_at = time.monotonic()
+        self._retry(self._rested())
         while tables := self._parked.unparked:
             self._parked.unparked = set()
             self._retry(self._children(tables))
@@ -82,6 +99,13 @@ class Retrying:
 
     def _retry(self, keys: Sequence[Key]) -> None:
         """Try parked keys again, all at once; those that are not welcome yet stay as they are."""
+        long = [key for key in keys if key in self._parked.long]
+        for key in long:  # never beside others, whose faults would have it judged again and again
+            self._rests_since[key] = time.monotonic()
+            self._owed.discard(key)
+            if self.redrive(key, asked=False):
+                del self._rests_since[key]
+        keys = [key for key in keys if key not in long] if long else keys
         if not keys:
             return
         events = self._parked.events(*keys)
@@ -103,6 +127,16 @@ class Retrying:
             self._parked.unpark(*welcome)
         for key in welcome:
             self._outcomes.redriven(*key, waited[key], REDRIVEN)
+
+    def _rested(self) -> list[Key]:
+        """Keys with long queues that are to be tried again, and were left alone for long enough."""
+        now, found = time.monotonic(), []
+        for key in sorted(self._parked.long):
+            entry = self._parked.entries[key]
+            rests = now - self._rests_since.get(key, self._began)
+            if (entry.last > entry.tried or key in self._owed) and rests >= entry.rest_seconds:
+                found.append(key)
+        return [key for key in found if key[0] not in self._resting]
 
     def _lack(self, key: Key, events: Sequence[Event]) -> None:
         self._parked.need(key, PARTIAL)

@@ -205,13 +205,15 @@ class Writer:
         if entry.kind == "refused" and (change.op != "r" or change.notice is not None):
             # What is queued is tried again as a whole: this event may be the correction, or the row's end.
             if change.notice is None and (change.after is None or change.complete):
-                self._parked.replace(entry, event.record)
+                self._parked.replace(key, event.record)
             else:
-                self._parked.queue(entry, event.record)
-            if entry.sqlstate != AMBIGUOUS:
+                self._parked.queue(key, event.record)
+            if entry.sqlstate != AMBIGUOUS and (self._parked.entries[key].grown or self._leaving.ends(event)):
                 self._refused.append(key)
             if change.op != ANSWER:
                 self._leaving.refused(event)
+        elif self._two_way is not None and self._two_way.lacks_row(event):
+            self._parked.queue(key, event.record)  # it waits with the others for the row that they are about
         elif change.after is None or change.complete:
             try:
                 answers = self._parked.events(key) if change.notice is not None else []
@@ -246,7 +248,7 @@ class Writer:
     def _await_row(self, event: Event) -> None:
         """An answer waits with its key: what it has judged is not said again with the row."""
         if event.change.op == ANSWER:
-            self._parked.queue(self._parked.entries[event.table, event.key], event.record)
+            self._parked.queue((event.table, event.key), event.record)
 
     def _answered(self, events: Sequence[Event]) -> None:
         """A row that was read answers every parked key that is its own to PostgreSQL, as 1.00 answers 1.0."""
@@ -378,8 +380,8 @@ class Writer:
             key = (event.table, event.key)
             if key not in orphans:
                 continue
-            if entry := self._parked.entries.get(key):
-                self._parked.queue(entry, event.record)
+            if key in self._parked.entries:
+                self._parked.queue(key, event.record)
             else:
                 self._refuse(event, FOREIGN_KEY, orphans[key])
                 self._refused.append(key)

@@ -26,6 +26,7 @@ _SCHEMAS = "tests/integration/test_schema_changes.py"
 _FENCING = "tests/integration/test_apply_fencing.py"
 _APPLY_TRACES = "tests/integration/test_apply_traces.py"
 _GUARD = "tests/integration/test_delete_guard.py"
+_BOTH_WAYS_GUARD = "tests/integration/test_both_ways_guard.py"
 _RELAY = "tests/integration/test_audit_relay.py"
 _REDRIVEN = "tests/integration/test_both_ways_redriven.py"
 _LINK = "tests/integration/test_link.py"
@@ -563,11 +564,38 @@ RULES = (
         ),
     ),
     Rule(
+        "long_queue_never_rested",
+        "A correction behind a long queue is taken without another event of its key.",
+        "connectors/postgres/retrying.py",
+        "rests >= entry.rest_seconds",
+        "rests < 0",
+        (
+            "tests/integration/test_apply_parked.py::test_a_correction_behind_a_long_queue_is_taken_without_another_event",
+            "tests/integration/test_apply_parked.py::test_a_child_with_a_long_queue_comes_after_its_parent",
+        ),
+    ),
+    Rule(
+        "made_again_is_another_life",
+        "A row that a waiting key deletes and makes again is to others the row that it was.",
+        "daemon/resolve/inbound_queue.py",
+        "if state.rver != pending:",
+        "if state.rver != pending or state:",
+        (f"{_RESOLUTION}::test_trace_17_a_row_that_waits_and_is_made_again_is_to_others_the_row_that_it_was",),
+    ),
+    Rule(
+        "rejected_with_its_queue_unsaid",
+        "What waits behind a row whose deletion is rejected is told as kept.",
+        "connectors/postgres/writer.py",
+        "                    self._outcomes.redriven(*key, self._parked.events(key), KEPT)\n                    self.discard(key)\n",
+        "                    self._parked.unpark(key)\n",
+        (f"{_BOTH_WAYS_GUARD}::test_what_waits_at_the_hub_is_told_as_kept_when_its_rows_deletion_is_rejected",),
+    ),
+    Rule(
         "ambiguous_tried",
         "An ambiguous row waits for a person, whatever comes of it.",
         "connectors/postgres/writer.py",
-        "            if entry.sqlstate != AMBIGUOUS:\n                self._refused.append(key)\n",
-        "            self._refused.append(key)\n",
+        "if entry.sqlstate != AMBIGUOUS and (",
+        "if (",
         (f"{_LINK}::test_rows_that_nobody_can_tell_wait_for_a_person_on_both_sides",),
     ),
     Rule(

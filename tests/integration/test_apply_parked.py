@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from connectors.postgres.parked import SHORT
 from tests.fix_servers import Kafka
 from tests.integration.apply_stream import (
     World,
@@ -24,9 +25,10 @@ NAMES = {
     "regprocedure": "42883", "regnamespace": "3F000", "regdictionary": "42704",
 }  # fmt: skip
 """Types whose values name something, and how the server says that nothing has that name."""
+REST = "connectors.postgres.parked.EVENTS_PER_SECOND"
 DDL = """
 CREATE TABLE parents (id int PRIMARY KEY, amount int CONSTRAINT positive CHECK (amount >= 0), body text);
-CREATE TABLE children (id int PRIMARY KEY, parent_id int NOT NULL REFERENCES parents);
+CREATE TABLE children (id int PRIMARY KEY, parent_id int NOT NULL REFERENCES parents, body text);
 """
 PARENTS, CHILDREN = "public.parents", "public.children"
 
@@ -89,6 +91,74 @@ def test_a_delete_ends_a_refused_key(applied: World) -> None:
     send(applied, delete(PARENTS, {"id": 1}))
     assert applied.parked() == []
     assert applied.rows("SELECT count(*) FROM parents") == [(0,)]
+
+
+@pytest.fixture
+def long(applied: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A refused key with as many events behind it as are tried one by one. Longer queues rest for ever."""
+    monkeypatch.setattr(REST, 1e-9)
+    send(applied, insert(PARENTS, row(1, -1)))
+    grow(applied, SHORT)
+    return applied
+
+
+def grow(world: World, events: int) -> None:
+    """Until so many wait, each of a transaction of its own."""
+    for _ in range(events - world.parked()[0].events):
+        send(world, update(PARENTS, {"id": 1, "amount": -2}, ["body"]))
+    assert world.parked()[0].events == events
+
+
+def test_what_waits_behind_a_key_for_long_is_tried_again_when_it_has_doubled(long: World) -> None:
+    attempts = long.parked()[0].attempts
+    assert attempts >= SHORT, "with each event"
+    grow(long, 2 * SHORT - 1)
+    assert long.parked()[0].attempts == attempts
+    grow(long, 2 * SHORT)
+    assert long.parked()[0].attempts == attempts + 1
+    grow(long, 4 * SHORT)
+    assert long.parked()[0].attempts == attempts + 2
+
+
+def test_a_correction_behind_a_long_queue_is_taken_without_another_event(
+    long: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grow(long, SHORT + 1)
+    send(long, update(PARENTS, {"id": 1, "amount": 5}, ["body"]))
+    assert long.parked()[0].events == SHORT + 2
+    monkeypatch.setattr(REST, 1e9)
+    until(lambda: long.parked() == [], what="the corrected key")
+    assert long.rows("SELECT amount, body FROM parents") == [(5, "b")]
+
+
+def test_a_correction_that_came_before_a_restart_is_taken_after_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(REST, 1e-9)
+    with running(world):
+        send(world, insert(PARENTS, row(1, -1)))
+        grow(world, SHORT + 1)
+        send(world, update(PARENTS, {"id": 1, "amount": 5}, ["body"]))
+    monkeypatch.setattr(REST, 1e9)
+    with running(world):
+        until(lambda: world.parked() == [], what="the corrected key")
+
+
+def test_a_delete_ends_a_key_with_a_long_queue_at_once(long: World) -> None:
+    grow(long, SHORT + 1)
+    send(long, delete(PARENTS, {"id": 1}))
+    assert long.parked() == []
+
+
+def test_a_child_with_a_long_queue_comes_after_its_parent(applied: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(REST, 1e-9)
+    send(applied, insert(CHILDREN, {"id": 1, "parent_id": 1, "body": "b"}))
+    send(applied, *[update(CHILDREN, {"id": 1, "parent_id": 1}, ["body"]) for _ in range(SHORT)])
+    send(applied, insert(PARENTS, row(1)))
+    assert applied.parked()[0].events == SHORT + 1
+    monkeypatch.setattr(REST, 1e9)
+    until(lambda: applied.parked() == [], what="the child")
+    assert applied.rows("SELECT parent_id, body FROM children") == [(1, "b")]
 
 
 def test_a_redrive_that_is_refused_again_stays_with_one_attempt_more(applied: World) -> None:

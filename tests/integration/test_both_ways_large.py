@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
+from connectors.postgres.rows import Event
+from connectors.postgres.two_way.outward import SpokeRows, Work
 from tests.fix_linked import Connection, Linked
 from tests.people import a_teller, a_workspace, put, value
 from tests.waiting import until
@@ -98,6 +102,33 @@ def test_what_was_judged_of_a_row_too_large_to_publish_is_told_once_it_can_be(la
         assert redriven.code == 0, redriven.err
         come_to_be_equal(large)
         assert value(large.spoke, "storytellers", "bio", key) == "h" * TOO_LARGE
+        large.check_audited_once()
+
+
+def test_what_was_judged_of_a_row_too_large_to_publish_is_decided_when_it_comes_and_not_before(
+    large: Linked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else all of it would be decided with each of it."""
+    decided: list[Event] = []
+    plan = SpokeRows.plan
+
+    def told(rows: SpokeRows, events: Sequence[Event]) -> Work:
+        decided.extend(events)
+        return plan(rows, events)
+
+    monkeypatch.setattr(SpokeRows, "plan", told)
+    with large.running():
+        key = a_teller(large, large.hub, a_workspace(large))
+        put(large.hub, "storytellers", key, bio="h" * TOO_LARGE)
+        until(lambda: parked(large.spoke) == [("needs_full_row", "oversize")])
+        before = len(decided)
+        for number in range(1, 6):
+            put(large.spoke, "storytellers", key, name=f"edit {number}")
+            until(lambda number=number: answers_waiting(large) == number)  # type: ignore[misc]
+        assert decided[before:] == []
+        put(large.hub, "storytellers", key, bio="it fits again")
+        come_to_be_equal(large)
+        assert value(large.hub, "storytellers", "name", key) == "edit 5"
         large.check_audited_once()
 
 

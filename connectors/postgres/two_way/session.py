@@ -174,6 +174,13 @@ class TwoWay:
             return None
         return answer.untold or answer.row is not None
 
+    def lacks_row(self, event: Event) -> bool:
+        """Whether the hub answers of a row that is too large to be told with that: the row decides, once it comes."""
+        notice = event.change.notice
+        if self._spoke is None or event.change.op != ANSWER or notice is None or not bytes(notice.note):
+            return False
+        return _answer(bytes(notice.note)).untold
+
     def key(self, event: Event) -> tuple[str, bytes]:
         """The record key in the order that it has everywhere."""
         table = self._tables[event.table]
