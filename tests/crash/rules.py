@@ -586,7 +586,8 @@ RULES = (
         "rejected_with_its_queue_unsaid",
         "What waits behind a row whose deletion is rejected is told as kept.",
         "connectors/postgres/writer.py",
-        "                    self._outcomes.redriven(*key, self._parked.events(key), KEPT)\n                    self.discard(key)\n",
+        "                    self._outcomes.redriven(*key, self._parked.events(key), KEPT)\n"
+        "                    self.discard(key)\n",
         "                    self._parked.unpark(key)\n",
         (f"{_BOTH_WAYS_GUARD}::test_what_waits_at_the_hub_is_told_as_kept_when_its_rows_deletion_is_rejected",),
     ),
