@@ -14,6 +14,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_rand
 from tenacity.nap import sleep_using_event
 
 from connectors.conflicts import Filter, Refusal, Rulings, Waiting, Waitlist
+from connectors.contract import TryAgain
 from daemon.config.settings import Settings
 from daemon.conflicts.desk import Desk
 from daemon.errors import OperatorError, Unavailable
@@ -63,8 +64,8 @@ class NotifyWorker:
                     if stop.wait(self._look_seconds):
                         return
                 self._look(desk, stop, report)
-        except OperatorError as error:
-            # The hub may come back, and tables may be made: nobody has to start this again.
+        except (OperatorError, TryAgain) as error:
+            # The hub may come back, tables may be made and locks end: nobody has to start this again.
             raise Unavailable(str(error)) from error
 
     def _look(self, desk: Desk, stop: threading.Event, report: Report) -> None:

@@ -9,9 +9,11 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
 from prometheus_client import REGISTRY
 
+from connectors.postgres import session
 from daemon import wiring
 from daemon.errors import Unavailable
 from daemon.notify.worker import NotifyWorker
@@ -20,6 +22,7 @@ from tests.fix_linked import Linked, made_linked
 from tests.fix_servers import Kafka, Postgres
 from tests.people import made
 from tests.receivers import Mails, Webhooks, mails, webhooks
+from tests.supervised import Supervised
 from tests.waiting import until
 
 SECRET = "a value of a person"
@@ -367,6 +370,19 @@ def test_a_hub_that_goes_while_it_is_looked_at_is_waited_for(hub: Linked, hook: 
     worker = NotifyWorker(hub.site.settings, hub.site.source, wiring.conflicts, look_seconds=0)
     with pytest.raises(Unavailable):
         worker.run(threading.Event(), cut)
+
+
+def test_a_hub_that_is_busy_is_looked_at_again(hub: Linked, hook: Webhooks, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(session._SETTINGS, "lock_timeout", "50ms")
+    waiting(hub, "one")
+    worker = NotifyWorker(hub.site.settings, hub.site.source, wiring.conflicts)
+    with Supervised(worker) as told:
+        with psycopg.connect(hub.site.primary) as somebody:
+            somebody.execute("LOCK TABLE placemat.conflicts")
+            until(lambda: told.count("waiting") > 1, what="it is busy, and busy still")
+        until(lambda: hook.got)
+    assert "was busy (55P03)" in told.details
+    assert told.error is None
 
 
 def test_there_is_a_worker_for_it_only_where_somebody_is_to_be_told(hub: Linked) -> None:
