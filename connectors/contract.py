@@ -363,10 +363,12 @@ class SinkType(Protocol):
 
 
 class Expected(NamedTuple):
-    """What a source's topics say of one key: an envelope with the columns that are known; None: there is no row."""
+    """What a source's topics say of one key: an envelope with the columns that are known; None: there is no row.
+    Columns that are `kept` are neither compared nor written."""
 
     key: bytes
     content: bytes | None
+    kept: frozenset[str] = frozenset()
 
 
 FindingKind = Literal["missing", "differs", "extra", "alike", "incomplete", "too_large", "parked"]

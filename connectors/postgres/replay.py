@@ -35,6 +35,7 @@ FROZEN_SECONDS = 5
 """A replay that hangs within a transaction loses its session after so long, and the live worker goes on."""
 _PARKED = "SELECT key FROM placemat.parked WHERE source = %s AND table_name = %s AND key = ANY (%s)"
 
+NONE: frozenset[str] = frozenset()
 Row = tuple[bytes, Net]
 
 
@@ -186,7 +187,8 @@ class PostgresReplay:
                 events.append(Event(table.name, Record(topic, 0, -1, START, row.key, row.content or b""), change))
         if self._router is not None:
             events = self._router.all_again(events)
-        return [(event.key, _net(table, event.change)) for event in events]
+        kept = {row.key: row.kept for row in rows if row.kept}
+        return [(event.key, _net(table, event.change, kept.get(event.key, NONE))) for event in events]
 
     def _parked(self, connection: psycopg.Connection[Any], table: str, keys: Sequence[bytes]) -> set[bytes]:
         values = [self._destination.source, table, [key.decode() for key in keys]]
@@ -208,11 +210,11 @@ class PostgresReplay:
         )
 
 
-def _net(table: TargetTable, change: Change) -> Net:
+def _net(table: TargetTable, change: Change, kept: frozenset[str]) -> Net:
     if change.after is None:
         return Net("delete", {})
-    known: Columns = {name: raw for name, raw in change.after.items() if name in table.columns}
-    return Net("update" if change.unchanged or change.untold else "upsert", known)
+    known: Columns = {name: raw for name, raw in change.after.items() if name in table.columns and name not in kept}
+    return Net("update" if change.unchanged or change.untold or kept else "upsert", known)
 
 
 def _written(table: TargetTable, key: bytes, texts: Sequence[str]) -> bytes:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import orjson
 from psycopg import sql
 
+from daemon.reconcile.rows import Key
 from daemon.reconcile.shape import Column
 
 
@@ -46,3 +49,13 @@ def _value(alias: str, column: Column) -> sql.Composed:
 def _member(alias: str, column: Column) -> sql.Composed:
     name = sql.Literal(column.name.replace("%", "%%"))
     return sql.SQL("({}.key::jsonb ->> {})").format(sql.Identifier(alias), name)
+
+
+def texts_of(columns: Sequence[Column], key: bytes) -> Key:
+    """PostgreSQL's texts of a record key's values."""
+    values = orjson.loads(key)
+    return tuple(_text(column, values[column.name]) for column in columns)
+
+
+def _text(column: Column, value: object) -> str:
+    return "\\x" + base64.b64decode(str(value)).hex() if column.type == "bytea" else str(value)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
 from daemon.config.settings import Settings
 from daemon.errors import OperatorError
@@ -15,7 +14,7 @@ from daemon.reconcile.paused import PausedTable, not_compared
 from daemon.reconcile.report import TargetReport, VerifyReport
 from daemon.reconcile.side import opened
 from daemon.reconcile.table import TableVerification
-from daemon.reconcile.waiting import Waiting
+from daemon.reconcile.waiting import conflicts_of
 
 STALL_SECONDS = 60.0
 
@@ -46,7 +45,7 @@ def verify(
         with (
             opened("source", target.source, settings.sources[target.source].url.get_secret_value()) as ours,
             opened("target", name, target.url.get_secret_value()) as theirs,
-            _waiting(settings, name) as conflicts,
+            conflicts_of(settings, name) as conflicts,
         ):
             parents = {table: {one.table for one in target.tables[table].referred().values()} for table in routed}
             waiting = not_compared(theirs, target.source, parents)
@@ -71,19 +70,6 @@ def verify(
             kept = tuple(report for report in found if report.table not in paused)
             reports.append(TargetReport(name, target.source, through, lane.applying, kept, tuple(paused.values())))
     return VerifyReport(tuple(reports), sample, time.monotonic() - started)
-
-
-@contextmanager
-def _waiting(settings: Settings, name: str) -> Iterator[Waiting | None]:
-    """What waits for a person of a target that goes both ways; it is kept where its changes are brought to."""
-    role = settings.role(name)
-    if role is None:
-        yield None
-        return
-    brings = settings.brings(role.hub)
-    both = frozenset(table for table, route in settings.targets[name].tables.items() if route.both_ways)
-    with opened("target", brings, settings.targets[brings].url.get_secret_value()) as hub:
-        yield Waiting(hub, role.spoke, both)
 
 
 def routed_tables(settings: Settings, names: Sequence[str]) -> dict[str, list[str]]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from psycopg import sql
 
+from daemon.config.settings import Settings
 from daemon.reconcile.record_key import matching
 from daemon.reconcile.report import Waits
 from daemon.reconcile.rows import Key
 from daemon.reconcile.shape import Column
-from daemon.reconcile.side import Side
+from daemon.reconcile.side import Side, opened
 
 _INSTALLED = sql.SQL("SELECT to_regclass('placemat.conflicts') IS NOT NULL")
 _WAITING = """
@@ -40,3 +42,17 @@ class Waiting:
         texts = [list(some) for some in zip(*keys, strict=True)]
         rows = self.hub.rows(query, [self.spoke, *texts, table, self.spoke, self.spoke])
         return {keys[place - 1]: Waits(conflict, tuple(fields)) for place, conflict, fields in rows}
+
+
+@contextmanager
+def conflicts_of(settings: Settings, target: str) -> Iterator[Waiting | None]:
+    """What waits for a person of a target that goes both ways; it is kept where its changes are brought to. Raises
+    OperatorError when that cannot be reached."""
+    role = settings.role(target)
+    if role is None:
+        yield None
+        return
+    brings = settings.brings(role.hub)
+    both = frozenset(table for table, route in settings.targets[target].tables.items() if route.both_ways)
+    with opened("target", brings, settings.targets[brings].url.get_secret_value()) as hub:
+        yield Waiting(hub, role.spoke, both)

@@ -25,6 +25,7 @@ from daemon.recover.reader import ReplayReader
 from daemon.recover.report import ChangeKind, OnChange, ReplayReport, RowChange, TableReport
 from daemon.recover.source import SourceRows
 from daemon.recover.store import Entry, KeyStore, Seen
+from daemon.recover.undecided import Undecided, spared, undecided
 from daemon.recover.window import End, Start
 from daemon.seams import AFTER_REPLAY_COMMIT, BEFORE_REPLAY_COMMIT, seam
 from schemas.position import Position
@@ -73,9 +74,11 @@ def replay(
         with (
             closing(KeyStore(order)) as store,
             closing(ReplayReader(settings.kafka, window.starts)) as reader,
+            undecided(settings, name, order) as waiting,
         ):
+            tracker = Tracker(on_progress)
             work = _Replay(
-                settings, name, target, task, era, window, store, reader, topics, Tracker(on_progress), on_change
+                settings, name, target, task, era, window, store, reader, waiting, topics, tracker, on_change
             )
             work.run(order)
     return ReplayReport(name, task.dry_run, tuple(work.reports.values()), work.records, time.monotonic() - started)
@@ -92,13 +95,14 @@ class _Replay:
         window: Window,
         store: KeyStore,
         reader: ReplayReader,
+        waiting: Undecided,
         topics: Mapping[str, str],
         tracker: Tracker,
         on_change: OnChange | None,
     ) -> None:
         self._settings, self._name, self._target, self._task, self._era = settings, name, target, task, era
         self._window, self._store, self._reader, self._topics = window, store.tables, reader, topics
-        self._tracker, self._on_change = tracker, on_change
+        self._waiting, self._tracker, self._on_change = waiting, tracker, on_change
         self._rows = CHUNK_ROWS if task.rate is None else max(1, min(CHUNK_ROWS, int(task.rate)))
         self._written = 0
         self._began = 0.0
@@ -174,7 +178,7 @@ class _Replay:
         for _ in range(ATTEMPTS):
             self._take_turn()
             try:
-                rows = self._wanted(self._store[table].look_up(keys))
+                rows = self._spared(table, self._wanted(self._store[table].look_up(keys)))
                 findings = self._told_apart(table, self._target.compare(table, rows))
                 refused = [] if self._task.dry_run else self._write(table, rows, findings)
             except TryAgain:
@@ -184,6 +188,12 @@ class _Replay:
             self._pace()
             return
         self._store[table].leave(Refusal(key, "somebody else holds the row") for key in keys)
+
+    def _spared(self, table: str, rows: Sequence[Expected]) -> list[Expected]:
+        """Without what waits for a person, here as the hub has it now."""
+        waits = self._waiting.of(table, [row.key for row in rows])
+        self.reports[table].waits |= waits
+        return [row for row in (spared(row, waits.get(row.key)) for row in rows) if row is not None]
 
     def _told_apart(self, table: str, findings: Sequence[Finding]) -> list[Finding]:
         """What is to be done. Of a row whose key may be another one the topics tell, if they have a row of the key that
@@ -214,8 +224,11 @@ class _Replay:
             self._target.rollback()
 
     def _write(self, table: str, rows: Sequence[Expected], findings: Sequence[Finding]) -> list[Refusal]:
-        wrong = {one.key for one in findings if one.kind != "incomplete"}
-        refused = self._target.write(table, [row for row in rows if row.key in wrong]) if wrong else []
+        wrong = {one.key: one.kind for one in findings if one.kind != "incomplete"}
+        written = [
+            row._replace(kept=frozenset()) if wrong[row.key] == "missing" else row for row in rows if row.key in wrong
+        ]
+        refused = self._target.write(table, written) if written else []
         seam(BEFORE_REPLAY_COMMIT)
         self._target.commit()
         seam(AFTER_REPLAY_COMMIT)
@@ -266,7 +279,10 @@ class _Replay:
         if not whole and not any(asked.values()):
             return
         self._tracker.begin("from the source", 0)
-        with closing(SourceRows(self._settings, self._name, self._era, self._tracker.wait)) as source:
+        conflicts = self._waiting.conflicts
+        with closing(
+            SourceRows(self._settings, self._name, self._era, self._tracker.wait, conflicts=conflicts)
+        ) as source:
             for table in order:
                 keys: dict[bytes, tuple[str, ...]] = dict.fromkeys(asked[table], ())
                 if table in whole:
@@ -287,7 +303,9 @@ class _Replay:
         self, table: str, source: SourceRows, named: Mapping[bytes, tuple[str, ...]]
     ) -> dict[bytes, tuple[str, ...]]:
         """Rows that differ from the source, but for those that were named already."""
-        differ = {key: one.fields for key, one in source.differing(table) if key not in named}
+        found = dict(source.differing(table))
+        self.reports[table].waits |= {key: one.waits for key, one in found.items() if one.waits is not None}
+        differ = {key: one.fields for key, one in found.items() if key not in named and one.waits is None}
         known = {entry.expected.key for entry in self._store[table].look_up(list(differ))}
         return {key: fields for key, fields in differ.items() if key not in known or not self._task.dry_run}
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Literal
 
 import orjson
 
 from connectors.contract import Refusal
 from daemon.keys import key_text
+from daemon.reconcile.report import Waits
 
 LISTED = 100
 """Keys that are listed by name; the rest is counted."""
@@ -64,6 +66,8 @@ class TableReport:
     """Left alone: their newest event is later than asked for."""
     parked: int = 0
     too_large: int = 0
+    waits: dict[bytes, Waits] = field(default_factory=dict)
+    """Rows, or fields of them, that are left alone as a person has yet to decide."""
     lost: dict[int, int] = field(default_factory=dict)
     """Partition to its oldest offset, where retention has passed over a part of what was asked for."""
     left: Left = field(default_factory=Left)
@@ -83,6 +87,11 @@ class TableReport:
             "newer": self.newer,
             "parked": self.parked,
             "too_large": self.too_large,
+            "waits": len(self.waits),
+            "waiting": [
+                {"key": orjson.loads(key), "conflict": one.conflict, "fields": list(one.fields)}
+                for key, one in islice(self.waits.items(), LISTED)
+            ],
             "lost": {str(partition): offset for partition, offset in self.lost.items()},
             "left": self.left.count,
             "listed": [{"key": orjson.loads(one.key), "reason": one.reason} for one in self.left.listed],
@@ -100,6 +109,7 @@ class TableReport:
                 (self.newer, "left alone, changed later"),
                 (self.parked, "parked (placemat dlq list)"),
                 (self.too_large, "never published, too large"),
+                (len(self.waits), "waiting for a person"),
                 (self.left.count, "left as they are"),
             )
             if number
@@ -148,6 +158,11 @@ class ReplayReport:
             if table.lost:
                 lines.append("    the topic no longer holds all that was asked for; the source was asked for the rest")
             lines += [f"    {key_text(one.key)}: {one.reason}" for one in table.left.listed]
+            for key, one in islice(table.waits.items(), LISTED):
+                what = ", ".join(one.fields) or "the row"
+                lines.append(f"    {key_text(key)}: {what} left as it is (waits: conflict {one.conflict})")
+            if len(table.waits) > LISTED:
+                lines.append(f"    and {len(table.waits) - LISTED:,} more that wait (placemat conflicts list)")
             if table.left.count > len(table.left.listed):
                 lines.append(f"    and {table.left.count - len(table.left.listed):,} more")
         return "\n".join(lines)

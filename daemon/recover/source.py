@@ -15,12 +15,14 @@ from daemon.config.settings import Settings
 from daemon.progress import Tracker
 from daemon.reconcile.comparison import compare
 from daemon.reconcile.lane import Lane
+from daemon.reconcile.record_key import texts_of
 from daemon.reconcile.report import Difference
 from daemon.reconcile.rows import Key, Rows
 from daemon.reconcile.settle import Settler
 from daemon.reconcile.shape import Column, Comparison
 from daemon.reconcile.side import opened
 from daemon.reconcile.table import TableVerification
+from daemon.reconcile.waiting import Waiting
 
 TOGETHER = 500
 LOOK_SECONDS = 0.5
@@ -41,13 +43,15 @@ class SourceRows:
         era: int,
         on_wait: Callable[[], None],
         stall_seconds: float = STALL_SECONDS,
+        conflicts: Waiting | None = None,
     ) -> None:
-        """`era` is the source's."""
+        """`era` is the source's. `conflicts` tell what a person has yet to decide."""
         self._settings = settings
         self._target = target
         self._era = era
         self._on_wait = on_wait
         self._stall_seconds = stall_seconds
+        self._conflicts = conflicts
         self._stack = ExitStack()
         config = settings.targets[target]
         source = settings.sources[config.source]
@@ -65,9 +69,9 @@ class SourceRows:
         found: list[Difference] = []
         tracker = Tracker(lambda _: self._on_wait())
         lane = self._lane()
-        TableVerification(comparison, self._ours, self._theirs, lane, tracker, show_values=False).run(
-            None, found.append
-        )
+        TableVerification(
+            comparison, self._ours, self._theirs, lane, tracker, show_values=False, waiting=self._conflicts
+        ).run(None, found.append)
         columns = comparison.source.key
         for one in found:
             if one.parked_id is None:
@@ -81,7 +85,7 @@ class SourceRows:
         """
         comparison = self._comparison(table)
         columns = comparison.source.key
-        wanted = {_texts(columns, key): key for key in keys}
+        wanted = {texts_of(columns, key): key for key in keys}
         ours = Rows(self._ours, comparison.source)
         if len(wanted) > WIDE_KEYS and len(wanted) * ROWS_A_KEY > ours.count():
             self._requests.ask_for_tables(table)
@@ -130,16 +134,6 @@ class SourceRows:
 def _parts(keys: Sequence[Key]) -> Iterator[Sequence[Key]]:
     for first in range(0, len(keys), TOGETHER):
         yield keys[first : first + TOGETHER]
-
-
-def _texts(columns: Sequence[Column], key: bytes) -> Key:
-    """PostgreSQL's texts of a record key's values."""
-    values = orjson.loads(key)
-    return tuple(_text(column, values[column.name]) for column in columns)
-
-
-def _text(column: Column, value: object) -> str:
-    return "\\x" + base64.b64decode(str(value)).hex() if column.type == "bytea" else str(value)
 
 
 def _record_key(columns: Sequence[Column], texts: Mapping[str, str]) -> bytes:

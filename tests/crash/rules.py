@@ -29,6 +29,7 @@ _GUARD = "tests/integration/test_delete_guard.py"
 _BOTH_WAYS_GUARD = "tests/integration/test_both_ways_guard.py"
 _RELAY = "tests/integration/test_audit_relay.py"
 _REDRIVEN = "tests/integration/test_both_ways_redriven.py"
+_REPLAY = "tests/integration/test_both_ways_replay.py"
 _LINK = "tests/integration/test_link.py"
 _RESOLUTION = "tests/unit/test_resolution_traces.py"
 _AGREEMENT = "tests/unit/test_resolution_agreement.py"
@@ -470,6 +471,14 @@ RULES = (
             f"{_REDRIVEN}::test_what_waited_is_told_when_it_comes_and_when_it_is_taken[hub]",
             f"{_REDRIVEN}::test_what_waited_is_told_when_it_comes_and_when_it_is_taken[spoke]",
         ),
+    ),
+    Rule(
+        "replay_over_undecided",
+        "A replay leaves what waits for a person as it is.",
+        "daemon/recover/undecided.py",
+        "    if waits is None:",
+        "    if waits is None or waits.conflict:",
+        (f"{_REPLAY}::test_a_replay_leaves_what_waits_for_a_person_as_the_spoke_has_it",),
     ),
     Rule(
         "audit_unfenced",

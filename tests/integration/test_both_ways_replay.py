@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 
 import pytest
 
 from tests.fix_linked import Linked
-from tests.people import a_teller, a_workspace, value
+from tests.people import a_teller, a_workspace, put, seen, value
 
 
 def name(linked: Linked, key: uuid.UUID) -> list[object]:
@@ -37,6 +38,47 @@ def test_a_replay_puts_a_row_back_and_an_edit_that_was_under_way_comes_through(
         assert name(linked, key) == [in_the_end, in_the_end]
         linked.hub.execute("UPDATE workspaces SET name = 'goes on'")
         linked.rest()
+
+
+def test_a_replay_leaves_what_waits_for_a_person_as_the_spoke_has_it(linked: Linked) -> None:
+    linked.route("storytellers", rule="manual", rules={"name": "latest"})
+    linked.init()
+    with linked.running():
+        workspace = a_workspace(linked)
+        edited, deleted = (a_teller(linked, linked.hub, workspace, name="given") for _ in range(2))
+        with linked.held():
+            for key in (edited, deleted):
+                put(linked.hub, "storytellers", key, bio="ours")
+            put(linked.spoke, "storytellers", edited, bio="theirs")
+            linked.spoke.execute("DELETE FROM storytellers WHERE id = %s", [deleted])
+        linked.rest()
+    put(linked.spoke, "storytellers", edited, name="damaged")
+    numbers = dict(linked.hub.execute("SELECT key::json ->> 'id', id FROM placemat.conflicts WHERE waits").fetchall())
+    chosen = ("replay", "--target", linked.spoke_name, "--table", "public.storytellers", "--from", "beginning")
+    done = linked.site.placemat(*chosen, "--json")
+    assert done.code == 0, done.err
+    *changes, report = map(json.loads, done.out.splitlines())
+    assert [(one["key"]["id"], one["change"], one["fields"]) for one in changes] == [(str(edited), "update", ["name"])]
+    [table] = report["tables"]
+    assert (table["waits"], table["left"]) == (2, 0)
+    assert {one["key"]["id"]: (one["conflict"], one["fields"]) for one in table["waiting"]} == {
+        str(edited): (numbers[str(edited)], ["bio"]),
+        str(deleted): (numbers[str(deleted)], []),
+    }
+    assert name(linked, edited) == ["given", "given"]
+    assert value(linked.spoke, "storytellers", "bio", edited) == "theirs"
+    assert not seen(linked.spoke, "storytellers", deleted)
+    said = linked.site.placemat(*chosen, "--dry-run")
+    assert (said.code, "2 waiting for a person" in said.out) == (0, True)
+    assert f"bio left as it is (waits: conflict {numbers[str(edited)]})" in said.out
+    with linked.running():
+        linked.rest(60)
+        taken = linked.site.placemat(
+            "conflicts", "resolve", str(numbers[str(edited)]), "--take", linked.spoke_name, "--by", "ada"
+        )
+        assert taken.code == 0, taken.err
+        linked.rest()
+        assert [value(side, "storytellers", "bio", edited) for side in (linked.hub, linked.spoke)] == ["theirs"] * 2
 
 
 def test_a_target_that_brings_changes_back_is_not_replayed_into(linked: Linked) -> None:
