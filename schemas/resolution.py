@@ -190,7 +190,7 @@ class RowChange:
 class AtHub:
     """What is known at the hub of one key: the row, FOR UPDATE (None: there is none), what is kept of it, of the
     spoke's row and of what waits for a person, through which position the hub's own stream was observed, and what must
-    have been for a row to be made again."""
+    have been for a row to be made again. `late`: what was not is later than what the spoke says."""
 
     row: Fields | None
     state: str | None
@@ -198,6 +198,7 @@ class AtHub:
     conflict: str | None
     observed: Position
     end: Position
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True)

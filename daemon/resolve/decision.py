@@ -20,7 +20,8 @@ class Hub:
     """The hub as it is read in the transaction that writes: the row FOR UPDATE, its state, and how far both are known.
 
     `row` None: there is no row. `observed`: through which position the observer has come. `end`: the end of the hub's
-    log when the row was first found missing: somebody may have made and deleted it since what was observed.
+    log when the row was first found missing: somebody may have made and deleted it since what was observed. `late`:
+    what is not observed yet was done after what the spoke says now, and nobody can wait for it.
     """
 
     row: Row | None
@@ -28,6 +29,7 @@ class Hub:
     observed: Position
     end: Position
     conflict: OpenConflict = NO_CONFLICT
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from daemon.resolve.interval import UNKNOWN, Interval
 from daemon.resolve.records import SpokeRecord
 from daemon.resolve.rules import Rules
 from daemon.resolve.state import Link, contains, newer
+from daemon.resolve.unobserved import unobserved
 from daemon.resolve.values import Row, digest, digests
 from daemon.resolve.verdict import Edit, Verdict, candidates, judge, judge_machine
 from schemas.position import START
@@ -35,6 +36,8 @@ def receive(spoke: str, record: SpokeRecord, hub: Hub, link: Link, rules: Rules)
     if record.read is not None:
         record = replace(record, time=since(link.read, record.time.hi))
     told = sort_out(record, link, rules)
+    if hub.late:
+        hub = unobserved(hub, link, record.time)
     if _behind(record, hub, told):
         return Wait()
     found = _decided(spoke, record, replace(hub, conflict=settled(spoke, record, hub.conflict)), link, told, rules)

@@ -125,7 +125,7 @@ class HubResolver:
 
 def read_hub(hub: AtHub) -> Hub:
     """What is stored, as the resolver reads it."""
-    return Hub(hub.row, wire.read_state(hub.state), hub.observed, hub.end, wire.read_conflict(hub.conflict))
+    return Hub(hub.row, wire.read_state(hub.state), hub.observed, hub.end, wire.read_conflict(hub.conflict), hub.late)
 
 
 def _without(state: RowState, hidden: frozenset[str]) -> RowState:

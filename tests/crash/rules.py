@@ -601,6 +601,16 @@ RULES = (
         (f"{_BOTH_WAYS_GUARD}::test_what_waits_at_the_hub_is_told_as_kept_when_its_rows_deletion_is_rejected",),
     ),
     Rule(
+        "begun_anew_for_ever",
+        "A large transaction of a spoke comes through while people edit its rows at the hub.",
+        "connectors/postgres/two_way/inward.py",
+        "late = self._held and end is not None and observed >= end",
+        "late = False",
+        (
+            "tests/integration/test_both_ways_races.py::test_a_large_deletion_comes_through_while_people_edit_its_last_rows",
+        ),
+    ),
+    Rule(
         "ambiguous_tried",
         "An ambiguous row waits for a person, whatever comes of it.",
         "connectors/postgres/writer.py",

@@ -17,6 +17,7 @@ from tests.waiting import until
 
 EDITS = 1_500
 TELLERS = 6
+ROWS = 1_000
 LOG = """
 CREATE TABLE public.seen (id uuid, name text);
 GRANT INSERT ON public.seen TO PUBLIC;
@@ -100,6 +101,42 @@ def test_people_are_never_the_victims_of_a_deadlock_with_us(both: Linked, worksp
         thread.join()
     both.rest(120)
     assert victims == []
+
+
+def test_a_large_deletion_comes_through_while_people_edit_its_last_rows(linked: Linked) -> None:
+    for name in (linked.hub_target, linked.spoke_name):
+        linked.site.set(f"targets.{name}.delete_guard", {"enabled": False})
+    linked.site.set(f"targets.{linked.hub_target}.batch_rows", ROWS // 10)
+    linked.init()
+    with linked.running():
+        linked.hub.execute(
+            "INSERT INTO storytellers (workspace_id, name) SELECT %s, 'p' || n FROM generate_series(1, %s) n",
+            [a_workspace(linked), ROWS],
+        )
+        linked.rest(60)
+        last = [key for (key,) in linked.spoke.execute("SELECT id FROM storytellers ORDER BY ctid DESC LIMIT 20")]
+        gone = threading.Event()
+
+        def edit(connection: Connection, rng: random.Random, number: int) -> None:
+            if not gone.wait(0.002):
+                name = f"edited {number}"
+                connection.execute("UPDATE storytellers SET name = %s WHERE id = %s", [name, rng.choice(last)])
+
+        thread = people(linked.site.primary, 1, edit, 20_000)
+        linked.spoke.execute("DELETE FROM storytellers")
+        few = "SELECT count(*) <= 20 FROM storytellers"
+        try:
+            until(lambda: linked.hub.execute(few).fetchone() == (True,), 40, what="the deletion to be taken")
+        finally:
+            gone.set()
+            thread.join()
+        linked.rest(60)
+        assert linked.equal("storytellers", "id, name")
+        left = linked.rows(linked.hub, "storytellers", "id, name")
+        assert left
+        assert all(name.startswith("edited") for _, name in left), "what was edited meanwhile stays"
+        listed = linked.hub.execute("SELECT key FROM placemat.conflict_log WHERE won = 'ours'").fetchall()
+        assert {(f'{{"id":"{key}"}}',) for key, _ in left} <= set(listed)
 
 
 @pytest.mark.parametrize("seed", range(4))

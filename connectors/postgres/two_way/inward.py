@@ -53,7 +53,8 @@ class Awaited:
 
     ends: dict[tuple[int, int], Position] = field(default_factory=dict)
     """By transaction of the spoke, its timeline and commit LSN: where the end was when the first row of it was found
-    missing. One for all of its rows: what somebody makes and deletes here after that is concurrent with it."""
+    missing, or other than it was known to be. One for all of its rows: what somebody does here after that is concurrent
+    with it."""
     missed: Position = START
     """Where its end was when an attempt had to be given up."""
 
@@ -209,7 +210,9 @@ class HubRows:
                 self._store.hold()
                 self._held = True
             elif time.monotonic() >= until:
-                self._awaited.missed = self._end()
+                end = self._awaited.missed = self._end()
+                for some in changes.values():
+                    self._awaited.ends.setdefault(_transaction(some[-1]), end)
                 raise Behind(f"what {self._spoke} says has to wait until the hub's own changes are observed")
             else:
                 time.sleep(LOOK_SECONDS)
@@ -227,11 +230,11 @@ class HubRows:
         found = {}
         for key, some in changes.items():
             name = self._hub_name(key)
-            link, end = (
-                known.links.get(name, {}).get(self._spoke),
-                self._awaited.ends.get(_transaction(some[-1]), START),
-            )
-            hub = AtHub(current.get(key), known.states.get(name), link, known.conflicts.get(name), observed, end)
+            link, end = known.links.get(name, {}).get(self._spoke), self._awaited.ends.get(_transaction(some[-1]))
+            # Once we hold what is kept, the observer waits for us: it was there before, or it is never.
+            late = self._held and end is not None and observed >= end
+            state, conflict = known.states.get(name), known.conflicts.get(name)
+            hub = AtHub(current.get(key), state, link, conflict, observed, end or START, late)
             planned = self._inward.judge(name[0], some, hub, self.mark, rejected=rejected)
             if planned is None:
                 return None
