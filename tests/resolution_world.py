@@ -146,6 +146,8 @@ class World:
         self.links: dict[tuple[str, str], Link] = {}
         self.conflicts: dict[str, OpenConflict] = {}
         self.stream: list[tuple[str, HubRecord]] = []
+        self.told_before: list[dict[str, int]] = []
+        """By record of the hub's stream, how many each spoke had told when it was made."""
         self.observed = 0
         self.transactions = 0
         self.listed: list[Listed] = []
@@ -201,6 +203,7 @@ class World:
         for ordinal, one in enumerate(records, 1):
             at = Position(1, self.transactions, ordinal)
             self.stream.append((key, replace(one, at=at)))
+            self.told_before.append({name: len(spoke.stream) for name, spoke in self.spokes.items()})
 
     def _end(self) -> Position:
         return self.stream[-1][1].at if self.stream else START
@@ -227,9 +230,10 @@ class World:
             self.conflicts.get(key, NO_CONFLICT),
         )  # fmt: skip
 
-    def receive(self, name: str, *, queued: bool = False) -> bool:
+    def receive(self, name: str, *, queued: bool = False, late: bool = False) -> bool:
         """The hub takes one record of a spoke's stream; False: there is none, or it has to wait. `queued`: behind a key
-        that waits it is not tried yet, as its transaction goes on or the queue is long."""
+        that waits it is not tried yet, as its transaction goes on or the queue is long. `late`: it does not wait for
+        what people have done at the hub after it."""
         spoke = self.spokes[name]
         if spoke.received == len(spoke.stream):
             return False
@@ -237,6 +241,8 @@ class World:
         if (name, key) in self.parked:
             return self._receive_behind(name, key, record, queued)
         hub = self.hub_at(key)
+        if late and self._all_observed_before(name, spoke.received):
+            hub = replace(hub, late=True, end=hub.observed)
         decision = receive(name, record, hub, self.links.get((name, key), NO_LINK), self.rules)
         match decision:
             case Wait():
@@ -254,6 +260,10 @@ class World:
                 self._carry_out(name, key, hub, decision)
         spoke.received += 1
         return True
+
+    def _all_observed_before(self, name: str, number: int) -> bool:
+        """Whether all was observed that was done at the hub before a spoke's record."""
+        return self.observed == len(self.stream) or self.told_before[self.observed][name] > number
 
     def _refuses(self, values: Row) -> bool:
         name = values.get("name")

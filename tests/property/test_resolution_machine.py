@@ -178,10 +178,10 @@ class Resolution(RuleBasedStateMachine):
         for _ in range(records):
             self.world.observe()
 
-    @rule(spoke=spokes, records=st.integers(1, 3), queued=st.booleans())
-    def receive(self, spoke: str, records: int, queued: bool) -> None:
+    @rule(spoke=spokes, records=st.integers(1, 3), queued=st.booleans(), late=st.booleans())
+    def receive(self, spoke: str, records: int, queued: bool, late: bool) -> None:
         for _ in range(records):
-            self._listed(lambda: self.world.receive(spoke, queued=queued))
+            self._listed(lambda: self.world.receive(spoke, queued=queued, late=late))
 
     @rule(spoke=spokes, records=st.integers(1, 4), folded=st.booleans())
     def send(self, spoke: str, records: int, folded: bool) -> None:

@@ -99,6 +99,26 @@ def test_trace_4_an_older_edit_waits_for_the_hubs_own_that_is_not_captured_yet()
     assert_everywhere(w, name="newer")
 
 
+def test_trace_4_what_the_hub_does_later_and_nobody_can_wait_for_counts_as_done_at_the_same_time() -> None:
+    for theirs in ("edited", None):
+        for ours in ("newer", None):
+            w = world()
+            if theirs is None:
+                w.delete("ledger", "1")
+            else:
+                w.edit("ledger", "1", name=theirs)
+            w.pass_time(10)
+            if ours is None:
+                w.delete("hub", "1")
+            else:
+                w.edit("hub", "1", name=ours)
+            assert not w.receive("ledger")
+            assert w.receive("ledger", late=True)
+            w.settle()
+            assert {row and row["name"] for row in w.rows("1").values()} == {ours}
+            assert [one.conflict.won for one in w.listed] == (["ours"] if theirs or ours else [])
+
+
 def test_trace_7_a_second_edit_on_a_value_that_the_hub_normalises_is_no_conflict() -> None:
     w = world()
     w.hub.triggers["name"] = upper
