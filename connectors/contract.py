@@ -81,6 +81,13 @@ class Planned(Protocol):
     def outcome(self) -> str: ...
 
 
+class PlannedOfSpoke(Planned, Protocol):
+    """At the hub. `each`: of every change in its order, a word for the audit, and how many conflicts are its own."""
+
+    @property
+    def each(self) -> Sequence[tuple[str, int]]: ...
+
+
 class Outward(Protocol):
     """Decides at a spoke. Tables are named as at the hub; texts are kept as they are given."""
 
@@ -99,7 +106,7 @@ class Inward(Protocol):
 
     def judge(
         self, table: str, changes: Sequence[RowChange], hub: AtHub, mark: str, *, rejected: bool = False
-    ) -> Planned | None:
+    ) -> PlannedOfSpoke | None:
         """What changes of one key come to. None: the hub's own stream has to be observed further first. `mark` is the
         transaction's. `rejected`: the hub's row stands as it is; of a single change."""
 

@@ -34,6 +34,8 @@ class Queue:
     state: RowState
     link: Link
     conflict: OpenConflict
+    each: tuple[Decision | None, ...]
+    """By record; None: it was taken before."""
 
     @property
     def action(self) -> Literal["none", "create", "update", "delete"]:
@@ -61,19 +63,23 @@ def receive_queue(
     """Judge records of one key, in their order."""
     now, told = hub, link
     decisions: list[tuple[Decision, Link]] = []
+    each: list[Decision | None] = []
     for record in records:
         match receive(spoke, record, now, told, rules):
             case Wait():
                 return Wait()
             case Drop():
-                pass
+                each.append(None)
             case Decision() as found:
+                each.append(found)
                 row = _after(found, now.row)
                 outcome = settle(spoke, found, now, Written(row, pending))
                 decisions.append((found, told))
                 now = replace(now, row=row, state=outcome.state, conflict=outcome.conflict)
                 told = outcome.link
-    return Queue(hub, tuple(decisions), now.row, now.state, told, now.conflict) if decisions else Drop()
+    if not decisions:
+        return Drop()
+    return Queue(hub, tuple(decisions), now.row, now.state, told, now.conflict, tuple(each))
 
 
 def settle_queue(spoke: str, queue: Queue, written: Written) -> Outcome:

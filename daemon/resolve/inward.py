@@ -45,14 +45,20 @@ class Planned:
         """For the audit."""
         if self.decision is None:
             return "dropped"
-        kinds = {one.kind for made in self._decisions for one in made.verdicts.values()}
-        if any(one.resolution == "manual" for one, _ in self.conflicts):
-            return "waits_for_a_person"
-        if any(one.resolution != "agreed" for one, _ in self.conflicts):
-            return "conflict"
-        if self.decision.action != "none":
-            return "applied"
-        return "echo" if not kinds else "agreed" if kinds == {"agreed"} else "kept"
+        listed = [one for one, _ in self.conflicts]
+        return _outcome(self.decision.action != "none", listed, self._decisions)
+
+    @property
+    def each(self) -> list[tuple[str, int]]:
+        """By change, in their order, its outcome, and how many of `conflicts` are its own."""
+        if not isinstance(self.decision, Queue):
+            return [(self.outcome, len(self.conflicts))]
+        return [
+            ("dropped", 0)
+            if one is None
+            else (_outcome(one.action != "none", one.conflicts, [one]), len(one.conflicts))
+            for one in self.decision.each
+        ]
 
     @property
     def conflicts(self) -> list[tuple[Conflict, Link]]:
@@ -121,6 +127,17 @@ class HubResolver:
             [_listed(one, link) for one, link in planned.conflicts],
             bool(outcome.conflict),
         )
+
+
+def _outcome(writes: bool, conflicts: Sequence[Conflict], decisions: Sequence[Decision]) -> str:
+    if any(one.resolution == "manual" for one in conflicts):
+        return "waits_for_a_person"
+    if any(one.resolution != "agreed" for one in conflicts):
+        return "conflict"
+    if writes:
+        return "applied"
+    kinds = {one.kind for made in decisions for one in made.verdicts.values()}
+    return "echo" if not kinds else "agreed" if kinds == {"agreed"} else "kept"
 
 
 def read_hub(hub: AtHub) -> Hub:

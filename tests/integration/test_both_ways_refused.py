@@ -12,6 +12,7 @@ import pytest
 from connectors.postgres.two_way.changes import Key
 from connectors.postgres.two_way.inward import HubRows
 from schemas.resolution import RowChange
+from tests.asking import ask
 from tests.fix_linked import Linked
 from tests.people import TELLER, a_teller, made, put, seen, value
 from tests.waiting import until
@@ -74,6 +75,29 @@ def test_a_refused_row_that_its_spoke_deletes_waits_no_more(both: Linked, worksp
     both.rest()
     assert not seen(both.hub, "storytellers", key)
     assert not seen(both.spoke, "storytellers", key)
+
+
+def test_each_event_that_has_waited_is_told_with_what_became_of_itself(both: Linked, workspace: uuid.UUID) -> None:
+    key = a_teller(both, both.hub, workspace, name="welcome")
+    with both.held():
+        put(both.hub, "storytellers", key, bio="ours")
+        with both.spoke.transaction():
+            put(both.spoke, "storytellers", key, name="not welcome")
+            put(both.spoke, "storytellers", key, bio="theirs")
+            put(both.spoke, "storytellers", key, name="better")
+    both.rest()
+    assert parked(both) == []
+    row = both.hub.execute("SELECT name, bio FROM storytellers WHERE id = %s", [key]).fetchone()
+    assert row == ("better", "ours")
+    both.check_audited_once()
+    query = "SELECT outcome, rule FROM placemat.audit_entries WHERE target = %s AND key = %s ORDER BY sequence"
+    told = ask(both.site.state, query, [both.hub_target, f'{{"id":"{key}"}}'])
+    assert told[1:4] == [("applied", None), ("conflict", "latest"), ("applied", None)]
+    [listed] = both.hub.execute(
+        'SELECT "offset" - min("offset") OVER () FROM placemat.conflict_log WHERE field = \'bio\' AND key = %s',
+        [f'{{"id":"{key}"}}'],
+    )
+    assert listed == (0,)
 
 
 def test_what_waits_is_taken_at_an_operators_word_once_the_hub_lets_it_in(both: Linked, workspace: uuid.UUID) -> None:

@@ -7,6 +7,7 @@ moment, that stream is waited for. What is kept of rows is held last, when nothi
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import msgspec
 import psycopg
 
-from connectors.contract import Inward, Planned, TryAgain
+from connectors.contract import Inward, PlannedOfSpoke, TryAgain
 from connectors.postgres.rows import Event
 from connectors.postgres.session import open_session
 from connectors.postgres.two_way.canonical import Canonical
@@ -129,7 +130,7 @@ class HubRows:
             if planned.action == "create" and not told >= set(table.fields.values()):
                 work.partial.append(key)
                 continue
-            work.planned[key] = planned
+            work.planned[key], work.each[key] = planned, planned.each
             work.rows[key] = hub.row
             if (net := net_of(table, planned)) is not None:
                 work.nets.setdefault(name, {})[table.record_key(text)] = net
@@ -156,18 +157,29 @@ class HubRows:
                 answers.append(answer)
         self._store.store(self._spoke, kept)
         found: dict[tuple[str, bytes], Judgement] = {}
-        for name, event in {self._changes.name(event): event for event in events}.items():
-            if name not in planned:
-                continue
-            details: dict[str, object] = {}
-            if listed := kept[self._hub_name(name)].listed:
-                numbers = self._store.list_conflicts(self._spoke, self._hub_name(name), listed, event.record)
-                details = {"conflict": numbers[0], "rule": listed[0].rule, "resolution": listed[0].resolution}
-            written = planned[name].action != "none"
+        by_key: defaultdict[Key, list[Event]] = defaultdict(list)
+        for event in events:
+            by_key[self._changes.name(event)].append(event)
+        for name, one in planned.items():
+            each = self._listed(name, by_key[name], work.each[name], kept[self._hub_name(name)].listed)
+            details = next((told for _, told in each if told), {})
             record_key = self._tables[name[0]].record_key(name[1])
-            found[name[0], record_key] = Judgement(planned[name].outcome, written, details)
+            found[name[0], record_key] = Judgement(one.outcome, one.action != "none", details, each)
         tell(self._connection, ANSWERS_PREFIX, answers)
         self._taken |= {_came_with(event) for event in events if self._changes.name(event) in planned}
+        return found
+
+    def _listed(
+        self, name: Key, events: Sequence[Event], each: Sequence[tuple[str, int]], listed: Sequence[Listed]
+    ) -> list[tuple[str, Mapping[str, object]]]:
+        """List the conflicts of a key's events; what is told of each of these."""
+        found: list[tuple[str, Mapping[str, object]]] = []
+        rest = list(listed)
+        for event, (outcome, many) in zip(events, each, strict=True):
+            own, rest = rest[:many], rest[many:]
+            numbers = self._store.list_conflicts(self._spoke, self._hub_name(name), own, event.record)
+            details = {"conflict": numbers[0], "rule": own[0].rule, "resolution": own[0].resolution} if own else {}
+            found.append((outcome, details))
         return found
 
     def refused(self, event: Event, sqlstate: str, reason: str) -> None:
@@ -190,13 +202,13 @@ class HubRows:
 
     def _judged(
         self, changes: Mapping[Key, Sequence[RowChange]], current: Mapping[Key, Fields], *, rejected: bool
-    ) -> dict[Key, tuple[AtHub, Planned]]:
+    ) -> dict[Key, tuple[AtHub, PlannedOfSpoke]]:
         self._look_for_ends(changes, current)
         until = time.monotonic() + (0 if self._held else PATIENCE_SECONDS)
         names = [self._hub_name(key) for key in changes]
         seen: Position | None = None
         known = Known()
-        found: dict[Key, tuple[AtHub, Planned]] | None = None
+        found: dict[Key, tuple[AtHub, PlannedOfSpoke]] | None = None
         while True:
             # In this order: what is observed after this was read is no harm.
             observed = self._store.observed()
@@ -225,7 +237,7 @@ class HubRows:
         known: Known,
         *,
         rejected: bool,
-    ) -> dict[Key, tuple[AtHub, Planned]] | None:
+    ) -> dict[Key, tuple[AtHub, PlannedOfSpoke]] | None:
         """None: one of them has to wait."""
         found = {}
         for key, some in changes.items():

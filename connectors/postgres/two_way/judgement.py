@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,3 +14,9 @@ class Judgement:
     outcome: str
     written: bool
     details: Mapping[str, Any] = field(default_factory=dict)
+    each: Sequence[tuple[str, Mapping[str, Any]]] = ()
+    """Outcome and details of each event of the row in their order, where they are told apart."""
+
+    def of(self, number: int) -> tuple[str, Mapping[str, Any]]:
+        """Of one of the row's events, counted from 0."""
+        return self.each[number] if self.each else (self.outcome, self.details)

@@ -52,6 +52,8 @@ class Work:
     partial: list[Key] = field(default_factory=list)
     rows: dict[Key, Fields | None] = field(default_factory=dict)
     """As they were when it was decided."""
+    each: dict[Key, Sequence[tuple[str, int]]] = field(default_factory=dict)
+    """At the hub, by key and event: see `connectors.contract.PlannedOfSpoke`."""
 
 
 class SpokeRows:

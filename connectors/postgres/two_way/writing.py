@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from connectors.postgres.outcomes import Outcomes
@@ -53,10 +54,15 @@ class Judged:
     def _note(self, judgements: Mapping[Key, Judgement], events: Sequence[Event]) -> None:
         """What became of each event; and of rows that were written though no event of theirs came, but an answer."""
         told = {self._two_way.key(event) for event in events if event.change.op != ANSWER}
+        met: Counter[Key] = Counter()
         for event in events:
-            one = judgements.get(self._two_way.key(event))
-            if one is not None and event.change.op != ANSWER:
-                self._outcomes.note(event, one.outcome, **one.details)
+            key = self._two_way.key(event)
+            if (one := judgements.get(key)) is None:
+                continue
+            outcome, details = one.of(met[key])
+            met[key] += 1
+            if event.change.op != ANSWER:
+                self._outcomes.note(event, outcome, **details)
         for key, one in judgements.items():
             if one.written and key not in told:
                 self._outcomes.change(key[0], key[1], ANSWERED, **one.details)
