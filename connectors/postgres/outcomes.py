@@ -16,7 +16,7 @@ import psycopg
 from connectors.contract import Partition, Progress, Record
 from connectors.postgres.rows import Event
 from schemas import outbox
-from schemas.outbox import APPLIED, DROPPED, PARKED, QUEUED, Change, Others, Outbox, Range, Taken
+from schemas.outbox import APPLIED, DROPPED, PARKED, QUEUED, Change, Others, Outbox, Place, Range, Taken
 from schemas.position import era_of
 
 SPILL_EVENTS = 20_000
@@ -54,7 +54,7 @@ class Outcomes:
         self._judged: dict[tuple[Partition, int], Note] = {}
         """What was noted of an event before it was found that it has to wait; or, of one that has waited since an
         earlier transaction, what is made of it now."""
-        self._changes: dict[tuple[str, str], Change] = {}
+        self._changes: dict[tuple[str, str, Note | None], Change] = {}
         self._dropped: dict[Partition, list[Range]] = {}
         self._next: dict[Partition, int] = {}
         self._told: dict[Partition, int] = {}
@@ -104,34 +104,41 @@ class Outcomes:
     def change(self, table: str, key: bytes, outcome: str, events: Sequence[Event] = (), **details: Any) -> None:
         """Say what was done to a key without an event of its own; the last word for a key wins."""
         if self.wanted:
-            records = [one.record for one in events]
-            places = [
-                (one.topic, one.partition, one.offset)
-                for one in records
-                if one.offset >= 0 and one.topic != self._silent
-            ]
-            text = key.decode()
-            self._changes[table, text] = Change(table, text, outcome, details, places)
+            self._change(table, key, Change(table, key.decode(), outcome, details, self._places(events)))
 
     def redriven(self, table: str, key: bytes, events: Sequence[Event], outcome: str, **details: Any) -> None:
         """Say what became of events that waited. Those of this very transaction have no earlier word, and are told as
         what they were judged to be; of the others that is a detail."""
         if not self.wanted:
             return
-        earlier = []
+        earlier: dict[Note | None, list[Event]] = {}
         for event in events:
             record = event.record
             place = record.topic, record.partition
             if not self._untold(place, record.offset):
-                earlier.append(event)
-                if (judged := self._judged.pop((place, record.offset), None)) and outcome == outbox.REDRIVEN:
-                    details = {**orjson.loads(judged[1]), "judged": judged[0]}
+                judged = self._judged.pop((place, record.offset), None)
+                earlier.setdefault(judged if outcome == outbox.REDRIVEN else None, []).append(event)
             elif outcome != outbox.REDRIVEN:
                 self.note(event, outcome, **details)
             elif self._notes.get(place, {}).get(record.offset, (APPLIED,))[0] in WAITING:
                 self._notes[place][record.offset] = self._judged.get((place, record.offset), (APPLIED, b"{}"))
-        if earlier or not events:
-            self.change(table, key, outcome, earlier, **details)
+        if not events:
+            earlier[None] = []
+        for judged, some in earlier.items():
+            told = details if judged is None else {**orjson.loads(judged[1]), "judged": judged[0]}
+            self._change(table, key, Change(table, key.decode(), outcome, told, self._places(some)), judged)
+
+    def _change(self, table: str, key: bytes, change: Change, judged: Note | None = None) -> None:
+        """The last word for a key wins; of events that were judged each has its own."""
+        if judged is not None:
+            self._changes.pop((table, key.decode(), None), None)
+        self._changes[table, key.decode(), judged] = change
+
+    def _places(self, events: Sequence[Event]) -> list[Place]:
+        records = [one.record for one in events]
+        return [
+            (one.topic, one.partition, one.offset) for one in records if one.offset >= 0 and one.topic != self._silent
+        ]
 
     def spill(self, connection: psycopg.Connection[Any], lane: str, ends_from: int, held: Iterable[Event]) -> None:
         """Write what is settled of a large transaction; `held` events are not written yet."""

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from tests.fix_linked import Connection, Linked
-from tests.people import made
+from tests.people import a_workspace, made
 from tests.waiting import until
 
 EDITS = 1_500

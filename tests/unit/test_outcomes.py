@@ -109,6 +109,17 @@ def test_of_what_waited_since_an_earlier_transaction_the_redrive_tells_what_it_w
     assert change.details == {"judged": "conflict", "conflict": 7, "rule": "hub"}
 
 
+def test_each_event_that_has_waited_is_told_with_what_it_was_judged_to_be_itself() -> None:
+    kept = Outcomes("p", {(TOPIC, 0): 4})
+    kept.note(event(1), "applied")
+    kept.note(event(2), "conflict", conflict=7)
+    kept.note(event(3), "applied")
+    kept.redriven("public.t", b"k", [event(1), event(2), event(3)], REDRIVEN)
+    assert [(one.details, [at for _, _, at in one.events]) for one in kept.rest(None).changes] == [
+        ({"judged": "applied"}, [1, 3]), ({"judged": "conflict", "conflict": 7}, [2]),
+    ]  # fmt: skip
+
+
 def test_what_was_told_to_wait_in_an_earlier_part_of_its_transaction_is_redriven_too() -> None:
     kept = Outcomes("p", {(TOPIC, 0): 0})
     kept.take([record(0)])
