@@ -40,6 +40,8 @@ AFTER_REKEY: Final = "after_rekey"
 BEFORE_AUDIT_COMMIT: Final = "before_audit_commit"
 AFTER_AUDIT_COMMIT: Final = "after_audit_commit"
 AFTER_OUTBOX_DELETED: Final = "after_outbox_deleted"
+AFTER_ERASURE_ASKED: Final = "after_erasure_asked"
+AFTER_HUB_ERASED: Final = "after_hub_erased"
 
 _wanted, _, _count = os.environ.get(VARIABLE, "").partition(":")
 _left = int(_count or 1)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from connectors.postgres.put_back import PutBack
     from connectors.postgres.two_way.refusals import Way
     from connectors.restoring import RestoreTarget
+    from daemon.audit.row_names import Name
     from daemon.history.rebuild import Rebuilt
     from daemon.history.restore import Task as RestoreTask
     from daemon.observe.measure import ReadProgress
@@ -203,16 +204,19 @@ def erasing(settings: Settings) -> Iterator[list[Erasing]]:
         yield found
 
 
-def parked(settings: Settings, table: str, key: str) -> dict[str, int]:
-    """By target that has such rows, the number of this key where events of it wait.
+def parked(settings: Settings, names: Sequence[Name]) -> dict[str, int]:
+    """By target that has such a row, by any of these names, the number of its key where events of it wait.
 
     Raises OperatorError when one of the targets cannot be reached.
     """
     found: dict[str, int] = {}
     for name, target in settings.targets.items():
-        if table in target.needed:
-            with dead_letters(settings, name) as letters:
-                if (number := letters.holds(table, key)) is not None:
+        keys = [one for one in names if one.source in (None, target.source) and one.entity in target.needed]
+        if not keys:
+            continue
+        with dead_letters(settings, name) as letters:
+            for one in keys:
+                if (number := letters.holds(one.entity, one.key)) is not None:
                     found[name] = number
     return found
 

@@ -1,48 +1,50 @@
 """Erasing a person's values from the audit log, and from what hubs keep beside their rows.
 
-The chain still verifies, as it runs over salted hashes. Hubs are committed first, then the log with what went where.
+The chain still verifies, as it runs over salted hashes. In this order: what is asked for is entered; each hub is
+committed; the log's values go, with an entry that says what went where. A death in between leaves what was asked for
+as not finished, and the same command finishes it. While hubs are waited for, nobody is kept from entering anything.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-import orjson
+import msgspec
 import psycopg
 
 from connectors.contract import TryAgain
-from daemon.audit import chain
+from daemon.audit import chain, erasures, row_names
 from daemon.audit.actions import person
-from daemon.audit.entry import Draft
+from daemon.audit.entry import Draft, Head
+from daemon.audit.erasures import Details, Unfinished
+from daemon.audit.mentions import OWN, Mention, mentions, named
+from daemon.audit.row_names import Name
 from daemon.errors import OperatorError, Unavailable
+from daemon.seams import AFTER_ERASURE_ASKED, AFTER_HUB_ERASED, seam
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from connectors.erasing import Erasing, Held
     from daemon.config.settings import Settings
 
 OBSERVED_SECONDS = 5.0
 """How long the hub's own stream may take to tell whether a row is there."""
+PATIENCE_MS = 5_000
+"""How long others may hold the log's head before this gives up."""
 
-_SAMPLE = "SELECT key FROM placemat.audit_entries WHERE entity = %s AND key IS NOT NULL ORDER BY sequence DESC LIMIT 1"
-_HELD = """
-SELECT count(*) FROM placemat.audit_entries AS entry JOIN placemat.audit_values USING (sequence, month)
-WHERE entry.entity = %s AND entry.key = %s
+_COUNT = f"SELECT count(*) FROM ({OWN}) AS own JOIN placemat.audit_values USING (sequence, month)"
+_ERASE = f"""
+DELETE FROM placemat.audit_values AS kept USING ({OWN}) AS own
+WHERE own.sequence = kept.sequence AND own.month = kept.month
 """
-_ERASE = """
-DELETE FROM placemat.audit_values AS kept USING placemat.audit_entries AS entry
-WHERE entry.sequence = kept.sequence AND entry.month = kept.month AND entry.entity = %s AND entry.key = %s
-"""
+_ERASE_ALSO = "DELETE FROM placemat.audit_values WHERE sequence = ANY (%s)"
 _SEGMENTS = "SELECT file FROM placemat.audit_segments ORDER BY month"
-_AGAIN = "Repeat this once it answers: what is erased already stays so."
+_AGAIN = "Repeat this once it answers: what is erased already stays so, and the rest is finished."
 
 
-def _none_parked(_table: str, _key: str) -> Mapping[str, int]:
+def _none_parked(_names: Sequence[Name]) -> Mapping[str, int]:
     return {}
 
 
@@ -51,129 +53,242 @@ class Beside:
     """Where else values stand. `parked` tells the number under which a key waits with its events, by target."""
 
     hubs: Sequence[Erasing] = ()
-    parked: Callable[[str, str], Mapping[str, int]] = _none_parked
+    parked: Callable[[Sequence[Name]], Mapping[str, int]] = _none_parked
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """See `erase`."""
+
+    entity: str
+    key: str
+    reason: str
+    by: str
+    source: str | None
+    also: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """`entries` had values; `files` are sealed segments, which this does not reach; `hubs` what each of them kept."""
+    """`entries` had values; `names` are all that the row has, as it was asked for first; `hubs` what each of them kept;
+    `files` are sealed segments, and `mentions` entries, which this does not reach; `also` entries beside the row's."""
 
-    entity: str
-    key: str
+    names: list[Name]
     entries: int
     files: list[str]
+    mentions: list[Mention]
+    also: list[int]
+    unfinished: list[Unfinished]
+    """What was asked for before this, and was not finished."""
     hubs: dict[str, Held] = field(default_factory=dict)
+
+    @property
+    def something(self) -> bool:
+        """Whether there is anything to do."""
+        return bool(self.entries or self.also or self.unfinished or any(one.count for one in self.hubs.values()))
+
+    @property
+    def source(self) -> str | None:
+        return self.names[0].source
+
+    @property
+    def entity(self) -> str:
+        return self.names[0].entity
+
+    @property
+    def key(self) -> str:
+        return self.names[0].key
 
 
 def erase(
-    settings: Settings, beside: Beside, entity: str, key: str, reason: str, by: str | None = None, *, dry_run: bool
-) -> Erasure:
-    """Delete values and salts of every entry of a key and what hubs keep of it, and enter that. `key` is JSON, or the
-    plain value of one column.
+    settings: Settings, beside: Beside, entity: str, key: str, reason: str, by: str | None = None, *,
+    source: str | None = None, also: Sequence[int] = (), dry_run: bool,
+) -> Erasure:  # fmt: skip
+    """Delete values and salts of every entry of a row and what hubs keep of it, and enter that. `key` is JSON, or the
+    plain value of one column, as `source` names it; None: the only source of such a table. `also` are entries that are
+    not the row's own, of those that it tells as `mentions`.
 
     Raises OperatorError when nothing is known of that key, when something of it waits for a person or is parked, and
     when the log is off or somebody is away; the sentence says what was erased then.
     """
     if not settings.audit.enabled:
         raise OperatorError("The audit log is off.", "Set audit.enabled, and repeat this.")
+    wanted = _Wanted(entity, key, reason, by or person(), source, also)
     with chain.opened(settings.state.url.get_secret_value()) as connection:
-        text = key_of(connection, entity, key, beside)
-        files = [file for (file,) in connection.execute(_SEGMENTS).fetchall()]
-        connection.commit()
-        _refuse_parked(beside, entity, text)
         with _nothing_erased():
-            head = None if dry_run else chain.lock_head(connection)
-            connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
-            held = {hub.hub: _look(hub, entity, text) for hub in beside.hubs}
-            row = connection.execute(_HELD, [entity, text]).fetchone()
-            done = Erasure(entity, text, row[0] if row else 0, files, held)
-            if not done.entries and not any(one.count for one in held.values()):
-                raise _nothing_there(done)
-            if head is not None:
-                connection.execute(_ERASE, [entity, text])
-                chain.append(connection, [_draft(done, reason, by)], head)
-                for hub in beside.hubs:
-                    hub.erase()
-        if not dry_run:
-            _commit(connection, beside.hubs)
-    return done
+            found = _found(connection, settings, beside, wanted)
+        connection.commit()
+        _refuse_parked(beside, found)
+        with _nothing_erased():
+            hubs = [(hub, name) for hub in beside.hubs if (name := _name_at(hub, found)) is not None]
+            found = replace(found, hubs={hub.hub: _look(hub, name) for hub, name in hubs})
+        if not found.something:
+            raise _nothing_there(found)
+        if dry_run:
+            return found
+        asked = _ask(connection, found, wanted)
+        seam(AFTER_ERASURE_ASKED)
+        _erase_at([hub for hub, _ in hubs])
+        seam(AFTER_HUB_ERASED)
+        return _finish(connection, found, wanted, asked)
 
 
-def key_like(sample: str, given: str) -> str:
-    """A key as the log writes it, like a sample, from JSON or the plain value of its one column.
-
-    Raises OperatorError (exit code 2) when it has other columns.
-    """
-    columns: dict[str, Any] = orjson.loads(sample)
-    try:
-        value = orjson.loads(given)
-    except orjson.JSONDecodeError:
-        value = given
-    if not isinstance(value, dict):
-        value = {name: value if isinstance(like, int) else given for name, like in columns.items()}
-        if len(columns) != 1:
-            value = {}
-    if value.keys() != columns.keys():
-        raise OperatorError(
-            f"{given} is no key: it has the columns {', '.join(columns)}.", f"Write it like {sample}.", exit_code=2
-        )
-    return json.dumps({name: value[name] for name in columns}, ensure_ascii=False, separators=(",", ":"))
-
-
-def key_of(connection: psycopg.Connection[Any], entity: str, given: str, beside: Beside | None = None) -> str:
-    """A key as the log writes those of a table. Raises OperatorError (exit code 2) as `key_like` does."""
-    row = connection.execute(_SAMPLE, [entity]).fetchone()
-    samples = [row[0]] if row is not None else [hub.key_like(entity) for hub in (beside.hubs if beside else ())]
-    for sample in samples:
-        if sample is not None:
-            return key_like(sample, given)
-    raise OperatorError(f"The audit log knows nothing of {entity}.", "Name a table as schema.table.", exit_code=2)
+def _found(connection: psycopg.Connection[Any], settings: Settings, beside: Beside, wanted: _Wanted) -> Erasure:
+    """What the log has. Raises OperatorError (exit code 2) where it is not clear what is meant."""
+    entity = wanted.entity
+    known = {(source, entity): key for source, key in row_names.samples(connection, entity).items()}
+    for hub in beside.hubs:
+        if (hub.hub, entity) not in known and (like := hub.key_like(entity)) is not None:
+            known[hub.hub, entity] = like
+    source = row_names.chosen(settings, entity, [source for source, _ in known], wanted.source)
+    sides = row_names.places(settings, source, entity)
+    for side in sides[1:]:
+        known |= {(of, side.entity): key for of, key in row_names.samples(connection, side.entity).items()}
+    names = row_names.names(sides, known, row_names.key_at(sides, known, wanted.key))
+    count = connection.execute(_COUNT.encode(), named(names)).fetchone()
+    told = mentions(connection, settings, names)
+    unfinished = [one for one in erasures.unfinished(erasures.read(connection)) if set(one.said.names) & set(names)]
+    files = [file for (file,) in connection.execute(_SEGMENTS).fetchall()]
+    also = _also(told, wanted.also, [number for one in unfinished for number in one.also])
+    return Erasure(names, count[0] if count else 0, files, told, also, unfinished)
 
 
-def _refuse_parked(beside: Beside, entity: str, key: str) -> None:
+def _also(told: Sequence[Mention], wanted: Sequence[int], before: Sequence[int]) -> list[int]:
+    """Entries beside the row's own, which were asked for now, or `before`. Raises OperatorError (exit code 2)."""
+    erasable = {one.sequence for one in told if one.values}
+    for number in wanted:
+        if number not in erasable:
+            listed = ", ".join(map(str, sorted(erasable)))
+            raise OperatorError(
+                f"Entry {number} is none with conditions that may name this row.",
+                f"Those are: {listed}." if listed else "There is none.",
+                exit_code=2,
+            )
+    return sorted({*wanted, *(number for number in before if number in erasable)})
+
+
+def _name_at(hub: Erasing, found: Erasure) -> Name | None:
+    return next((name for name in found.names if name.source == hub.hub), None)
+
+
+def _refuse_parked(beside: Beside, found: Erasure) -> None:
     """Events that wait hold whole rows, and may be applied yet."""
-    for target, number in beside.parked(entity, key).items():
+    for target, number in beside.parked(found.names).items():
         raise OperatorError(
-            f"{entity} {key} is parked at target {target} under {number}, and events with its values wait there:"
-            " nothing was erased.",
+            f"{found.entity} {found.key} is parked at target {target} under {number}, and events with its values wait"
+            " there: nothing was erased.",
             f"placemat dlq discard {number} --target {target}, or redrive it; then repeat this.",
         )
 
 
-def _look(hub: Erasing, entity: str, key: str) -> Held:
-    held = hub.look(entity, key, OBSERVED_SECONDS)
+def _look(hub: Erasing, name: Name) -> Held:
+    held = hub.look(name.entity, name.key, OBSERVED_SECONDS)
     if held.waiting is not None:
         raise OperatorError(
-            f"Conflict {held.waiting} at {hub.hub} waits for a person, who needs the values of {entity} {key}:"
-            " nothing was erased.",
+            f"Conflict {held.waiting} at {hub.hub} waits for a person, who needs the values of {name.entity}"
+            f" {name.key}: nothing was erased.",
             f"Decide it first: placemat conflicts resolve {held.waiting}; then repeat this.",
         )
     return held
 
 
-def _nothing_there(done: Erasure) -> OperatorError:
-    sentence = f"The audit log holds no values of {done.entity} {done.key}"
+def _nothing_there(found: Erasure) -> OperatorError:
+    sentence = f"The audit log holds no values of {found.entity} {found.key}"
     advice = "placemat audit show names entities and keys."
-    if done.hubs:
-        sentence += f", and neither does what is kept at {', '.join(done.hubs)}"
-    if any(one.there for one in done.hubs.values()):
+    if found.source is not None:
+        sentence += f" of source {found.source}"
+    if found.hubs:
+        sentence += f", and neither does what is kept at {', '.join(found.hubs)}"
+    if any(one.there for one in found.hubs.values()):
         advice = "The row itself is there: delete it, and repeat this once that has come to all sides."
     return OperatorError(f"{sentence}.", advice)
 
 
-def _draft(done: Erasure, reason: str, by: str | None) -> Draft:
-    hubs = {
+def _ask(connection: psycopg.Connection[Any], found: Erasure, wanted: _Wanted) -> int:
+    """Enter what is asked for, and what there is; the entry's number."""
+    try:
+        with _nothing_erased():
+            draft = _draft(found, wanted, erasures.ASKED, Details(found.entries))
+            head = chain.append(connection, [draft], _lock_head(connection))
+        connection.commit()
+    except psycopg.Error as error:
+        raise OperatorError(
+            f"The audit log does not take that an erasure was asked for ({type(error).__name__}): nothing was erased.",
+            "See that the state database answers and is prepared: placemat init",
+        ) from error
+    return head.sequence
+
+
+def _erase_at(hubs: Sequence[Erasing]) -> None:
+    """Each hub in its own transaction, which has looked. Raises OperatorError that says how far it came."""
+    done: list[str] = []
+    for hub in hubs:
+        before = f"what {', '.join(done)} kept is erased" if done else ""
+        try:
+            hub.erase()
+        except (Unavailable, TryAgain) as error:
+            erased = f"{before}, and nothing else" if done else "nothing was erased"
+            raise OperatorError(f"Hub {hub.hub} cannot do it now ({error}): {erased}.", _AGAIN) from error
+        try:
+            hub.commit()
+        except (Unavailable, TryAgain) as error:
+            raise OperatorError(
+                f"Hub {hub.hub} went away while it erased ({error}): {f'{before}, ' if done else ''}what it keeps may"
+                " be or not, and the audit log's values are not.",
+                _AGAIN,
+            ) from error
+        done.append(hub.hub)
+
+
+def _finish(connection: psycopg.Connection[Any], found: Erasure, wanted: _Wanted, asked: int) -> Erasure:
+    """The log's part. Raises OperatorError that says how far it came."""
+    hubs = ", ".join(found.hubs)
+    before = f"what {hubs} kept is erased, " if hubs else ""
+    try:
+        head = _lock_head(connection)
+        count = connection.execute(_ERASE.encode(), named(found.names)).rowcount
+        connection.execute(_ERASE_ALSO, [found.also])
+        draft = _draft(found, wanted, erasures.DONE, Details(count, asked=asked))
+        chain.append(connection, [draft], head)
+        connection.commit()
+    except TryAgain as error:
+        raise OperatorError(
+            f"The audit log is busy ({error}): {before}the audit log's values are not.", _AGAIN
+        ) from error
+    except psycopg.Error as error:
+        raise OperatorError(
+            f"The state database went away while it erased ({type(error).__name__}): {before}the audit log's values may"
+            " be or not.",
+            _AGAIN,
+        ) from error
+    return replace(found, entries=count)
+
+
+def _lock_head(connection: psycopg.Connection[Any]) -> Head:
+    """Raises TryAgain when others hold it for too long."""
+    connection.execute(f"SET LOCAL lock_timeout = {PATIENCE_MS}".encode())
+    try:
+        return chain.lock_head(connection)
+    except psycopg.errors.LockNotAvailable as error:
+        connection.rollback()
+        raise TryAgain("others enter something for long, or seal a month") from error
+
+
+def _draft(found: Erasure, wanted: _Wanted, outcome: str, details: Details) -> Draft:
+    details.hubs = {
         name: {
             "conflicts": one.conflicts,
             "decisions": one.decisions,
             "deleted_rows": one.deleted_rows,
             "links": one.links,
         }
-        for name, one in done.hubs.items()
+        for name, one in found.hubs.items()
     }
+    details.names = [(one.source, one.entity, one.key) for one in found.names[1:]]
+    details.also = found.also
     return Draft(
-        "action", "erase", "done", by or person(), entity=done.entity, key=done.key, reason=reason,
-        details={"entries": done.entries, **({"hubs": hubs} if hubs else {})},
+        "action", "erase", outcome, wanted.by, source=found.source, entity=found.entity, key=found.key,
+        reason=wanted.reason, details=msgspec.to_builtins(details),
     )  # fmt: skip
 
 
@@ -184,31 +299,6 @@ def _nothing_erased() -> Iterator[None]:
         yield
     except (Unavailable, TryAgain) as error:
         raise OperatorError(
-            f"A hub cannot do it now ({error}): nothing was erased.",
-            "See that it answers and that its workers run (placemat status), then repeat this.",
-        ) from error
-
-
-def _commit(connection: psycopg.Connection[Any], hubs: Sequence[Erasing]) -> None:
-    """Each hub, then the log. Raises OperatorError that says how far it came."""
-    done: list[str] = []
-    for hub in hubs:
-        try:
-            hub.commit()
-        except (Unavailable, TryAgain) as error:
-            before = f"what {', '.join(done)} kept is erased, " if done else ""
-            raise OperatorError(
-                f"Hub {hub.hub} went away while it erased ({error}): {before}what it keeps may be or not, and the audit"
-                " log's values are not.",
-                _AGAIN,
-            ) from error
-        done.append(hub.hub)
-    try:
-        connection.commit()
-    except psycopg.Error as error:
-        before = f"what {', '.join(done)} kept is erased, " if done else ""
-        raise OperatorError(
-            f"The state database went away while it erased ({type(error).__name__}): {before}the audit log's values may"
-            " be or not.",
-            _AGAIN,
+            f"It cannot be done now ({error}): nothing was erased.",
+            "See that all answer and that their workers run (placemat status), then repeat this.",
         ) from error

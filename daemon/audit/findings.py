@@ -37,6 +37,8 @@ class AuditReport:
     erased: int = 0
     """Entries whose values were erased, as an entry says."""
     erasures: list[dict[str, Any]] = field(default_factory=list)
+    unfinished: list[dict[str, Any]] = field(default_factory=list)
+    """Erasures that were asked for and have not come to their end."""
     proven: int | None = None
     findings: int = 0
     listed: list[Finding] = field(default_factory=list)
@@ -73,6 +75,7 @@ class AuditReport:
             "proven": self.proven,
             "erased": self.erased,
             "erasures": self.erasures,
+            "unfinished": self.unfinished,
             "findings": self.findings,
             "listed": [{"kind": one.kind, "sequence": one.sequence, "sentence": one.sentence} for one in self.listed],
             "unproven": self.unproven,
@@ -86,6 +89,11 @@ class AuditReport:
             f"values of {one['entity']} {one['key']} were erased by {one['by']} (entry {one['sequence']}):"
             f" {one['entries']} entries"
             for one in self.erasures
+        ]
+        lines += [
+            f"Not finished: the erasure of {one['entity']} {one['key']} that {one['by']} has asked for (entry"
+            f" {one['sequence']}): run placemat audit erase again"
+            for one in self.unfinished
         ]
         lines += [f"Found: {one.sentence}" for one in self.listed]
         if self.findings > len(self.listed):

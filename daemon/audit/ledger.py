@@ -47,7 +47,8 @@ LEFT JOIN placemat.audit_values AS kept ON kept.sequence = found.sequence AND ke
 ORDER BY asked.entity, asked.key, found.sequence DESC
 """
 _ERASED = """
-SELECT 1 FROM placemat.audit_entries WHERE kind = 'action' AND op = 'erase' AND sequence > %s LIMIT 1
+SELECT 1 FROM placemat.audit_entries
+WHERE kind = 'action' AND op = 'erase' AND outcome = 'done' AND sequence > %s LIMIT 1
 """
 
 

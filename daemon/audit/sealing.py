@@ -18,6 +18,7 @@ import psycopg
 
 from daemon.audit import chain, heads, segment_files, segments, signing
 from daemon.audit.entry import Draft, Entry, Values
+from daemon.audit.erasures import erased
 from daemon.audit.findings import AuditReport
 from daemon.audit.segments import Segment
 from daemon.audit.signing import Signer
@@ -40,9 +41,6 @@ _STORE = """
 INSERT INTO placemat.audit_segments
     (month, first_sequence, last_sequence, previous, hash, sealed_at, file, file_hash, key_id, signature)
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
-"""
-_ERASED = """
-SELECT entity, key, max(sequence) FROM placemat.audit_entries WHERE kind = 'action' AND op = 'erase' GROUP BY 1, 2
 """
 
 
@@ -102,7 +100,7 @@ def _write(connection: psycopg.Connection[Any], month: date, file: Path) -> tupl
     connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
     report = AuditReport()
     before = _sealed(connection, report)
-    erasures = _erasures(connection)
+    erasures = erased(connection)
     walk = Walk(report, erasures, 0, before[-1].hash if before else None)
     first: list[Entry] = []
 
@@ -156,11 +154,6 @@ def _sealed(connection: psycopg.Connection[Any], report: AuditReport) -> list[Se
     return sorted(found.values(), key=lambda one: one.first)
 
 
-def _erasures(connection: psycopg.Connection[Any]) -> Erasures:
-    rows = connection.execute(_ERASED).fetchall()
-    return Erasures({(entity, key): sequence for entity, key, sequence in rows})
-
-
 def _commit(
     connection: psycopg.Connection[Any], found: Segment, before: list[Segment], erasures: Erasures,
     signer: Signer | None, by: str, reason: str | None,
@@ -175,7 +168,7 @@ def _commit(
             "Run this again when that is over; placemat audit export and verify read for long.",
         ) from None
     row = connection.execute(_LAST, [found.month]).fetchone()
-    if row != (found.last,) or _erasures(connection) != erasures:
+    if row != (found.last,) or erased(connection) != erasures:
         raise OperatorError(
             f"{found.month:%Y-%m} is not sealed: the audit log was changed meanwhile, as by an erasure.",
             "Run this again.",

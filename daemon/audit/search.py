@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -22,7 +22,8 @@ class Search:
 
     who: str | None = None
     entity: str | None = None
-    key: str | None = None
+    keys: Sequence[str] | None = None
+    """A key as each source may write it."""
     outcome: str | None = None
     target: str | None = None
     action: str | None = None
@@ -88,7 +89,7 @@ def _conditions(search: Search) -> tuple[list[str], list[Any]]:
     given = {
         "who = %s": search.who,
         "entity = %s": search.entity,
-        "key = %s": search.key,
+        "key = ANY (%s)": search.keys,
         "outcome = %s": search.outcome,
         "target = %s": search.target,
         "kind = 'action' AND op = %s": search.action,

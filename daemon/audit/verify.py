@@ -7,10 +7,9 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import orjson
 import psycopg
 
-from daemon.audit import chain, segments, signing
+from daemon.audit import chain, erasures, segments, signing
 from daemon.audit.claims import Claims
 from daemon.audit.entry import GENESIS, Entry, Values
 from daemon.audit.findings import AuditReport
@@ -26,10 +25,6 @@ PAGE = 2_000
 _ENTRIES = f"""
 {chain.ENTRIES.replace("FROM", ", kept.salt, kept.content FROM")}
 LEFT JOIN placemat.audit_values AS kept USING (sequence, month) ORDER BY sequence
-"""
-_ERASED = """
-SELECT sequence, entity, key, who, details FROM placemat.audit_entries
-WHERE kind = 'action' AND op = 'erase' ORDER BY sequence
 """
 _COUNT = "SELECT count(*) FROM placemat.audit_entries"
 _GUARDS = """
@@ -154,17 +149,14 @@ class _Verification:
                 yield Entry(*columns), Values(salt, content) if salt is not None else None
 
     def _erasures(self) -> Erasures:
-        until: dict[tuple[str | None, str | None], int] = {}
-        for sequence, entity, key, who, details in self._connection.execute(_ERASED.encode()).fetchall():
-            until[entity, key] = sequence
-            try:
-                entries = orjson.loads(details).get("entries")
-            except (ValueError, AttributeError):
-                entries = None  # it was altered, and the walk names it
-            self._report.erasures.append(
-                {"sequence": sequence, "entity": entity, "key": key, "by": who, "entries": entries}
-            )
-        return Erasures(until)
+        said = erasures.read(self._connection)
+        self._report.erasures += [
+            {"sequence": one.sequence, "source": one.source, "entity": one.entity, "key": one.key, "by": one.who,
+             "entries": one.details.entries}
+            for one in said if one.outcome == erasures.DONE
+        ]  # fmt: skip
+        self._report.unfinished += [one.to_json() for one in erasures.unfinished(said)]
+        return erasures.covering(said)
 
     def _check_guards(self) -> None:
         for (name,) in self._connection.execute(_GUARDS.encode()).fetchall():

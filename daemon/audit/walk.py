@@ -15,9 +15,11 @@ MOST_SEARCHED = 100
 
 
 class Erasures(NamedTuple):
-    """Entries that say that the values of a key were erased: the newest of each entity and key."""
+    """Which values entries say were erased. `until`: the newest of these entries, by entity and key, then by source
+    (None: of any). `entries` are single ones, by number."""
 
-    until: dict[tuple[str | None, str | None], int]
+    until: dict[tuple[str | None, str | None], dict[str | None, int]]
+    entries: frozenset[int] = frozenset()
     all: bool = False
 
     @classmethod
@@ -26,7 +28,12 @@ class Erasures(NamedTuple):
         return cls({}, all=True)
 
     def cover(self, entry: Entry) -> bool:
-        return self.all or entry.sequence < self.until.get((entry.entity, entry.key), 0)
+        if self.all or entry.sequence in self.entries:
+            return True
+        until = self.until.get((entry.entity, entry.key), {})
+        return any(
+            entry.sequence < at and (source is None or entry.source in (None, source)) for source, at in until.items()
+        )
 
 
 class Walk:

@@ -13,13 +13,16 @@ import typer
 
 from daemon.cli.audit_erasure import erasure_json, nothing_erased, say_erased
 from daemon.cli.bar import progress_bar
-from daemon.cli.context import AsJson, By, Reason
+from daemon.cli.context import AsJson, By, Reason, Source
 from daemon.cli.context import settings as read_settings
 from daemon.cli.output import Json, json_text, json_value, local, say, write_json, write_table
 from daemon.errors import OperatorError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from daemon.audit.entry import Entry, Values
+    from daemon.audit.row_names import Name
     from daemon.audit.search import Search
     from daemon.audit.segments import Segment
 
@@ -60,8 +63,11 @@ def show(
     search = _search(ctx, who, entity, key, outcome, target, action, start, end, before)
     found = list(_found(ctx, search, limit + 1))
     page = found[:limit]
+    open_ = _unfinished(ctx, [entry for entry, _ in page])
     if as_json:
-        write_json({"entries": [to_json(*one) for one in page], "more": len(found) > limit})
+        write_json(
+            {"entries": [to_json(*one) for one in page], "more": len(found) > limit, "unfinished": sorted(open_)}
+        )
         return
     if not page:
         say("There is no such entry.")
@@ -71,6 +77,8 @@ def show(
     )
     for entry, kept in page if values else ():
         _show_values(entry, kept)
+    for entry in (entry for entry, _ in page if entry.sequence in open_):
+        say(f"The erasure of entry {entry.sequence} is not finished: run placemat audit erase again.")
     if len(found) > limit:
         say(f"There are more: add --before {page[-1][0].sequence}")
 
@@ -143,26 +151,32 @@ def erase(
     entity: Annotated[str, typer.Argument(metavar="TABLE", help="With or without public.")],
     key: Annotated[str, typer.Argument(metavar="KEY", help="As JSON, or its plain value.")],
     reason: Annotated[str, typer.Option(help="Why; it stands in the log.")],
+    source: Source = None,
+    also: Annotated[
+        list[int] | None,
+        typer.Option("--entry", metavar="NUMBER", help="Also the conditions of this entry, one that it has listed."),
+    ] = None,
     by: By = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be erased.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Erase the values of a key from all of its entries, and from what hubs keep of it, for good. The entries stay, and
-    still verify."""
+    """Erase the values of a row from all of its entries, and from what hubs keep of it, for good; under every name that
+    it has where its table goes both ways. The entries stay, and still verify. The same again finishes what broke off.
+    """
     from daemon import wiring
     from daemon.audit.erase import Beside
     from daemon.audit.erase import erase as run
 
     settings = read_settings(ctx)
 
-    def parked(table: str, key: str) -> dict[str, int]:
+    def parked(names: Sequence[Name]) -> dict[str, int]:
         with nothing_erased():
-            return wiring.parked(settings, table, key)
+            return wiring.parked(settings, names)
 
     with ExitStack() as stack:
         with nothing_erased():
             beside = Beside(stack.enter_context(wiring.erasing(settings)), parked)
-        done = run(settings, beside, _table(entity), key, reason, by, dry_run=dry_run)
+        done = run(settings, beside, _table(entity), key, reason, by, source=source, also=also or (), dry_run=dry_run)
     if as_json:
         write_json(erasure_json(done, dry_run=dry_run))
     else:
@@ -230,23 +244,34 @@ def _found(ctx: typer.Context, search: Search, limit: int | None, *, newest_firs
         yield from find(connection, search, limit, newest_first=newest_first)
 
 
+def _unfinished(ctx: typer.Context, entries: Sequence[Entry]) -> set[int]:
+    """Those of them that ask for an erasure which has not come to its end."""
+    from daemon.audit import chain, erasures
+
+    asked = {one.sequence for one in entries if (one.kind, one.op, one.outcome) == ("action", "erase", erasures.ASKED)}
+    if not asked:
+        return asked
+    with chain.opened(read_settings(ctx).state.url.get_secret_value()) as connection:
+        return asked & {number for one in erasures.unfinished(erasures.read(connection)) for number in one.asked}
+
+
 def _search(
     ctx: typer.Context, who: str | None, entity: str | None, key: str | None, outcome: str | None, target: str | None,
     action: str | None, start: str | None, end: str | None, before: int | None,
 ) -> Search:  # fmt: skip
     from daemon.audit import chain
-    from daemon.audit.erase import key_of
+    from daemon.audit.row_names import keys_of
     from daemon.audit.search import Search
 
     table = _table(entity) if entity is not None else None
     if key is not None and table is None:
         raise OperatorError("A key is one of a table.", "Name it with --entity.", exit_code=2)
-    text = None
+    keys = None
     if key is not None and table is not None:
         with chain.opened(read_settings(ctx).state.url.get_secret_value()) as connection:
-            text = key_of(connection, table, key)
+            keys = keys_of(connection, table, key)
     since, until = _time("--from", start), _time("--to", end)
-    return Search(who, table, text, outcome, target, action, since, until, before)
+    return Search(who, table, keys, outcome, target, action, since, until, before)
 
 
 def _table(name: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,8 @@ from daemon.errors import OperatorError
 if TYPE_CHECKING:
     from connectors.erasing import Held
     from daemon.audit.erase import Erasure
+
+LISTED = 40
 
 
 @contextmanager
@@ -38,19 +40,55 @@ def erasure_json(done: Erasure, *, dry_run: bool) -> dict[str, Json]:
         for name, one in done.hubs.items()
     ]
     files: list[Json] = list(done.files)
+    names: list[Json] = [{"source": of, "entity": table, "key": json.loads(key)} for of, table, key in _sides(done)]
+    look_at: list[Json] = [
+        {"sequence": one.sequence, "op": one.op, "text": one.text, "values": one.values} for one in done.mentions
+    ]
     return {
-        "entity": done.entity, "key": json.loads(done.key), "dry_run": dry_run, "entries": done.entries, "hubs": hubs,
-        "files": files,
+        "source": done.source, "entity": done.entity, "key": json.loads(done.key), "names": names, "dry_run": dry_run,
+        "entries": done.entries, "also": list[Json](done.also), "hubs": hubs, "files": files, "look_at": look_at,
     }  # fmt: skip
 
 
 def say_erased(done: Erasure, *, dry_run: bool) -> None:
     verb = "Would erase" if dry_run else "Erased"
     say(f"{verb} the values of {done.entity} {done.key} from {_many(done.entries, 'entry', 'entries')}.")
+    for source, entity, key in _sides(done)[1:]:
+        say(f"That is {entity} {key} at {source}, too.")
+    if done.also:
+        say(f"{verb} the conditions of {_numbers(done.also)}.")
     for name, one in done.hubs.items():
         _say_hub(name, one, verb)
+    for finished in done.unfinished if not dry_run else ():
+        say(f"Finished what {finished.said.who} had asked for in {_numbers(finished.asked)}.")
+    _say_left(done)
+
+
+def _say_left(done: Erasure) -> None:
     if done.files:
         say(f"Not reached, and to be looked through by hand: {', '.join(done.files)}")
+    if texts := [one.sequence for one in done.mentions if one.text]:
+        say(
+            f"Not reached: what was written as a reason in {_numbers(texts)}. It stays: look whether it names somebody."
+        )
+    if values := [one.sequence for one in done.mentions if one.values and one.sequence not in done.also]:
+        say(
+            f"Not reached: the conditions of {_numbers(values)}, as nobody knows whose values they name. Look at them"
+            " with placemat audit show --values, and repeat this with --entry NUMBER for each that is to go."
+        )
+
+
+def _sides(done: Erasure) -> list[tuple[str | None, str, str]]:
+    """The row once for each table that has it, as records name it."""
+    found: dict[tuple[str | None, str], str] = {}
+    for source, entity, key in done.names:
+        found.setdefault((source, entity), key)
+    return [(source, entity, key) for (source, entity), key in found.items()]
+
+
+def _numbers(entries: Sequence[int]) -> str:
+    shown = ", ".join(map(str, entries[:LISTED])) + (" …" if len(entries) > LISTED else "")
+    return f"{'entry' if len(entries) == 1 else 'entries'} {shown}"
 
 
 def _say_hub(name: str, one: Held, verb: str) -> None:

@@ -134,17 +134,20 @@ class How:
 
 
 def _resolve_one(desk: Desk, conflict_id: int, asked: Asked, how: How, seen: str | None) -> None:
+    from daemon.conflicts.decided_over import closed
+
     shown = desk.look(conflict_id, how.wait)
     done = None if seen not in (None, shown.case.seen) else _resolve(desk, shown, asked, how)
     if done is None:
-        told = shown_json(desk, desk.show(conflict_id))
+        now = desk.show(conflict_id)
+        told = shown_json(desk, now)
         if how.as_json:
             write_json(
                 {**how.to_json(), "decided": [], "left": [{"id": conflict_id, "reason": "changed"}], "now": told}
             )
         else:
             conflict_view.write_shown(told)
-        raise _changed(conflict_id)
+        raise _changed(conflict_id) if now.waiting.waits else closed(now.waiting, desk.waitlist.decisions(conflict_id))
     told = conflict_json.effect_json(shown, done)
     if how.as_json:
         write_json({**how.to_json(), "decided": [{"id": conflict_id, **told}], "left": []})

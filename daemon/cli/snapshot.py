@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from typing import TYPE_CHECKING, Annotated
 
@@ -55,8 +56,9 @@ def snapshot(
     if dry_run:
         _show(settings, name, planned, routed, as_json=as_json)
     else:
-        details = {"tables": wanted, "where": where, "from": from_, "delete_gone": delete_gone}
-        record(settings, "snapshot", by, reason, details, source=name)
+        details = {"tables": wanted, "from": from_, "delete_gone": delete_gone}
+        asked = None if where is None else json.dumps({"before": None, "after": {"where": where}}, ensure_ascii=False)
+        record(settings, "snapshot", by, reason, details, source=name, content=asked)
         again = shlex.join(
             ["placemat", "snapshot", *tables, *(["--source", source] if source else []), "--delete-gone"]
         )

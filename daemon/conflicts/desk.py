@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from connectors.conflicts import Decision, Done, Key, Order, Refusal, Rulings, Waiting, Waitlist
 from daemon.config.route import Route
 from daemon.config.settings import Settings
-from daemon.conflicts.decided_over import nothing_to_undo
+from daemon.conflicts.decided_over import closed, newest_decision, nothing_to_undo
 from daemon.conflicts.titles import refused_id, title, title_columns
 from daemon.errors import OperatorError
 from daemon.resolve.override import Choice
@@ -104,10 +104,7 @@ class Desk:
         while True:
             shown = self.show(conflict_id)
             if not shown.waiting.waits:
-                raise OperatorError(
-                    f"Conflict {conflict_id} does not wait any more.",
-                    f"placemat conflicts show {conflict_id} shows what was decided.",
-                )
+                raise closed(shown.waiting, self.waitlist.decisions(conflict_id))
             if not self.rulings.fields(shown.key[0]):
                 raise OperatorError(
                     f"{shown.key[0]} does not go both ways any more: its conflicts cannot be decided.",
@@ -125,19 +122,8 @@ class Desk:
         """The newest decision that was not taken back. Raises OperatorError where there is none to take back."""
         deadline = time.monotonic() + seconds
         self.show(conflict_id)
-        left = [one for one in self.waitlist.decisions(conflict_id) if one.undone_at is None]
-        if not left:
-            raise OperatorError(
-                f"Nothing was decided by a person in conflict {conflict_id}, or it was taken back.",
-                f"placemat conflicts show {conflict_id} shows what was done.",
-            )
         while True:
-            newest = [one for one in self.waitlist.decisions(conflict_id) if one.undone_at is None][-1]
-            if newest.erased_at is not None:
-                raise OperatorError(
-                    f"The values of the decision in conflict {conflict_id} were erased: it cannot be taken back.",
-                    "Change the row on either side, as any other.",
-                )
+            newest = newest_decision(conflict_id, self.waitlist.decisions(conflict_id))
             decided = read_decided(newest)
             if not decided.changed:
                 raise nothing_to_undo(newest)

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import stat
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -131,15 +132,42 @@ def test_verify_ends_with_3_when_something_is_found(ready: Site) -> None:
 
 def test_erase_takes_a_persons_values_and_says_so(ready: Site) -> None:
     add(ready, change(1), change(2))
-    would = json.loads(ready.placemat("audit", "erase", "stories", "a", "--reason", "r", "--dry-run", "--json").out)
+    words = ("audit", "erase", "stories", "a", "--source", "p", "--reason", "asked")
+    would = json.loads(ready.placemat(*words, "--dry-run", "--json").out)
     assert (would["entries"], would["dry_run"], would["key"]) == (2, True, {"id": "a"})
-    assert ready.placemat("audit", "erase", "stories", "a", "--reason", "asked", "--by", "grace").code == 0
-    last, *before = shown(ready)
-    assert (last["op"], last["who"], last["reason"], last["details"]) == ("erase", "grace", "asked", {"entries": 2})
+    assert len(shown(ready)) == 2, "nothing is entered"
+    assert ready.placemat(*words, "--by", "grace").code == 0
+    done, asked, *before = shown(ready)
+    for one in (asked, done):
+        assert (one["op"], one["who"], one["reason"], one["source"]) == ("erase", "grace", "asked", "p")
+    assert (asked["outcome"], asked["details"]) == ("asked", {"entries": 2})
+    assert (done["outcome"], done["details"]) == ("done", {"entries": 2, "asked": asked["sequence"]})
     assert [(one["erased"], one["after"]) for one in before] == [(True, None)] * 2
     assert "new 1" not in ready.placemat("audit", "export").out
     assert ready.placemat("audit", "verify").code == 0
-    assert ready.placemat("audit", "erase", "stories", "b", "--reason", "r").code == 1
+    assert ready.placemat("audit", "erase", "stories", "b", "--source", "p", "--reason", "r").code == 1
+
+
+def test_erase_asks_for_the_source_where_several_have_such_a_table(ready: Site) -> None:
+    """Another one's row may have the same key."""
+    add(ready, change(1), replace(change(2), source=ready.source))
+    words = ("audit", "erase", "stories", "a", "--reason", "r", "--json")
+    refused = ready.placemat(*words)
+    assert refused.code == 2
+    assert f"Several sources have a table public.stories: {ready.source}, p." in refused.err
+    unknown = ready.placemat(*words, "--source", "q")
+    assert (unknown.code, f"Name one of: {ready.source}, p." in unknown.err) == (2, True)
+    assert len(shown(ready)) == 2
+    done = json.loads(ready.placemat(*words, "--source", "p").out)
+    assert (done["entries"], done["names"]) == (1, [{"source": "p", "entity": STORIES, "key": {"id": "a"}}])
+    other, mine = shown(ready, "--outcome", "applied")
+    assert (mine["source"], mine["erased"], other["source"], other["erased"]) == ("p", True, ready.source, False)
+    add(ready, replace(change(3), entity="public.notes"))
+    assert json.loads(ready.placemat("audit", "erase", "notes", "a", "--reason", "r", "--json").out)["source"] == "p"
+    assert ready.placemat("audit", "verify").code == 0
+    with psycopg.connect(ready.state) as connection:
+        connection.execute("DELETE FROM placemat.audit_values")
+    assert "1 findings" in ready.placemat("audit", "verify").out, "of another source nothing was erased"
 
 
 def test_key_makes_a_file_for_its_owner_only(ready: Site, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,10 @@ import pytest
 from connectors.errors import Unavailable
 from connectors.postgres.turns import LOCK_CLASS
 from connectors.postgres.two_way.erasing import HubErasure
+from daemon import seams
+from daemon.audit import chain
+from daemon.audit import erase as erase_module
+from daemon.audit.entry import Draft
 from tests.asking import ask
 from tests.deciding import apart, assert_settled, text, verb
 from tests.fix_linked import Linked
@@ -26,8 +31,12 @@ def prepare(linked: Linked) -> None:
     linked.site.set(f"targets.{linked.spoke_name}.skew_seconds", 0)
 
 
+def asking(both: Linked, key: object) -> tuple[str, ...]:
+    return "audit", "erase", "storytellers", str(key), "--source", both.site.source, "--reason", "she asked"
+
+
 def erased(both: Linked, key: uuid.UUID, *words: str, code: int = 0) -> Any:
-    ended = both.site.placemat("audit", "erase", "storytellers", str(key), "--reason", "she asked", "--json", *words)
+    ended = both.site.placemat(*asking(both, key), "--json", *words)
     assert ended.code == code, ended.err + ended.out
     return ended.json if ended.out else {"error": ended.err}
 
@@ -60,7 +69,7 @@ def test_erasing_reaches_what_the_hub_keeps_of_a_row_that_is_gone(both: Linked, 
     both.rest()
     audited(both)
     would = erased(both, key, "--dry-run")
-    told = both.site.placemat("audit", "erase", "storytellers", str(key), "--reason", "r", "--dry-run").err
+    told = both.site.placemat(*asking(both, key), "--dry-run").err
     assert f"Would erase the values of public.storytellers {text(key)} from {would['entries']} entries." in told
     kept = "2 conflicts that were met, 1 decision, and what was kept of the deleted row."
     assert f"Would erase at {both.site.source}: {kept}" in told
@@ -82,9 +91,10 @@ def test_erasing_reaches_what_the_hub_keeps_of_a_row_that_is_gone(both: Linked, 
     assert not [word for word in ("secret", "Wilhelmina", "Mina", "Willa") if word in left]
     entry = erasures(both)[0]
     counts = {name: hub[name] for name in ("conflicts", "decisions", "deleted_rows", "links")}
-    assert (entry["op"], entry["who"], entry["details"]) == (
-        "erase", "grace", {"entries": done["entries"], "hubs": {both.site.source: counts}},
-    )  # fmt: skip
+    said = {"entries": done["entries"], "hubs": {both.site.source: counts}}
+    names = [[both.spoke_name, "public.storytellers", text(key)]]
+    assert (entry["op"], entry["who"], entry["outcome"]) == ("erase", "grace", "done")
+    assert entry["details"] == {**said, "names": names, "asked": entry["sequence"] - 1}
     assert both.site.placemat("audit", "verify").code == 0
     again = erased(both, key, code=1)["error"]
     assert f"neither does what is kept at {both.site.source}" in again
@@ -175,10 +185,10 @@ def test_what_is_kept_of_a_table_that_no_route_has_any_more_is_erased_too(both: 
 def test_what_cannot_be_a_key_is_told(both: Linked, workspace: uuid.UUID) -> None:
     a_teller(both, both.hub, workspace)
     audited(both)
-    ended = both.site.placemat("audit", "erase", "storytellers", "mistyped", "--reason", "r")
+    ended = both.site.placemat(*asking(both, "mistyped"))
     assert ended.code == 2
     assert '{"id":"mistyped"} is no key of public.storytellers' in ended.err
-    unknown = both.site.placemat("audit", "erase", "storytellers", str(uuid.uuid4()), "--reason", "r")
+    unknown = both.site.placemat(*asking(both, uuid.uuid4()))
     assert (unknown.code, "holds no values" in unknown.err) == (1, True)
 
 
@@ -261,24 +271,84 @@ def test_a_state_database_that_goes_away_after_the_hub_is_told_and_a_repetition_
     both.hub.execute("DELETE FROM storytellers WHERE id = %s", [key])
     both.rest()
     audited(both)
-    commit = HubErasure.commit
-    erasing = (
-        "datname = current_database() AND state = 'idle in transaction' AND query LIKE 'UPDATE placemat.audit_head%'"
-    )
+    commit, asks = HubErasure.commit, erase_module._ask
+    pids: list[int] = []
+
+    def by_whom(connection: psycopg.Connection[Any], *rest: Any) -> int:
+        pids.append(connection.info.backend_pid)
+        return asks(connection, *rest)
 
     def and_away(self: HubErasure) -> None:
         commit(self)
-        assert ask(both.site.state, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {erasing}") == [
-            (True,)
-        ]
+        assert ask(both.site.state, "SELECT pg_terminate_backend(%s)", pids) == [(True,)]
 
     with monkeypatch.context() as broken:
+        broken.setattr(erase_module, "_ask", by_whom)
         broken.setattr(HubErasure, "commit", and_away)
         refused = erased(both, key, code=1)["error"]
     assert f"what {both.site.source} kept is erased, the audit log's values may be or not." in refused
     assert "secret" not in kept_of(both, key)
+    assert unfinished(both, key) == [erasures(both)[0]["sequence"]]
     assert erased(both, key)["entries"] > 0
-    assert both.site.placemat("audit", "verify").code == 0
+    assert unfinished(both, key) == []
+
+
+def unfinished(both: Linked, key: uuid.UUID) -> list[int]:
+    """Erasures that were asked for and not finished, as both verbs tell them; nothing else is found in the log."""
+    verified = both.site.placemat("audit", "verify", "--json")
+    assert verified.code == 0, verified.out
+    numbers = [int(one["sequence"]) for one in verified.json["unfinished"] if one["key"] == text(key)]
+    shown = both.site.placemat("audit", "show", "--entity", "storytellers", "--key", str(key), "--json").json
+    assert shown["unfinished"] == numbers
+    for_people = both.site.placemat("audit", "show", "--entity", "storytellers", "--key", str(key)).err
+    assert ("is not finished: run placemat audit erase again" in for_people) == bool(numbers)
+    assert ("Not finished: the erasure of public.storytellers" in both.site.placemat("audit", "verify").out) == bool(
+        verified.json["unfinished"]
+    )
+    return numbers
+
+
+@pytest.mark.parametrize("seam", [seams.AFTER_ERASURE_ASKED, seams.AFTER_HUB_ERASED])
+def test_an_erasure_that_died_says_who_asked_and_why_and_the_same_command_finishes_it(
+    both: Linked, workspace: uuid.UUID, monkeypatch: pytest.MonkeyPatch, seam: str
+) -> None:
+    key = a_teller(both, both.hub, workspace, bio="secret")
+    both.hub.execute("DELETE FROM storytellers WHERE id = %s", [key])
+    both.rest()
+    audited(both)
+    with monkeypatch.context() as deadly:
+        deadly.setenv(seams.VARIABLE, seam)
+        killed = both.site.spawn(*asking(both, key), "--by", "grace")
+        assert killed.wait(60) == -signal.SIGKILL
+    gone_at_hub = seam == seams.AFTER_HUB_ERASED
+    assert ("secret" not in kept_of(both, key)) == gone_at_hub
+    asked = erasures(both)[0]
+    assert (asked["outcome"], asked["who"], asked["reason"], asked["key"]) == (
+        "asked", "grace", "she asked", {"id": str(key)},
+    )  # fmt: skip
+    assert asked["details"]["hubs"][both.site.source]["deleted_rows"] == 1
+    assert unfinished(both, key) == [asked["sequence"]]
+    ended = both.site.placemat(*asking(both, key), "--by", "hedy")
+    assert (ended.code, f"Finished what grace had asked for in entry {asked['sequence']}." in ended.err) == (0, True)
+    assert "secret" not in kept_of(both, key)
+    assert unfinished(both, key) == []
+    done = erasures(both)[0]
+    assert (done["outcome"], done["who"], done["details"]["entries"] > 0) == ("done", "hedy", True)
+    assert "holds no values" in erased(both, key, code=1)["error"]
+
+
+def test_an_erasure_of_which_only_the_last_entry_is_missing_is_finished_too(both: Linked, workspace: uuid.UUID) -> None:
+    """The hub has it, and the log has no values of that key, as where its months are sealed."""
+    key = uuid.uuid4()
+    with chain.opened(both.site.state) as connection:
+        names = [[both.spoke_name, "public.storytellers", text(key)]]
+        asked = Draft("action", "erase", "asked", "grace", source=both.site.source, entity="public.storytellers",
+                      key=text(key), reason="r", details={"entries": 0, "names": names})  # fmt: skip
+        chain.append(connection, [asked])
+        connection.commit()
+    assert len(unfinished(both, key)) == 1
+    assert erased(both, key)["entries"] == 0
+    assert unfinished(both, key) == []
 
 
 def committed_and_gone(self: HubErasure) -> None:

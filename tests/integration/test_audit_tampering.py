@@ -358,10 +358,25 @@ def test_erased_values_leave_the_log_clean_and_the_erasure_named(log: Log) -> No
     report = log.verify()
     assert report.clean
     assert report.erased == 2
-    assert report.erasures == [{"sequence": 11, "entity": ENTITY, "key": '{"id":3}', "by": "ada", "entries": 2}]
+    assert report.erasures == [
+        {"sequence": 12, "source": "primary", "entity": ENTITY, "key": '{"id":3}', "by": "ada", "entries": 2}
+    ]
     assert 'values of public.stories {"id":3} were erased by ada' in report.render()
     with pytest.raises(OperatorError, match="holds no values"):
         erase(log.settings, Beside(), ENTITY, "3", "again", dry_run=False)
+
+
+def test_values_that_go_without_the_word_that_they_were_erased_are_a_finding(log: Log) -> None:
+    """That it was asked for explains nothing: values go together with the entry that it is done."""
+    with chain.opened(log.url) as connection:
+        asked = Draft("action", "erase", "asked", "ada", source="primary", entity=ENTITY, key='{"id":3}', reason="r")
+        chain.append(connection, [asked])
+        connection.execute("DELETE FROM placemat.audit_values WHERE sequence IN (SELECT sequence FROM"
+                           " placemat.audit_entries WHERE key = '{\"id\":3}' AND kind = 'event' LIMIT 1)")  # fmt: skip
+        connection.commit()
+    report = log.verify()
+    assert the_finding(report)[0] == "values_gone"
+    assert [(one["sequence"], one["by"]) for one in report.unfinished] == [(11, "ada")]
 
 
 def test_values_that_go_after_an_erasure_are_not_covered_by_it(log: Log) -> None:
