@@ -52,7 +52,7 @@ class Linked:
     def hub_target(self) -> str:
         return f"h{self.site.uid}"
 
-    def route(self, table: str, **values: Any) -> None:
+    def route(self, table: str, /, **values: Any) -> None:
         """Set what the configuration says of a table's way out."""
         self.site.values["targets"][self.spoke_name]["tables"][f"public.{table}"].update(values)
         self.site.write()

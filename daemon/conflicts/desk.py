@@ -121,13 +121,13 @@ class Desk:
     def decided(self, conflict_id: int, seconds: float) -> Before:
         """The newest decision that was not taken back. Raises OperatorError where there is none to take back."""
         deadline = time.monotonic() + seconds
-        self.show(conflict_id)
+        key = self.show(conflict_id).key
         while True:
+            case = self._case(key)  # before the decisions: one that is taken back meanwhile is told as that
             newest = newest_decision(conflict_id, self.waitlist.decisions(conflict_id))
             decided = read_decided(newest)
             if not decided.changed:
                 raise nothing_to_undo(newest)
-            case = self._case((newest.table_name, newest.key))
             if case.observed:
                 return Before(newest, decided, case)
             self._until(deadline, conflict_id)
