@@ -72,6 +72,25 @@ def test_verbs_that_act_leave_who_and_why(ready: Site) -> None:
     assert ask(ready.state, "SELECT requested_by FROM placemat.snapshots WHERE kind = 'asked'") == [("ada",)]
 
 
+def test_the_condition_of_a_snapshot_stands_apart_from_the_chain_and_can_be_erased(ready: Site) -> None:
+    """It may name a person, as that of a restore does."""
+    words = ("snapshot", "stories", "--where", "title = 'Ruth''s'", "--no-wait")
+    assert ready.placemat(*words).code == 0
+    [entry] = shown(ready)
+    assert (entry["details"], entry["after"]) == (
+        {"tables": [STORIES], "delete_gone": False}, {"where": "title = 'Ruth''s'"},
+    )  # fmt: skip
+    add(ready, replace(change(1), source=ready.source))
+    erase = ("audit", "erase", "stories", "a", "--reason", "r", "--json")
+    told = {"sequence": entry["sequence"], "op": "snapshot", "text": False, "values": True}
+    assert json.loads(ready.placemat(*erase).out)["look_at"] == [told]
+    assert shown(ready, "--action", "snapshot") == [entry], "nobody knows whose it is"
+    add(ready, replace(change(2), source=ready.source))
+    assert json.loads(ready.placemat(*erase, "--entry", str(entry["sequence"])).out)["also"] == [entry["sequence"]]
+    assert "Ruth" not in ready.placemat("audit", "export").out
+    assert ready.placemat("audit", "verify").code == 0
+
+
 def test_what_cannot_be_entered_is_not_done(ready: Site) -> None:
     ready.set("state.url", "postgresql://nobody@127.0.0.1:1/none")
     ended = ready.placemat("pause", STORIES, "--wait", "0")

@@ -30,6 +30,10 @@ _BOTH_WAYS_GUARD = "tests/integration/test_both_ways_guard.py"
 _RELAY = "tests/integration/test_audit_relay.py"
 _REDRIVEN = "tests/integration/test_both_ways_redriven.py"
 _REPLAY = "tests/integration/test_both_ways_replay.py"
+_ERASE = "tests/integration/test_audit_erase.py"
+_DIED = "test_an_erasure_that_died_says_who_asked_and_why_and_the_same_command_finishes_it"
+_ERASE_NAMES = "tests/integration/test_audit_erase_names.py"
+_TAMPERING = "tests/integration/test_audit_tampering.py"
 _LINK = "tests/integration/test_link.py"
 _RESOLUTION = "tests/unit/test_resolution_traces.py"
 _AGREEMENT = "tests/unit/test_resolution_agreement.py"
@@ -521,6 +525,38 @@ RULES = (
         "            self._check_erasures(head)\n",
         "",
         (f"{_RELAY}::test_values_that_are_erased_while_they_are_needed_do_not_come_back",),
+    ),
+    Rule(
+        "erased_unasked",
+        "What is to be erased is entered before anything goes.",
+        "daemon/audit/erase.py",
+        "asked = _ask(connection, found, wanted)",
+        "asked = found.entries",
+        (f"{_ERASE}::{_DIED}[after_hub_erased]",),
+    ),
+    Rule(
+        "asked_is_done",
+        "That an erasure was asked for explains no values that are gone.",
+        "daemon/audit/erasures.py",
+        "        if one.outcome == DONE:\n            for",
+        "        if one.outcome:\n            for",
+        (f"{_TAMPERING}::test_values_that_go_without_the_word_that_they_were_erased_are_a_finding",),
+    ),
+    Rule(
+        "erased_everywhere",
+        "Of sources that have a table of the same name, one row is erased.",
+        "daemon/audit/mentions.py",
+        " AND (entry.source = named.source OR",
+        " AND (true OR",
+        ("tests/acceptance/test_cli_audit.py::test_erase_asks_for_the_source_where_several_have_such_a_table",),
+    ),
+    Rule(
+        "erased_under_one_name",
+        "A row is erased under every name that it has where its table goes both ways.",
+        "daemon/audit/erase.py",
+        "    sides = row_names.places(settings, source, entity)",
+        "    sides = row_names.places(settings, source, entity)[:1]",
+        (f"{_ERASE_NAMES}::test_what_waits_under_the_row_s_other_name_is_told",),
     ),
     Rule(
         "dropped_untold",

@@ -10,12 +10,15 @@ from daemon import seams
 from daemon.apply.requests import RowRequests
 from daemon.config.kafka import Kafka
 from tests.crash import kills
+from tests.crash.both_ways import AUDIT_SEAMS
 from tests.crash.kills import Kill, die_at
 from tests.crash.stage import APPLY, CAPTURE, TARGET, Stage
 from tests.waiting import until
 
 KILLED = -9
 PAUSED = "public.stories"
+VERBS_SEAMS = (seams.AFTER_PUT_BACK, seams.AFTER_REKEY, seams.AFTER_ERASURE_ASKED, seams.AFTER_HUB_ERASED)
+"""Of verbs, which are killed where they are tested."""
 _DAMAGE = """
 ALTER TABLE story_media DISABLE TRIGGER witness_row;
 DELETE FROM story_media WHERE id IN (SELECT id FROM story_media ORDER BY id LIMIT 700);
@@ -134,7 +137,7 @@ def test_every_seam_has_its_kill() -> None:
     named = {value for name, value in vars(seams).items() if name.isupper() and name != "VARIABLE"}
     covered = {
         *kills.STREAM_SEAMS, *kills.COPY_SEAMS, *kills.APPLY_SEAMS, *kills.STORED_SEAMS, *kills.REQUEST_SEAMS,
-        *kills.PAUSE_SEAMS, *kills.REPLAY_SEAMS, *kills.RESYNC_SEAMS,
+        *kills.PAUSE_SEAMS, *kills.REPLAY_SEAMS, *kills.RESYNC_SEAMS, *AUDIT_SEAMS, *VERBS_SEAMS,
     }  # fmt: skip
     assert named == covered
 
