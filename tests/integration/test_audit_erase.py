@@ -322,7 +322,8 @@ def test_an_erasure_that_died_says_who_asked_and_why_and_the_same_command_finish
         assert killed.wait(60) == -signal.SIGKILL
     gone_at_hub = seam == seams.AFTER_HUB_ERASED
     assert ("secret" not in kept_of(both, key)) == gone_at_hub
-    asked = next(iter(erasures(both)), {"outcome": None, "who": None, "reason": None, "key": None})
+    nothing: dict[str, Any] = dict.fromkeys(("outcome", "who", "reason", "key"))
+    asked = next(iter(erasures(both)), nothing)
     assert (asked["outcome"], asked["who"], asked["reason"], asked["key"]) == (
         "asked", "grace", "she asked", {"id": str(key)},
     )  # fmt: skip
