@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,34 +15,23 @@ from connectors.postgres.two_way.hub import LOCK_CLASS
 from daemon.audit import chain
 from daemon.audit.entry import Draft
 from tests.asking import ask
-from tests.fix_linked import Linked, made_linked
-from tests.fix_servers import Kafka, Postgres
+from tests.deciding import conflict, text, verb
+from tests.fix_linked import Linked
 from tests.integration.test_audit_erase import audited, kept_of
-from tests.integration.test_conflicts import conflict, text, verb
-from tests.people import a_workspace, made, put
+from tests.people import made, put
 from tests.waiting import until
 
 TELLERS, FOLK = "public.storytellers", "public.folk"
 
 
-@pytest.fixture(scope="module")
-def both(postgres_server: Postgres, kafka_server: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Linked]:
-    """Both ways, at work; the spoke has another name for the table of storytellers, and for its key."""
-    with made_linked(postgres_server, kafka_server, tmp_path_factory.mktemp("names")) as linked:
-        linked.spoke.execute("ALTER TABLE storytellers RENAME TO folk")
-        linked.spoke.execute("ALTER TABLE folk RENAME COLUMN id TO teller_id")
-        linked.route("storytellers", table=FOLK, columns={"id": "teller_id"}, rules={"bio": "manual"})
-        captured = linked.site.values["sources"][linked.spoke_name]["tables"]
-        captured[captured.index(TELLERS)] = FOLK
-        linked.site.write()
-        linked.init()
-        with linked.running():
-            yield linked
-
-
-@pytest.fixture(scope="module")
-def workspace(both: Linked) -> uuid.UUID:
-    return a_workspace(both)
+def prepare(linked: Linked) -> None:
+    """The spoke has another name for the table of storytellers, and for its key."""
+    linked.spoke.execute("ALTER TABLE storytellers RENAME TO folk")
+    linked.spoke.execute("ALTER TABLE folk RENAME COLUMN id TO teller_id")
+    linked.route("storytellers", table=FOLK, columns={"id": "teller_id"}, rules={"bio": "manual"})
+    captured = linked.site.values["sources"][linked.spoke_name]["tables"]
+    captured[captured.index(TELLERS)] = FOLK
+    linked.site.write()
 
 
 def gone(both: Linked, workspace: uuid.UUID) -> uuid.UUID:

@@ -3,32 +3,21 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from connectors.postgres.two_way.waiting import HubWaitlist
 from daemon.conflicts.desk import Desk
-from tests.fix_linked import Linked, made_linked
-from tests.fix_servers import Kafka, Postgres
-from tests.integration.test_conflicts import apart, assert_settled, verb
-from tests.people import a_teller, a_workspace
+from tests.deciding import apart, assert_settled, verb
+from tests.fix_linked import Linked
+from tests.people import a_teller
 
 
-@pytest.fixture(scope="module")
-def both(postgres_server: Postgres, kafka_server: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Linked]:
-    """Both ways, at work. Of storytellers a person decides."""
-    with made_linked(postgres_server, kafka_server, tmp_path_factory.mktemp("at_once")) as linked:
-        linked.route("storytellers", rule="manual")
-        linked.init()
-        with linked.running():
-            yield linked
-
-
-@pytest.fixture(scope="module")
-def workspace(both: Linked) -> uuid.UUID:
-    return a_workspace(both)
+def prepare(linked: Linked) -> None:
+    """Of storytellers a person decides."""
+    linked.route("storytellers", rule="manual")
 
 
 def test_of_two_who_take_a_decision_back_at_once_the_later_is_told_of_the_other(
