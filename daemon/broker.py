@@ -135,7 +135,7 @@ def ensure(admin: AdminClient, kafka: Kafka, wanted: Mapping[str, int], *, forev
 
     Raises OperatorError when the broker refuses.
     """
-    config = _topic_config(kafka) | ({"retention.ms": "-1"} if forever else {})
+    config = _topic_config(kafka) | ({"retention.ms": "-1", "retention.bytes": "-1"} if forever else {})
     present = describe(admin, wanted)
     missing = [
         NewTopic(name, partitions, kafka.replication_factor, config=dict(config))

@@ -12,8 +12,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from daemon import broker
 from daemon.audit import chain, sealing, signing
+from daemon.audit.beginning import begin
 from daemon.audit.entry import Draft, Entry, Head, chained
 from daemon.audit.findings import AuditReport
 from daemon.audit.heads import Heads
@@ -81,6 +81,18 @@ class Log:
                     for trigger in ("audit_guard", "audit_guard_all"):
                         connection.execute(f"ALTER TABLE placemat.{name} ENABLE ALWAYS TRIGGER {trigger}".encode())
 
+    def recompute(self, connection: psycopg.Connection[Any], *, keep: int) -> None:
+        """Write the chain anew from the entry after `keep`, without the signing key."""
+        previous = self.entry(keep).hash
+        for sequence in range(keep + 1, 11):
+            entry = self.entry(sequence)._replace(who="somebody", previous=previous)
+            previous = entry.digest()
+            connection.execute(
+                "UPDATE placemat.audit_entries SET who = 'somebody', previous = %s, hash = %s WHERE sequence = %s",
+                [entry.previous, previous, sequence],
+            )
+        connection.execute("UPDATE placemat.audit_head SET hash = %s", [previous])
+
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.url) as connection:
             return connection.execute(query.encode()).fetchall()
@@ -114,7 +126,7 @@ def audit_settings(
         "audit": {"signing_key": str(key), "topic": f"audit-{uuid.uuid4().hex}"},
     }
     found = Settings(**values)
-    broker.ensure(broker.reach(found.kafka), found.kafka, {found.audit.topic: 1}, forever=True)
+    begin(found, fresh=True)
     return found
 
 
@@ -139,6 +151,24 @@ def sealed(audit_settings: Settings, tmp_path: Path) -> tuple[Log, Path]:
         sealing.seal(connection, date(2026, 6, 1), files, signing.signer(audit_settings.audit), "ada", None)
     log.publish()
     return log, files
+
+
+def log_of_june(settings: Settings) -> Log:
+    """Four entries, and a signature of each head that is published."""
+    log = Log.__new__(Log)
+    audit = settings.audit.model_copy(update={"checkpoint_entries": 1})
+    log.settings, log.url = settings.model_copy(update={"audit": audit}), settings.state.url.get_secret_value()
+    log.add(4, JUNE)
+    return log
+
+
+def seal(log: Log, month: date, files: Path) -> None:
+    with chain.opened(log.url) as connection:
+        sealing.seal(connection, month, files, signing.signer(log.settings.audit), "ada", None)
+
+
+def with_audit(settings: Settings, **values: Any) -> Settings:
+    return settings.model_copy(update={"audit": settings.audit.model_copy(update=values)})
 
 
 def the_finding(report: AuditReport) -> tuple[str, int | None, str]:

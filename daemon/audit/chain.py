@@ -60,6 +60,12 @@ def kept(what: str = "the state database does not answer") -> Iterator[None]:
         raise Unavailable(f"{what} ({type(error).__name__})") from error
 
 
+def find_head(connection: psycopg.Connection[Any]) -> Head | None:
+    """As `read_head`; None where somebody has deleted it."""
+    row = connection.execute(_HEAD).fetchone()
+    return Head(*row) if row is not None else None
+
+
 def read_head(connection: psycopg.Connection[Any]) -> Head:
     """As it is now, without a lock."""
     return _head(connection, _HEAD)

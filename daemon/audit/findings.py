@@ -10,7 +10,8 @@ LISTED = 100
 
 Kind = Literal[
     "altered", "values_altered", "values_gone", "removed", "removed_at_end", "inserted", "moved", "segment_gone",
-    "segment_altered", "recomputed", "signature", "checkpoint_gone", "head", "guard",
+    "segment_altered", "recomputed", "signature", "unsigned", "checkpoint_gone", "heads_gone", "foreign", "repeated",
+    "head", "guard",
 ]  # fmt: skip
 
 

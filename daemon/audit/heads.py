@@ -6,27 +6,26 @@ Who rewrites the log in the database can neither sign a checkpoint nor take back
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 import psycopg
-from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import KafkaException, Producer
 
 from daemon import broker
 from daemon.audit import chain, signing
 from daemon.audit.entry import Head
+from daemon.audit.heads_topic import PARTITION
 from daemon.audit.signing import Signer
 from daemon.broker import KafkaUnavailable
 from daemon.config.audit import Audit
 from daemon.config.kafka import Kafka
+from daemon.errors import OperatorError
 
 PUBLISH_SECONDS = 1.0
 FLUSH_SECONDS = 5.0
-READ_SECONDS = 30.0
-BEGIN = "begin"
-"""Kind of a record that stands between the heads of two logs."""
 
 _LAST = "SELECT sequence, signed_at FROM placemat.audit_checkpoints ORDER BY sequence DESC LIMIT 1"
 _NOW = "SELECT clock_timestamp()"
@@ -36,32 +35,9 @@ ON CONFLICT DO NOTHING
 """
 
 
-class Published(NamedTuple):
-    """A head as it stands in the topic. `offset` is its record's, `checkpoint` the newest one by then, where it tells;
-    `signed`: it has a signature."""
-
-    sequence: int
-    hash: bytes
-    offset: int
-    checkpoint: int | None = None
-    signed: bool = False
-
-
-class Begun(NamedTuple):
-    """Says in the topic that the heads before it are of an earlier log."""
-
-    offset: int
-    said: dict[str, Any]
-    key_id: str | None
-    signature: bytes | None
-
-    @property
-    def at(self) -> str:
-        return str(self.said["at"])
-
-
 class Heads:
-    """Signs and publishes; one per relay, which may all do it. Raises psycopg.Error and KafkaUnavailable."""
+    """Signs and publishes; one per relay, which may all do it. Raises psycopg.Error, and KafkaUnavailable also where
+    the topic is gone: it is never made anew in silence."""
 
     def __init__(
         self, connection: psycopg.Connection[Any], audit: Audit, kafka: Kafka, signer: Signer | None,
@@ -69,6 +45,8 @@ class Heads:
     ) -> None:  # fmt: skip
         self._connection = connection
         self._audit = audit
+        self._kafka = kafka
+        self._topic_id = ""
         self._signer = signer
         self._clock = clock
         self._published = -1
@@ -89,7 +67,9 @@ class Heads:
             self._connection.commit()  # a head never tells of a checkpoint that is not there
             if head.sequence != self._published:
                 said = signing.checkpoint(head.sequence, head.hash, _now(self._connection))
-                publish(self._producer, self._audit.topic, said | {"checkpoint": checkpoint}, self._signer)
+                self._topic_id = self._topic_id or topic_id(self._kafka, self._audit.topic)
+                said |= {"checkpoint": checkpoint, "topic_id": self._topic_id}
+                publish(self._producer, self._audit.topic, said, self._signer)
                 self._published = head.sequence
         self._connection.commit()
 
@@ -121,66 +101,32 @@ def producer(kafka: Kafka) -> Producer:
     )
 
 
+def topic_id(kafka: Kafka, topic: str) -> str:
+    """Kafka's own name of the topic: another one when it is made anew, and nobody can choose it.
+
+    Raises KafkaUnavailable, also when there is no such topic.
+    """
+    try:
+        found = broker.describe(broker.reach(kafka), [topic]).get(topic)
+    except (OperatorError, KafkaException) as error:
+        raise KafkaUnavailable("kafka does not tell of the topic of the audit log's heads") from error
+    if found is None:
+        raise KafkaUnavailable(f"topic {topic}, which has the heads of the audit log, is gone: see placemat init")
+    return found.topic_id
+
+
 def publish(producer: Producer, topic: str, said: dict[str, Any], signer: Signer | None) -> None:
     """Write one record, signed where there is a key. Raises KafkaUnavailable."""
     if signer is not None:
         said = said | {"key_id": signing.key_id(signer.public), "signature": signer.sign(said).hex()}
     failed: list[object] = []
     try:
-        producer.produce(topic, orjson.dumps(said), b"", 0, on_delivery=lambda error, _: failed.append(error))
+        producer.produce(topic, orjson.dumps(said), b"", PARTITION, on_delivery=lambda error, _: failed.append(error))
         producer.flush(FLUSH_SECONDS)
     except (BufferError, KafkaException) as error:
         raise KafkaUnavailable("kafka does not take the head of the audit log") from error
     if failed != [None]:
         raise KafkaUnavailable("kafka does not take the head of the audit log")
-
-
-class HeadsTopic:
-    """The heads that Kafka has by now. Raises OperatorError and KafkaUnavailable."""
-
-    def __init__(self, kafka: Kafka, topic: str) -> None:
-        self._kafka = kafka
-        self._place = topic, 0
-        admin = broker.reach(kafka)
-        self._at = self._end = 0
-        if topic in broker.describe(admin, [topic]):
-            try:
-                self._at = broker.offsets(admin, [self._place], "earliest")[self._place]
-                self._end = broker.offsets(admin, [self._place], "latest")[self._place]
-            except KafkaException as error:
-                raise KafkaUnavailable(f"kafka does not answer: {broker.reason(error)}") from error
-
-    def last(self) -> Published | Begun | None:
-        """The newest record."""
-        return next((page[-1] for page in self.read(self._end - 1)), None) if self._at < self._end else None
-
-    def read(self, start: int = 0) -> Iterator[list[Published | Begun]]:
-        """In the order of the topic, from an offset on, some at a time."""
-        options = {"group.id": "placemat.audit", "enable.auto.commit": False, "auto.offset.reset": "earliest"}
-        consumer = Consumer({**broker.options(self._kafka), **options}, logger=broker.SILENT)
-        at, heard = max(self._at, start), time.monotonic()
-        try:
-            consumer.assign([TopicPartition(*self._place, at)])
-            while at < self._end:
-                found = [one for one in consumer.consume(500, timeout=0.2) if one.error() is None]
-                if found:
-                    heard, at = time.monotonic(), (found[-1].offset() or 0) + 1
-                    yield [one for message in found if (one := _published(message)).offset < self._end]
-                elif time.monotonic() - heard > READ_SECONDS:
-                    raise KafkaUnavailable("kafka does not answer")
-        finally:
-            consumer.close()
-
-
-def _published(message: Message) -> Published | Begun:
-    said = orjson.loads(message.value() or b"{}")
-    offset = message.offset() or 0
-    key_id, signature = said.pop("key_id", None), said.pop("signature", None)
-    if said["kind"] == BEGIN:
-        return Begun(offset, said, key_id, bytes.fromhex(signature) if signature is not None else None)
-    return Published(
-        said["sequence"], bytes.fromhex(said["hash"]), offset, said.get("checkpoint"), signature is not None
-    )
 
 
 def _now(connection: psycopg.Connection[Any]) -> datetime:

@@ -150,7 +150,11 @@ def _sealed(connection: psycopg.Connection[Any], report: AuditReport) -> list[Se
     rows, said = segments.read(connection), segments.told(segments.seals(connection))
     for row in rows:
         segments.check(row, said.get(row.month), {}, report)
-    found = {**{row.month: row for row in rows}, **said}
+    found = {row.month: row for row in rows}
+    for month, one in said.items():
+        # Earlier versions did not say which key has signed: from here on the chain does.
+        kept = found[month].key_id if month in found and found[month].signature is not None else None
+        found[month] = one._replace(key_id=one.key_id or kept)
     return sorted(found.values(), key=lambda one: one.first)
 
 

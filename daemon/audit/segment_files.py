@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
-from datetime import date, datetime
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,11 @@ from daemon.errors import OperatorError
 
 _BINARY = frozenset({"values_hash", "previous", "hash"})
 _TIMES = frozenset({"entered_at", "happened_at"})
+_NUMBERS = frozenset({"sequence", "partition", "offset"})
+_OPTIONAL = frozenset({
+    "happened_at", "source", "target", "entity", "key", "position", "topic", "partition", "offset", "rule", "conflict",
+    "reason", "values_hash",
+})  # fmt: skip
 
 
 def name_of(month: date) -> str:
@@ -39,6 +44,7 @@ def write(file: Path, pairs: Iterable[tuple[Entry, Values | None]]) -> bytes:
                 out.write(line)
             out.flush()
             os.fsync(out.fileno())
+        _keep_names(file.parent)
     except OSError as error:
         raise OperatorError(f"{file} cannot be written: {error.strerror}.", "Correct audit.segments.") from None
     return digest.digest()
@@ -50,6 +56,7 @@ def finish(file: Path, digest: bytes) -> None:
     try:
         if not file.exists() and part.exists() and hash_of(part) == digest:
             part.rename(file)
+            _keep_names(file.parent)
     except OSError as error:
         raise OperatorError(
             f"{part} cannot be given its name: {error.strerror}.", f"Rename it to {file.name}: it is whole."
@@ -61,14 +68,33 @@ def hash_of(file: Path) -> bytes:
         return hashlib.file_digest(content, "sha256").digest()
 
 
-def read(file: Path) -> Iterator[tuple[Entry, Values | None]]:
-    """Raises ValueError, KeyError or TypeError where a line is no entry."""
+def read(file: Path, on_garbage: Callable[[int], None]) -> Iterator[tuple[Entry, Values | None]]:
+    """Its entries; the numbers of lines that are none go to `on_garbage`. Raises OSError."""
     with file.open("rb") as lines:
-        for line in lines:
-            said = orjson.loads(line)
-            kept = said.get("values")
-            columns = [_value(name, said[name]) for name in COLUMNS]
-            yield Entry(*columns), Values(base64.b64decode(kept["salt"]), kept["content"]) if kept else None
+        for number, line in enumerate(lines, 1):
+            try:
+                found = parse(line)
+            except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+                on_garbage(number)
+            else:
+                yield found
+
+
+def parse(line: bytes) -> tuple[Entry, Values | None]:
+    """Pure. Raises ValueError, KeyError, TypeError, AttributeError or OverflowError where it is no entry."""
+    said = orjson.loads(line)
+    kept = said.get("values")
+    entry = Entry(*(_value(name, said[name]) for name in COLUMNS))
+    return entry, Values(base64.b64decode(kept["salt"]), _text(kept["content"])) if kept else None
+
+
+def _keep_names(directory: Path) -> None:
+    """After a loss of power, names of files are there only if their directory was written too."""
+    found = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(found)
+    finally:
+        os.close(found)
 
 
 def _line(entry: Entry, values: Values | None) -> bytes:
@@ -79,11 +105,26 @@ def _line(entry: Entry, values: Values | None) -> bytes:
     return orjson.dumps(said) + b"\n"
 
 
-def _value(name: str, text: Any) -> Any:
-    if text is None:
+def _value(name: str, found: Any) -> Any:
+    if found is None and name in _OPTIONAL:
         return None
+    if name in _NUMBERS:
+        return _number(found)
+    text = _text(found)
     if name in _BINARY:
         return bytes.fromhex(text)
     if name in _TIMES:
-        return datetime.fromisoformat(text)
+        return datetime.fromisoformat(text).astimezone(UTC)
     return date.fromisoformat(text) if name == "month" else text
+
+
+def _number(found: Any) -> int:
+    if type(found) is not int or abs(found) >= 2**62:
+        raise ValueError("no number of ours")
+    return found
+
+
+def _text(found: Any) -> str:
+    if not isinstance(found, str):
+        raise TypeError("no text")
+    return found

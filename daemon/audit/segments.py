@@ -28,7 +28,11 @@ SELECT sequence, details FROM placemat.audit_entries WHERE kind = 'action' AND o
 
 
 class Segment(NamedTuple):
-    """A sealed month: numbers of its first and last entry, the hash before them, and that of the last."""
+    """A sealed month: numbers of its first and last entry, the hash before them, and that of the last.
+
+    As the entry that seals it tells it: `sealed_by` is that one's number, `tells_key` whether it says if there was a
+    key.
+    """
 
     month: date
     first: int
@@ -39,6 +43,8 @@ class Segment(NamedTuple):
     file_hash: bytes
     key_id: str | None = None
     signature: bytes | None = None
+    sealed_by: int | None = None
+    tells_key: bool = False
 
     @property
     def content(self) -> dict[str, Any]:
@@ -74,22 +80,45 @@ def seals(connection: psycopg.Connection[Any]) -> list[Seal]:
 
 
 def told(found: Iterable[Seal]) -> dict[date, Segment]:
-    """Every sealed month, as entries tell it."""
-    return {one.month: one for seal in reversed([*found]) for one in (*seal.earlier, seal.segment)}
+    """Every sealed month, as entries tell it: its own before later ones, and its key if any of them names one."""
+    said: dict[date, Segment] = {}
+    for seal in reversed([*found]):
+        for one in (*seal.earlier, seal.segment):
+            later = said.get(one.month)
+            said[one.month] = one._replace(key_id=one.key_id or (later.key_id if later is not None else None))
+    return said
 
 
 def check(row: Segment, said: Segment | None, keys: Mapping[str, Verifier], report: AuditReport) -> None:
     """A segment's row against what an entry says of it, and its signature."""
     if said is not None and (row.content, row.file) != (said.content, said.file):
         report.find("segment_altered", said.first, f"the row of {said.name} was altered: an entry tells it otherwise")
-    elif row.signature is None and said is not None and said.key_id is not None:
+    elif row.signature is None and was_signed(row, said):
         report.find("signature", row.first, f"the signature of {row.name} was taken off")
     elif keys and row.signature is not None:
         key = keys.get(row.key_id or "")
         if key is None or not key.holds(row.content, row.signature):
             report.find("signature", row.first, f"{row.name} is not signed by a key that is known")
-    elif keys and said is None:
-        report.unproven.append(f"{row.name} was sealed without a key, and no entry that is here tells of it")
+
+
+def was_signed(row: Segment, said: Segment | None) -> bool:
+    """Whether somebody says that it had a signature: the entry that seals it, a later one, or the rest of its row."""
+    return row.key_id is not None or (said is not None and said.key_id is not None)
+
+
+def check_unsigned(one: Segment, first_signed: int | None, report: AuditReport) -> None:
+    """A segment without a signature, of which nobody says that it had one. `first_signed`: from there on the log was.
+
+    Entries of earlier versions do not say whether they sealed with a key: where the log was signed by then, they did.
+    """
+    sealed_by = one.sealed_by or one.last
+    if one.tells_key:
+        report.unproven.append(f"{one.name} was sealed without a key: what vouches for it is entry {one.sealed_by}")
+    elif first_signed is not None and first_signed <= sealed_by:
+        sentence = f"{one.name} has no signature, and the log was signed from entry {first_signed} on: it was taken off"
+        report.find("signature", one.first, sentence)
+    else:
+        report.unproven.append(f"{one.name} was sealed before the log was signed, or nobody says when")
 
 
 def check_file(segment: Segment, files: Path, report: AuditReport) -> None:
@@ -100,15 +129,22 @@ def check_file(segment: Segment, files: Path, report: AuditReport) -> None:
     if not file.is_file():
         report.find("segment_gone", segment.first, f"the file of {segment.name} is not there: {files / segment.file}")
         return
-    if segment_files.hash_of(file) == segment.file_hash:
-        return
     found = AuditReport()
     walk = Walk(found, Erasures.of_all(), segment.first, segment.previous)
+
+    def garbage(line: int) -> None:
+        number = segment.first + line - 1
+        report.find("foreign", number, f"line {line} of {file} is no entry, where entry {number} was")
+
     try:
-        for _ in walk.along(segment_files.read(file)):
+        if segment_files.hash_of(file) == segment.file_hash:
+            return
+        for _ in walk.along(segment_files.read(file, garbage)):
             pass
-    except (ValueError, KeyError, TypeError):
-        report.find("segment_altered", segment.first, f"the file of {segment.name} cannot be read: {file}")
+    except OSError as error:
+        report.find(
+            "segment_gone", segment.first, f"the file of {segment.name} cannot be read ({error.strerror}): {file}"
+        )
         return
     for one in found.listed:
         report.find(one.kind, one.sequence, f"in {file.name}: {one.sentence}")
@@ -121,7 +157,8 @@ def _seals(rows: Iterable[tuple[int, str]]) -> Iterator[Seal]:
         try:
             details = orjson.loads(text)
             earlier = tuple(_told(one) for one in details.get("earlier", ()))
-            yield Seal(sequence, _told(details), earlier)
+            segment = _told(details)._replace(sealed_by=sequence, tells_key="key_id" in details)
+            yield Seal(sequence, segment, earlier)
         except (ValueError, KeyError, TypeError, AttributeError):
             continue  # it was altered, and the walk along the chain names it
 
@@ -129,5 +166,7 @@ def _seals(rows: Iterable[tuple[int, str]]) -> Iterator[Seal]:
 def _told(details: Mapping[str, Any]) -> Segment:
     previous, hash_, file_hash = (bytes.fromhex(details[name]) for name in ("previous", "hash", "file_hash"))
     month = date.fromisoformat(details["month"])
-    file, key_id = details["file"], details.get("key_id")
-    return Segment(month, details["first"], details["last"], previous, hash_, file, file_hash, key_id)
+    first, last, file, key_id = details["first"], details["last"], details["file"], details.get("key_id")
+    if type(first) is not int or type(last) is not int or not isinstance(file, str):
+        raise ValueError("no segment is told like that")
+    return Segment(month, first, last, previous, hash_, file, file_hash, key_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -112,6 +113,12 @@ def verifiers(settings: Audit, public: str | None = None) -> dict[str, Verifier]
             f"It has {_KEY_CHARACTERS} characters, as placemat audit key prints it.", exit_code=2,
         ) from None  # fmt: skip
     return {key_id(text): Verifier(text, key) for text, key in keys.items()}
+
+
+def vouched(keys: Mapping[str, Verifier], said: dict[str, Any], key_id: str | None, signature: bytes | None) -> bool:
+    """Whether one of these keys has signed that."""
+    key = keys.get(key_id or "")
+    return key is not None and signature is not None and key.holds(said, signature)
 
 
 def key_id(public: str) -> str:

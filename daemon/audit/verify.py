@@ -13,7 +13,8 @@ from daemon.audit import chain, erasures, segments, signing
 from daemon.audit.claims import Claims
 from daemon.audit.entry import GENESIS, Entry, Values
 from daemon.audit.findings import AuditReport
-from daemon.audit.heads import HeadsTopic
+from daemon.audit.heads_topic import HeadsTopic
+from daemon.audit.published import Reading
 from daemon.audit.segments import Segment
 from daemon.audit.signing import Verifier
 from daemon.audit.walk import Erasures, Walk
@@ -79,13 +80,17 @@ class _Verification:
         self._on_progress = on_progress
         self._boundaries: dict[int, bytes] = {}
         """Hashes that sealed segments tell, by number of their entry."""
+        self._unsigned: list[Segment] = []
+        """Sealed segments without a signature, which no entry says they had."""
 
     def run(self, topic: HeadsTopic | None, files: Path | None) -> None:
-        head = chain.read_head(self._connection)
+        head = chain.find_head(self._connection)
         seals = segments.seals(self._connection)
         walk = self._walk(self._segments(segments.told(seals), files))
         last = max(walk.expected - 1, 0)
-        if head.sequence > last:
+        if head is None:
+            self._report.find("head", None, "the log has no head any more: somebody has deleted it")
+        elif head.sequence > last:
             sentence = f"entries {last + 1} to {head.sequence} are missing at the end: the head tells of them"
             self._report.find("removed_at_end", last + 1, sentence)
         elif head.sequence < last or (walk.previous is not None and bytes(head.hash) != walk.previous):
@@ -93,15 +98,18 @@ class _Verification:
         claims = Claims(self._connection, self._report, self._keys, self._boundaries, last)
         claims.check_checkpoints(seals)
         if topic is not None:
-            claims.check_topic(topic)
+            told = Reading(topic, claims, self._keys).run(last)
+            claims.first_signed = min((one for one in (claims.first_signed, told) if one is not None), default=None)
         self._check_guards()
+        for one in self._unsigned if self._keys else ():
+            segments.check_unsigned(one, claims.first_signed, self._report)
         if not self._keys:
             self._report.unproven.append(
                 "no signature was checked, as no key is known (audit.public_key): who rules the state database could"
                 " have written all of it anew, but for what Kafka's heads tell"
             )
         elif not self._report.checkpoints and last:
-            self._report.unproven.append("nothing is signed yet")
+            self._report.unproven.append("no checkpoint is there yet")
         if self._report.proven is not None and self._report.proven < last:
             self._report.unproven.append(
                 f"entries {self._report.proven + 1} to {last} came after what was signed or published"
@@ -112,7 +120,10 @@ class _Verification:
         rows = {one.month: one for one in segments.read(self._connection)}
         for month, row in rows.items():
             self._report.segments += 1
-            segments.check(row, told.get(month), self._keys, self._report)
+            said = told.get(month)
+            segments.check(row, said, self._keys, self._report)
+            if row.signature is None and not segments.was_signed(row, said):
+                self._unsigned.append(said or row)
         for one in (one for month, one in told.items() if month not in rows):
             self._report.find("segment_gone", one.first, f"{one.name} was dropped")
         found = sorted({**rows, **told}.values(), key=lambda one: one.first)

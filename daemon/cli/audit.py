@@ -234,6 +234,7 @@ def make_key(
 
     typer.echo(make(file))
     say(f"Set audit.signing_key = {str(file)!r} where the workers run; keep the public key elsewhere.")
+    say("Where an audit log is there already: placemat init --new-audit-log --reason TEXT")
 
 
 def _found(ctx: typer.Context, search: Search, limit: int | None, *, newest_first: bool = True) -> Any:

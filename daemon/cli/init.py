@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from daemon.cli.context import AsJson
+from daemon.cli.context import AsJson, By, Reason
 from daemon.cli.context import settings as read_settings
 from daemon.cli.output import Json, complain, say, write_json
+from daemon.errors import OperatorError
 
 if TYPE_CHECKING:
     import sqlalchemy
@@ -16,23 +17,35 @@ if TYPE_CHECKING:
 
     from daemon.config.settings import Settings
     from daemon.config.source import Source
-    from daemon.errors import OperatorError
 
 
-def init(ctx: typer.Context, as_json: AsJson = False) -> None:
+def init(
+    ctx: typer.Context,
+    new_audit_log: Annotated[
+        bool,
+        typer.Option(
+            "--new-audit-log", help="Begin the audit log's heads anew: what Kafka has of them is not compared any more."
+        ),
+    ] = False,
+    by: By = None,
+    reason: Reason = None,
+    as_json: AsJson = False,
+) -> None:
     """Create what is needed on each side, and check it. State tables, publication, slot, topics; safe to repeat."""
     from daemon import broker
-    from daemon.audit.beginning import begin
     from daemon.state import engine as state
 
+    if new_audit_log != (reason is not None):
+        raise OperatorError(
+            "A new audit log is begun for a reason." if new_audit_log else "A reason is one for a new audit log.",
+            "Say both: placemat init --new-audit-log --reason TEXT", exit_code=2,
+        )  # fmt: skip
     settings = read_settings(ctx)
     with state.opened(settings.state.url.get_secret_value()) as engine:
-        # Only before there are any tables: who rules the database could empty them, and have this end the old log.
-        earlier = begin(settings) if not state.prepared(engine) else None
-        if earlier is not None and not as_json:
-            say(f"The audit log begins anew: Kafka tells of an earlier one, through entry {earlier}.")
-        state.migrate(engine)
+        fresh = not state.prepared(engine)
         admin = broker.reach(settings.kafka)
+        state.migrate(engine, beside=new_audit_log)
+        _begin_log(settings, reason, by, fresh=fresh, speak=not as_json)
         # Every fault of every side is told at once, before anything is made that is hard to take back.
         faults = [*_check_sources(settings), *_prepare_targets(settings)]
         for fault in faults:
@@ -40,12 +53,25 @@ def init(ctx: typer.Context, as_json: AsJson = False) -> None:
         if faults:
             raise typer.Exit(max(fault.exit_code for fault in faults))
         sources = _provision(settings, engine, admin, speak=not as_json)
-        if settings.audit.enabled:
-            broker.ensure(admin, settings.kafka, {settings.audit.topic: 1}, forever=True)
     if as_json:
         write_json({"sources": sources, "targets": list(settings.targets)})
     else:
         say("Ready. Start it with: placemat run")
+
+
+def _begin_log(settings: Settings, reason: str | None, by: str | None, *, fresh: bool, speak: bool) -> None:
+    """Before anything can fail that would make the state database one that is not new any more."""
+    from daemon.audit.beginning import begin, begin_anew
+
+    if reason is not None:
+        after = begin_anew(settings, reason, by)
+        if speak:
+            before = (
+                f"Kafka tells of an earlier one, through entry {after}." if after else "Kafka tells of none before."
+            )
+            say(f"The audit log begins anew: {before}")
+    elif settings.audit.enabled:
+        begin(settings, fresh=fresh)
 
 
 def _check_sources(settings: Settings) -> list[OperatorError]:

@@ -59,20 +59,25 @@ def alone(engine: sqlalchemy.Engine, lock: int) -> Iterator[sqlalchemy.Connectio
         yield connection
 
 
-def migrate(engine: sqlalchemy.Engine) -> None:
-    """Create schema `placemat` and bring it to this code's revision, in one transaction; safe to repeat.
+def migrate(engine: sqlalchemy.Engine, *, beside: bool = False) -> None:
+    """Create schema `placemat` and bring it to this code's revision, in one transaction; safe to repeat. `beside`: also
+    where it has tables and no revision, as long as they are others.
 
-    Raises OperatorError when the database is down, is newer than this code, or the role may not create the schema.
+    Raises OperatorError when the database is down, is newer than this code, has tables whose revision is gone, or the
+    role may not create the schema.
     """
     from alembic import command
 
-    _refuse_newer(engine)
+    if _refuse_newer(engine) is None and not beside:
+        _refuse_tables(engine)
     try:
         with alone(engine, _MIGRATION_LOCK) as connection:
             if not sqlalchemy.inspect(connection).has_schema(SCHEMA):
                 connection.execute(sqlalchemy.schema.CreateSchema(SCHEMA))
             command.upgrade(migration_config(connection), "head")
     except ProgrammingError as error:
+        if isinstance(error.orig, psycopg.errors.DuplicateTable):
+            _refuse_tables(engine)
         if not isinstance(error.orig, psycopg.errors.InsufficientPrivilege):
             raise
         with engine.connect() as connection:
@@ -96,8 +101,8 @@ def check(engine: sqlalchemy.Engine) -> None:
 
 
 def prepared(engine: sqlalchemy.Engine) -> bool:
-    """Whether there are tables of any version. Raises OperatorError when the database is down."""
-    return _revision(engine) is not None
+    """Whether the schema has any table, whatever its name. Raises OperatorError when the database is down."""
+    return bool(_tables(engine))
 
 
 def migration_config(connection: sqlalchemy.Connection) -> Config:
@@ -118,6 +123,27 @@ def _refuse_newer(engine: sqlalchemy.Engine) -> str | None:
             "Install that newer version of placemat-sync.",
         )
     return found
+
+
+def _refuse_tables(engine: sqlalchemy.Engine) -> None:
+    found = sorted(set(_tables(engine)) - {"alembic_version"})
+    if found:
+        named = ", ".join(found[:3]) + (" …" if len(found) > 3 else "")
+        raise OperatorError(
+            f"Schema {SCHEMA} of the state database has {len(found)} tables ({named}), and no alembic_version says of"
+            " which version they are: it was emptied, renamed or dropped.",
+            f"Find out who did that, and put it back as it was, with the version that made them; known are"
+            f" {known_revisions()[0]} to {known_revisions()[-1]}. To give up what is there, rename the schema and run:"
+            " placemat init --new-audit-log --reason TEXT",
+        )
+
+
+def _tables(engine: sqlalchemy.Engine) -> list[str]:
+    try:
+        with engine.connect() as connection:
+            return sqlalchemy.inspect(connection).get_table_names(SCHEMA)
+    except (OperationalError, psycopg.Error, DBAPIError) as error:
+        raise unreachable(error) from None
 
 
 def _revision(engine: sqlalchemy.Engine) -> str | None:

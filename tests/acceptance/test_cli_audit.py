@@ -196,7 +196,14 @@ def test_key_makes_a_file_for_its_owner_only(ready: Site, tmp_path: Path) -> Non
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert ready.placemat("audit", "key", str(file)).code == 1
     ready.set("audit.signing_key", str(file))
-    assert json.loads(ready.placemat("audit", "verify", "--json").out)["unproven"] == []
+    unsaid = ready.placemat("audit", "verify", "--json")
+    assert (unsaid.code, [one["kind"] for one in unsaid.json["listed"]]) == (3, ["unsigned"])
+    assert ready.placemat("init", "--new-audit-log", "--reason", "signed from now on", "--by", "ada").code == 0
+    verified = ready.placemat("audit", "verify", "--json")
+    assert (verified.code, verified.json["proven"]) == (0, 1), verified.out
+    assert [(one["op"], one["who"], one["reason"]) for one in shown(ready)] == [
+        ("new-audit-log", "ada", "signed from now on")
+    ]
 
 
 def test_seal_takes_months_that_are_over(ready: Site, tmp_path: Path) -> None:

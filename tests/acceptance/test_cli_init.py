@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
-from pathlib import Path
 
 import psycopg
 import pytest
 
 from daemon import broker
-from daemon.audit import heads, signing
-from daemon.config.audit import Audit
 from daemon.embedded.postgres import PostgresServer
 from schemas import domain
 from tests.command import Ended
@@ -55,26 +51,6 @@ def test_init_makes_slot_topics_and_state_and_changes_nothing_the_second_time(si
             row[0] for row in state.execute("SELECT table_name FROM placemat.snapshots ORDER BY place, table_name")
         ]
     assert ordered.index("public.storytellers") < ordered.index("public.stories") < ordered.index("public.story_media")
-
-
-def test_a_new_state_database_begins_another_audit_log_where_kafka_has_one(site: Site, tmp_path: Path) -> None:
-    kafka, topic = site.settings.kafka, site.settings.audit.topic
-    assert site.placemat("audit", "key", str(tmp_path / "key")).code == 0
-    signer = signing.signer(Audit(signing_key=tmp_path / "key"))
-    broker.ensure(broker.reach(kafka), kafka, {topic: 1}, forever=True)
-    head = signing.checkpoint(7, b"of another log", datetime.now(UTC))
-    heads.publish(heads.producer(kafka), topic, head, signer)
-    assert_fault(
-        site.placemat("init"), f"Topic {topic} has signed heads of an earlier audit log", "Set audit.signing_key", 2
-    )
-    site.set("audit.signing_key", str(tmp_path / "key"))
-    first = site.placemat("init")
-    assert "The audit log begins anew: Kafka tells of an earlier one, through entry 7." in first.err
-    again = site.placemat("init")
-    assert (first.code, again.code, "begins anew" in again.err) == (0, 0, False)
-    report = site.placemat("audit", "verify", "--json")
-    assert (report.code, report.json["heads"]) == (0, 0), report.out
-    assert "1 heads of it, through entry 7" in report.json["unproven"][0]
 
 
 def test_init_tells_every_fault_at_once(site: Site) -> None:

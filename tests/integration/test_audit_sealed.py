@@ -13,13 +13,13 @@ from typing import Any
 import psycopg
 import pytest
 
-from daemon.audit import chain, sealing, segment_files, signing
+from daemon.audit import chain, sealing, segment_files
 from daemon.audit.entry import Entry, Head, Values, chained
 from daemon.audit.erase import Beside, erase
 from daemon.audit.search import Search, find
 from daemon.config.settings import Settings
 from daemon.errors import OperatorError
-from tests.fix_audit_log import ENTITY, JULY, JUNE, Log, the_finding
+from tests.fix_audit_log import ENTITY, JULY, Log, log_of_june, seal, the_finding
 
 
 def test_a_sealed_month_is_verified_by_its_hashes_and_its_file(sealed: tuple[Log, Path]) -> None:
@@ -85,36 +85,6 @@ def test_an_entry_of_a_seal_that_was_altered_is_named(sealed: tuple[Log, Path], 
     with log.superuser() as connection:
         connection.execute("UPDATE placemat.audit_entries SET details = %s WHERE sequence = 10", [details])
     assert the_finding(log.verify(files=files))[:2] == ("altered", 10)
-
-
-SEALED = [
-    "file_hash = hash",
-    "hash = file_hash",
-    "previous = hash",
-    "first_sequence = 2",
-    "last_sequence = 3",
-    "file = 'another'",
-    "file_hash = hash, signature = NULL, key_id = NULL",
-]
-
-
-@pytest.mark.parametrize("alteration", SEALED)
-def test_a_segment_whose_row_was_altered_is_named(sealed: tuple[Log, Path], alteration: str) -> None:
-    log, files = sealed
-    with log.superuser() as connection:
-        connection.execute(f"UPDATE placemat.audit_segments SET {alteration}".encode())
-    for options in ({}, {"files": files}):
-        kind, sequence, sentence = the_finding(log.verify(**options))
-        assert (kind, sequence) == ("segment_altered", 1)
-        assert "2026-06 (entries 1 to 4)" in sentence
-
-
-@pytest.mark.parametrize("alteration", ["signature = NULL", "signature = NULL, key_id = NULL", "signature = hash"])
-def test_a_signature_that_was_taken_off_a_segment_is_named(sealed: tuple[Log, Path], alteration: str) -> None:
-    log, files = sealed
-    with log.superuser() as connection:
-        connection.execute(f"UPDATE placemat.audit_segments SET {alteration}".encode())
-    assert the_finding(log.verify(files=files))[:2] == ("signature", 1)
 
 
 def alter_file(log: Log, files: Path) -> None:
@@ -214,20 +184,6 @@ def test_a_month_that_does_not_verify_is_not_sealed(sealed: tuple[Log, Path]) ->
         sealing.seal(connection, date(2026, 7, 1), files, None, "ada", None)
     assert len(list(files.iterdir())) == 1
     assert log.rows("SELECT count(*) FROM placemat.audit_entries WHERE month = '2026-07-01'") == [(3,)]
-
-
-def log_of_june(settings: Settings) -> Log:
-    """Four entries, and a signature of each head that is published."""
-    log = Log.__new__(Log)
-    audit = settings.audit.model_copy(update={"checkpoint_entries": 1})
-    log.settings, log.url = settings.model_copy(update={"audit": audit}), settings.state.url.get_secret_value()
-    log.add(4, JUNE)
-    return log
-
-
-def seal(log: Log, month: date, files: Path) -> None:
-    with chain.opened(log.url) as connection:
-        sealing.seal(connection, month, files, signing.signer(log.settings.audit), "ada", None)
 
 
 # Whoever reads, appends, erases or dies meanwhile

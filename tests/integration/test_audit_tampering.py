@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import uuid
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,32 +10,13 @@ from typing import Any
 import psycopg
 import pytest
 
-from daemon import broker
-from daemon.audit import chain, heads, signing
-from daemon.audit.beginning import begin
+from daemon.audit import chain, signing
 from daemon.audit.entry import COLUMNS, Draft, Entry, Head, chained, values_hash
 from daemon.audit.erase import Beside, erase
 from daemon.audit.heads import Heads
 from daemon.audit.verify import verify
-from daemon.config.settings import Settings
 from daemon.errors import OperatorError
-from tests.fix_audit_log import ENTITY, Log, the_finding
-
-Anew = Callable[[], Settings]
-"""The same key and topic, with a state database that is empty."""
-
-
-@pytest.fixture
-def anew(audit_settings: Settings, database_factory: Callable[..., str], state_template: str) -> Anew:
-    def make() -> Settings:
-        state = audit_settings.state.model_validate({"url": database_factory("anew", state_template)})
-        return audit_settings.model_copy(update={"state": state})
-
-    return make
-
-
-def with_audit(settings: Settings, **values: Any) -> Settings:
-    return settings.model_copy(update={"audit": settings.audit.model_copy(update=values)})
+from tests.fix_audit_log import ENTITY, Log, the_finding, with_audit
 
 
 def test_a_log_that_nobody_has_touched_is_clean_and_says_what_is_not_proven(log: Log) -> None:
@@ -192,22 +171,9 @@ def test_entries_that_were_re_ordered_are_named(log: Log, other: int) -> None:
     assert found >= {("moved", 4), ("moved", other)}
 
 
-def recompute(log: Log, connection: psycopg.Connection[Any], *, keep: int) -> None:
-    """Write the chain anew from the entry after `keep`, without the signing key."""
-    previous = log.entry(keep).hash
-    for sequence in range(keep + 1, 11):
-        entry = log.entry(sequence)._replace(who="somebody", previous=previous)
-        previous = entry.digest()
-        connection.execute(
-            "UPDATE placemat.audit_entries SET who = 'somebody', previous = %s, hash = %s WHERE sequence = %s",
-            [entry.previous, previous, sequence],
-        )
-    connection.execute("UPDATE placemat.audit_head SET hash = %s", [previous])
-
-
 def test_a_chain_that_was_recomputed_without_the_key_is_found_by_its_checkpoints(log: Log) -> None:
     with log.superuser() as connection:
-        recompute(log, connection, keep=2)
+        log.recompute(connection, keep=2)
     kind, sequence, sentence = the_finding(log.verify())
     assert (kind, sequence) == ("recomputed", 8)
     assert "the checkpoint of" in sentence
@@ -215,7 +181,7 @@ def test_a_chain_that_was_recomputed_without_the_key_is_found_by_its_checkpoints
 
 def test_a_chain_that_was_recomputed_is_found_by_kafka_when_the_checkpoints_are_gone_too(log: Log) -> None:
     with log.superuser() as connection:
-        recompute(log, connection, keep=2)
+        log.recompute(connection, keep=2)
         connection.execute("DELETE FROM placemat.audit_checkpoints")
     found = log.verify().listed
     assert [(one.kind, one.sequence) for one in found] == [("recomputed", 8), ("checkpoint_gone", 8)]
@@ -243,20 +209,6 @@ def test_a_signature_that_was_taken_off_a_checkpoint_is_named(log: Log) -> None:
     assert the_finding(log.verify())[:2] == ("signature", 8)
 
 
-def test_heads_that_were_signed_before_they_told_of_checkpoints_need_one_too(log: Log) -> None:
-    signer = signing.signer(log.settings.audit)
-    topic = f"audit-{uuid.uuid4().hex}"
-    broker.ensure(broker.reach(log.settings.kafka), log.settings.kafka, {topic: 1}, forever=True)
-    log.settings = with_audit(log.settings, topic=topic)
-    entry = log.entry(8)
-    said = signing.checkpoint(entry.sequence, entry.hash, entry.entered_at)
-    heads.publish(heads.producer(log.settings.kafka), topic, said, signer)
-    assert log.verify().clean
-    with log.superuser() as connection:
-        connection.execute("DELETE FROM placemat.audit_checkpoints")
-    assert the_finding(log.verify())[:2] == ("checkpoint_gone", 8)
-
-
 def test_a_new_key_leaves_what_the_old_one_has_signed_and_published_clean(log: Log, tmp_path: Path) -> None:
     old = signing.signer(log.settings.audit)
     assert old is not None
@@ -268,68 +220,22 @@ def test_a_new_key_leaves_what_the_old_one_has_signed_and_published_clean(log: L
     assert (report.clean, report.checkpoints, report.heads, report.proven) == (True, 2, 2, 10), report.render()
 
 
-def test_a_first_key_is_no_reason_to_miss_signatures_of_before(log: Log, audit_settings: Settings) -> None:
-    with log.superuser() as connection:
-        connection.execute("DELETE FROM placemat.audit_checkpoints")
-    topic = f"audit-{uuid.uuid4().hex}"
-    broker.ensure(broker.reach(log.settings.kafka), log.settings.kafka, {topic: 1}, forever=True)
-    log.settings = with_audit(audit_settings, topic=topic, signing_key=None)
-    log.publish()
-    log.settings = with_audit(audit_settings, topic=topic)
-    report = log.verify()
-    assert report.clean
-    assert "nothing is signed yet" in report.unproven
-    log.add(1)
-    log.publish()
-    assert log.verify().clean
-
-
-def test_heads_of_a_log_before_the_state_database_was_made_anew_are_no_alarm(log: Log, anew: Anew) -> None:
-    log.settings = anew()
-    assert begin(log.settings) == 8
-    assert begin(log.settings) is None
-    fresh = Log(log.settings, log.settings.state.url.get_secret_value())
-    report = fresh.verify()
-    assert (report.clean, report.heads, report.proven) == (True, 1, 8), report.render()
-    assert "1 heads of it, through entry 8" in report.unproven[0]
-    with fresh.superuser() as connection:
-        connection.execute("DELETE FROM placemat.audit_checkpoints")
-    assert the_finding(fresh.verify())[:2] == ("checkpoint_gone", 8)
-
-
-def test_a_log_that_was_replaced_in_secret_is_found_by_the_heads_of_the_old_one(log: Log, anew: Anew) -> None:
-    settings = anew()
-    replaced = Log(settings, settings.state.url.get_secret_value())
-    assert replaced.verify().listed[0].kind == "recomputed"
-
-
-def test_only_a_key_ends_a_log_that_was_signed(log: Log, anew: Anew) -> None:
-    unsigned = with_audit(anew(), signing_key=None)
-    with pytest.raises(OperatorError, match="signed heads of an earlier audit log"):
-        begin(unsigned)
-    said = {"kind": heads.BEGIN, "at": "2026-11-22T10:00:00+00:00", "after": 8}
-    heads.publish(heads.producer(log.settings.kafka), log.settings.audit.topic, said, None)
-    with log.superuser() as connection:
-        recompute(log, connection, keep=2)
-    kinds = [one.kind for one in log.verify().listed]
-    assert kinds == ["recomputed", "signature"]
-
-
 def test_a_checkpoint_that_another_key_has_signed_is_named(log: Log, tmp_path: Path) -> None:
     other = tmp_path / "other"
     signing.make(other)
     signer = signing.signer(log.settings.audit.model_copy(update={"signing_key": other}))
     assert signer is not None
     with log.superuser() as connection:
-        recompute(log, connection, keep=2)
+        log.recompute(connection, keep=2)
         connection.execute("DELETE FROM placemat.audit_checkpoints")
     log.settings = log.settings.model_copy()
     with chain.opened(log.url) as connection:
         other_heads = Heads(connection, log.settings.audit, log.settings.kafka, signer)
         other_heads.tick()
         other_heads.close()
-    kinds = [one.kind for one in log.verify().listed]
-    assert kinds == ["signature", "recomputed", "checkpoint_gone"]
+    found = log.verify().listed
+    assert [one.kind for one in found] == ["signature", "signature", "recomputed", "checkpoint_gone"]
+    assert "the head in Kafka at offset 2" in found[1].sentence
 
 
 def test_without_a_key_the_report_says_what_it_cannot_prove(log: Log) -> None:

@@ -128,6 +128,25 @@ def test_a_database_made_by_a_newer_version_is_refused(engine: sqlalchemy.Engine
             action(engine)
 
 
+def test_tables_whose_version_is_gone_are_not_migrated_over(engine: sqlalchemy.Engine) -> None:
+    state.migrate(engine)
+    with engine.begin() as connection:
+        connection.execute(sqlalchemy.text("DROP TABLE placemat.alembic_version"))
+    assert state.prepared(engine)
+    for beside in (False, True):
+        with pytest.raises(OperatorError, match="no alembic_version says"):
+            state.migrate(engine, beside=beside)
+
+
+def test_other_tables_of_the_schema_are_migrated_beside_when_that_is_asked_for(engine: sqlalchemy.Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(sqlalchemy.text("CREATE SCHEMA placemat; CREATE TABLE placemat.other ()"))
+    with pytest.raises(OperatorError, match=r"1 tables \(other\)"):
+        state.migrate(engine)
+    state.migrate(engine, beside=True)
+    state.check(engine)
+
+
 def test_a_role_that_may_not_create_the_schema_is_told_what_to_run(
     connect: Callable[[str], sqlalchemy.Engine], database_factory: Callable[[str], str]
 ) -> None:
