@@ -34,6 +34,8 @@ _ERASE = "tests/integration/test_audit_erase.py"
 _DIED = "test_an_erasure_that_died_says_who_asked_and_why_and_the_same_command_finishes_it"
 _ERASE_NAMES = "tests/integration/test_audit_erase_names.py"
 _TAMPERING = "tests/integration/test_audit_tampering.py"
+_HEADS = "tests/integration/test_audit_heads.py"
+_SEGMENTS = "tests/integration/test_audit_segments.py"
 _LINK = "tests/integration/test_link.py"
 _RESOLUTION = "tests/unit/test_resolution_traces.py"
 _AGREEMENT = "tests/unit/test_resolution_agreement.py"
@@ -517,6 +519,60 @@ RULES = (
         "if said is not None and (row.content, row.file) != (said.content, said.file):",
         "if said is not None and row.first < 0:",
         ("tests/integration/test_audit_sealed.py::test_a_file_that_was_altered_together_with_its_row_is_named",),
+    ),
+    Rule(
+        "stripped_segment_believed",
+        "A sealed month without a signature is no matter of course where the log was signed by then.",
+        "daemon/audit/segments.py",
+        "elif first_signed is not None and first_signed <= sealed_by:",
+        "elif first_signed is not None and first_signed < 0:",
+        (f"{_SEGMENTS}::test_a_signature_that_was_taken_off_a_segment_of_an_earlier_version_is_named",),
+    ),
+    Rule(
+        "copied_heads_believed",
+        "A signed head counts in the topic to which it was written, and in no other one.",
+        "daemon/audit/published.py",
+        "if one.topic_id is not None and one.topic_id != self._topic.topic_id:",
+        "if one.topic_id is not None and one.topic_id == self._topic.name:",
+        (
+            f"{_HEADS}::test_a_topic_that_was_made_anew_with_the_same_heads_is_named",
+            f"{_HEADS}::test_an_end_that_was_removed_is_named_also_when_old_heads_stand_in_a_new_topic",
+        ),
+    ),
+    Rule(
+        "first_key_believed",
+        "With a key, a signed word stands before the first signed head: signatures cannot be taken off in secret.",
+        "daemon/audit/published.py",
+        "elif not isinstance(first, Begun):",
+        "elif first.offset < 0:",
+        (f"{_HEADS}::test_a_log_from_which_all_signatures_were_taken_is_named",),
+    ),
+    Rule(
+        "missing_heads_believed",
+        "Offsets of the heads' topic begin at 0 and have no gaps.",
+        "daemon/audit/published.py",
+        "if one.offset > self._next:",
+        "if one.offset < self._next:",
+        (
+            f"{_HEADS}::test_heads_that_were_cut_off_are_named_where_a_key_is_known[1]",
+            f"{_HEADS}::test_records_that_were_taken_out_between_others_are_named",
+        ),
+    ),
+    Rule(
+        "begin_repeated",
+        "A signed word that begins a log holds once: written again, it ends none.",
+        "daemon/audit/published.py",
+        "one.signature is not None and one.signature in self._begins:",
+        "one.signature is not None and one.signature in ():",
+        (f"{_HEADS}::test_a_word_that_begins_a_log_holds_once",),
+    ),
+    Rule(
+        "past_signed_away",
+        "No log is begun in silence where Kafka tells of more than the state database has.",
+        "daemon/audit/beginning.py",
+        "if told > last:",
+        "if told < 0:",
+        (f"{_HEADS}::test_heads_of_a_log_before_the_state_database_was_made_anew_are_no_alarm",),
     ),
     Rule(
         "erased_comes_back",
