@@ -38,6 +38,9 @@ _HEADS = "tests/integration/test_audit_heads.py"
 _SEGMENTS = "tests/integration/test_audit_segments.py"
 _LINK = "tests/integration/test_link.py"
 _RESOLUTION = "tests/unit/test_resolution_traces.py"
+_LIVES = "tests/unit/test_resolution_lives.py"
+_DECISIONS = "tests/unit/test_resolution_decisions.py"
+_REFUSED = "tests/unit/test_resolution_refused.py"
 _AGREEMENT = "tests/unit/test_resolution_agreement.py"
 _MACHINE = (
     "tests/property/test_resolution_machine.py::test_whatever_people_do_all_sides_end_equal_and_no_edit_is_lost_unseen"
@@ -250,7 +253,7 @@ RULES = (
         "if not contains(link.row_seen, state.rver):",
         "if not contains(state.rver, state.rver):",
         (
-            f"{_RESOLUTION}::test_a_late_update_that_is_older_than_the_deletion_does_not_bring_the_row_back",
+            f"{_LIVES}::test_a_late_update_that_is_older_than_the_deletion_does_not_bring_the_row_back",
             _MACHINE,
         ),
     ),
@@ -261,7 +264,7 @@ RULES = (
         "return state.erased and link.shadow is not None",
         "return False and link.shadow is not None",
         (
-            f"{_RESOLUTION}::test_a_row_that_was_erased_is_not_brought_back_by_an_edit_of_its_former_life",
+            f"{_LIVES}::test_a_row_that_was_erased_is_not_brought_back_by_an_edit_of_its_former_life",
             _MACHINE,
         ),
     ),
@@ -338,7 +341,7 @@ RULES = (
         "daemon/resolve/inbound_row.py",
         "{**told, **state.values, **written}",
         "{**state.values, **told, **written}",
-        (f"{_RESOLUTION}::test_trace_12_a_row_that_a_later_edit_brings_back_has_the_hubs_newer_values",),
+        (f"{_LIVES}::test_trace_12_a_row_that_a_later_edit_brings_back_has_the_hubs_newer_values",),
     ),
     Rule(
         "former_life_by_rule",
@@ -346,7 +349,7 @@ RULES = (
         "daemon/resolve/verdict.py",
         '"latest" if edit.other_life else rule.rule',
         "rule.rule",
-        (f"{_RESOLUTION}::test_trace_13_an_edit_to_a_former_life_does_not_win_by_rule",),
+        (f"{_LIVES}::test_trace_13_an_edit_to_a_former_life_does_not_win_by_rule",),
     ),
     Rule(
         "creation_comes_back",
@@ -354,7 +357,7 @@ RULES = (
         "daemon/resolve/outbound.py",
         "not (side.alive or spoke in record.created_by)",
         "not side.alive",
-        (f"{_RESOLUTION}::test_trace_14_the_echo_of_a_creation_does_not_bring_back_what_the_spoke_has_deleted_since",),
+        (f"{_LIVES}::test_trace_14_the_echo_of_a_creation_does_not_bring_back_what_the_spoke_has_deleted_since",),
     ),
     Rule(
         "decision_over_anything",
@@ -362,7 +365,7 @@ RULES = (
         "daemon/resolve/override.py",
         "if over != shown(hub.conflict, hub.state) or not observed(hub):",
         "if over is None:",
-        (f"{_RESOLUTION}::test_trace_15_a_decision_over_a_state_that_has_moved_is_refused",),
+        (f"{_DECISIONS}::test_trace_15_a_decision_over_a_state_that_has_moved_is_refused",),
     ),
     Rule(
         "equal_waits",
@@ -394,7 +397,7 @@ RULES = (
         "daemon/resolve/inbound.py",
         "row_seen = mark.at if mark.row and row is not None else newer(row_seen, mark.at)",
         "row_seen = newer(row_seen, mark.at)",
-        (f"{_RESOLUTION}::test_an_edit_of_a_row_that_we_have_made_again_does_not_know_of_the_hubs_later_deletion",),
+        (f"{_LIVES}::test_an_edit_of_a_row_that_we_have_made_again_does_not_know_of_the_hubs_later_deletion",),
     ),
     Rule(
         "undone_whatever_came",
@@ -402,7 +405,7 @@ RULES = (
         "daemon/resolve/override.py",
         "    if any(name not in fields or fields[name].ver != versions[name] for name in ruling.fields):",
         "    if not ruling.fields:",
-        (f"{_RESOLUTION}::test_a_decision_is_undone_unless_the_field_has_changed_since",),
+        (f"{_DECISIONS}::test_a_decision_is_undone_unless_the_field_has_changed_since",),
     ),
     Rule(
         "decided_without_the_row",
@@ -661,7 +664,7 @@ RULES = (
         "for record in records[:1]:",
         (
             "tests/integration/test_both_ways_refused.py::test_a_row_that_the_hub_refuses_is_taken_once_its_spoke_corrects_it",
-            "tests/unit/test_resolution_traces.py::test_trace_17_what_the_hub_has_refused_is_taken_once_it_is_corrected",
+            f"{_REFUSED}::test_trace_17_what_the_hub_has_refused_is_taken_once_it_is_corrected",
         ),
     ),
     Rule(
@@ -681,7 +684,7 @@ RULES = (
         "daemon/resolve/inbound_queue.py",
         "if state.rver != pending:",
         "if state.rver != pending or state:",
-        (f"{_RESOLUTION}::test_trace_17_a_row_that_waits_and_is_made_again_is_to_others_the_row_that_it_was",),
+        (f"{_REFUSED}::test_trace_17_a_row_that_waits_and_is_made_again_is_to_others_the_row_that_it_was",),
     ),
     Rule(
         "rejected_with_its_queue_unsaid",
