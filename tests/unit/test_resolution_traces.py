@@ -1,7 +1,7 @@
 """The schedules that break the obvious designs of two-way synchronisation, by their numbers in the protocol.
 
-Rows that come and go (12 to 14), what people decide (15) and what is refused (17) stand beside this; so do those that only a
-service without a change stream can meet: 5, 6, 9, 10 and 19.
+Rows that come and go (12 to 14), what people decide (15) and what is refused (17) stand beside this; so do those that
+only a service without a change stream can meet: 5, 6, 9, 10 and 19.
 """
 
 from __future__ import annotations
