@@ -187,10 +187,18 @@ class RowChange:
 
 
 @dataclass(frozen=True, slots=True)
+class Others:
+    """A row as all others see it, without what the open transaction has made of it. None: there is none."""
+
+    row: Fields | None
+
+
+@dataclass(frozen=True, slots=True)
 class AtHub:
     """What is known at the hub of one key: the row, FOR UPDATE (None: there is none), what is kept of it, of the
     spoke's row and of what waits for a person, through which position the hub's own stream was observed, and what must
-    have been for a row to be made again. `late`: what was not is later than what the spoke says."""
+    have been for a row to be made again. `others` is None where nobody has looked. `late`: what others have done, and
+    was not observed, is later than what the spoke says."""
 
     row: Fields | None
     state: str | None
@@ -198,6 +206,7 @@ class AtHub:
     conflict: str | None
     observed: Position
     end: Position
+    others: Others | None = None
     late: bool = False
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -133,3 +134,16 @@ def fold(events: Iterable[Event]) -> dict[str, dict[bytes, Net]]:
                 whole = known.kind == "upsert" or columns.keys() >= set(change.unchanged)
                 nets[record.key] = Net("upsert" if whole else "update", columns)
     return tables
+
+
+def rounds_of(events: Sequence[Event]) -> list[list[Event]]:
+    """The first event of each key, then the second of each, and so on."""
+    met: Counter[tuple[str, bytes]] = Counter()
+    rounds: list[list[Event]] = []
+    for event in events:
+        key = event.table, event.key
+        if met[key] == len(rounds):
+            rounds.append([])
+        rounds[met[key]].append(event)
+        met[key] += 1
+    return rounds

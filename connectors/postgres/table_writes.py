@@ -30,6 +30,10 @@ _SUPPRESSED = Refused(SUPPRESSED, "a trigger or rule of the target suppressed th
 _REFERRED = Refused(FOREIGN_KEY, f"rows refer to it still, and would go with it (SQLSTATE {FOREIGN_KEY})")
 
 
+class MadeMeanwhile(TryAgain):
+    """A row that is to be added is there: somebody has made it at this moment, or a trigger on a row beside it."""
+
+
 class TableWrites:
     """One per session. Every method needs an open transaction, and raises what `translate` makes of an error; nothing
     of it is written then."""
@@ -51,7 +55,7 @@ class TableWrites:
     def write_nets(self, tables: Mapping[str, Mapping[bytes, Net]]) -> list[Key]:
         """Write one effect per key, by table; returns keys of which a part is known and no row was there.
 
-        Nothing is written, and Refused or CannotFold raised, where one of the rows is not welcome.
+        Nothing is written, and Refused, CannotFold or MadeMeanwhile raised, where one of the rows is not welcome.
         """
         steps = [step_of(*group) for group in groups(self._catalogue, tables)]
         missing: list[Key] = []
@@ -173,7 +177,7 @@ class TableWrites:
         """Why rows were not written, or not deleted; a row that was not there to be deleted is gone as it should be."""
         present = step.kind != "upsert" and self._present(step.table, step.keys)
         if step.kind == "add" and present:
-            raise TryAgain(f"a row was made in target {self._target} at this moment")
+            raise MadeMeanwhile(f"a row was made in target {self._target} at this moment")
         if step.kind == "remove" and present and self._count("referred", step.table, step.keys):
             raise _REFERRED
         if step.kind in ("upsert", "add") or present:

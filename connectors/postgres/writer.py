@@ -6,7 +6,7 @@ refuses a set, the run is halved until the event that is refused stands alone; t
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -23,9 +23,9 @@ from connectors.postgres.parked import AMBIGUOUS, FOREIGN_KEY, OVERSIZE, Entry, 
 from connectors.postgres.reading import Reading
 from connectors.postgres.retrying import PARTIAL, Retrying
 from connectors.postgres.router import Router
-from connectors.postgres.rows import CannotFold, Event
+from connectors.postgres.rows import CannotFold, Event, rounds_of
 from connectors.postgres.statements import Catalogue
-from connectors.postgres.table_writes import TableWrites
+from connectors.postgres.table_writes import MadeMeanwhile, TableWrites
 from connectors.postgres.two_way.notes import ANSWER
 from connectors.postgres.two_way.session import TwoWay
 from connectors.postgres.two_way.writing import Judged
@@ -291,7 +291,7 @@ class Writer:
                 if key in self._parked.entries:  # what waits was said before it
                     self._outcomes.redriven(*key, self._parked.events(key), KEPT)
                     self.discard(key)
-            for part in _rounds(events):
+            for part in rounds_of(events):
                 self._two_way.keep(part)
             for event in events:
                 self._outcomes.note(event, KEPT)
@@ -344,7 +344,7 @@ class Writer:
         if self._two_way is not None and self._two_way.observes:
             self._two_way.observe(events)
             return
-        if self._effects.one_by_one and len(rounds := _rounds(events)) > 1:
+        if self._effects.one_by_one and len(rounds := rounds_of(events)) > 1:
             for part in rounds:
                 self._process(part)
             return
@@ -359,8 +359,8 @@ class Writer:
             else:
                 self._halve(events)
             return
-        except CannotFold:
-            self._halve(events)
+        except (CannotFold, MadeMeanwhile) as error:
+            self._halve(events, error)
             return
         self._leaving.count(self._writes, events)
         self._lack(missing, events)
@@ -370,8 +370,8 @@ class Writer:
         """Write a set but for the rows whose parent is missing, which are parked; halve it if it is refused still."""
         try:
             missing, orphans = self._effects.write_screened(events)
-        except (Refused, CannotFold):
-            self._halve(events)
+        except (Refused, CannotFold, MadeMeanwhile) as error:
+            self._halve(events, error)
             return
         self._leaving.count(self._writes, events)
         self._lack(missing, events)
@@ -386,19 +386,8 @@ class Writer:
                 self._refuse(event, FOREIGN_KEY, orphans[key])
                 self._refused.append(key)
 
-    def _halve(self, events: Sequence[Event]) -> None:
+    def _halve(self, events: Sequence[Event], error: Exception | None = None) -> None:
+        if isinstance(error, MadeMeanwhile) and len(events) == 1:
+            raise error
         self._process(events[: len(events) // 2])
         self._process(events[len(events) // 2 :])
-
-
-def _rounds(events: Sequence[Event]) -> list[list[Event]]:
-    """The first event of each key, then the second of each, and so on."""
-    met: Counter[Key] = Counter()
-    rounds: list[list[Event]] = []
-    for event in events:
-        key = event.table, event.key
-        if met[key] == len(rounds):
-            rounds.append([])
-        rounds[met[key]].append(event)
-        met[key] += 1
-    return rounds

@@ -17,6 +17,7 @@ from daemon.resolve.interval import UNKNOWN
 from daemon.resolve.read import spoke_record
 from daemon.resolve.records import SpokeRecord
 from daemon.resolve.rules import Rules
+from daemon.resolve.side_effects import absorbed
 from daemon.resolve.state import Link, Pending, RowState
 from daemon.resolve.values import Value
 from schemas.resolution import AtHub, Fields, Kept, Listed, RowChange
@@ -90,8 +91,11 @@ class HubResolver:
         hidden = self._hidden.get(table, frozenset())
         whole = read_hub(hub)
         facts = replace(whole, state=_without(whole.state, hidden))
+        records = [spoke_record(one) for one in changes]
+        if hub.others is not None:
+            facts = absorbed(facts, hub.others.row, Pending(mark), records[0].time)
         link = wire.read_link(hub.link)
-        match self._found([spoke_record(one) for one in changes], facts, link, self._rules[table], mark, rejected):
+        match self._found(records, facts, link, self._rules[table], mark, rejected):
             case Wait():
                 return None
             case Drop():

@@ -38,6 +38,7 @@ _HEADS = "tests/integration/test_audit_heads.py"
 _SEGMENTS = "tests/integration/test_audit_segments.py"
 _LINK = "tests/integration/test_link.py"
 _RESOLUTION = "tests/unit/test_resolution_traces.py"
+_SIDE_EFFECTS = "tests/integration/test_both_ways_side_effects.py"
 _LIVES = "tests/unit/test_resolution_lives.py"
 _DECISIONS = "tests/unit/test_resolution_decisions.py"
 _REFUSED = "tests/unit/test_resolution_refused.py"
@@ -699,11 +700,30 @@ RULES = (
         "begun_anew_for_ever",
         "A large transaction of a spoke comes through while people edit its rows at the hub.",
         "connectors/postgres/two_way/inward.py",
-        "late = self._held and end is not None and observed >= end",
+        "late = others is not None and self._held and end is not None and observed >= end",
         "late = False",
         (
             "tests/integration/test_both_ways_races.py::test_a_large_deletion_comes_through_while_people_edit_its_last_rows",
         ),
+    ),
+    Rule(
+        "side_effects_waited_for",
+        "What our own transaction has made of a hub's row is no edit, and nobody waits for its being observed.",
+        "daemon/resolve/inward.py",
+        "if hub.others is not None:",
+        "if False:",
+        (
+            f"{_SIDE_EFFECTS}::test_what_a_foreign_key_empties_is_no_edit_that_keeps_a_row_or_a_value",
+            f"{_SIDE_EFFECTS}::test_what_a_person_writes_over_what_a_trigger_has_derived_in_the_same_transaction_stands",
+        ),
+    ),
+    Rule(
+        "made_beside_for_ever",
+        "A row that a trigger makes beside the one that is written is judged after that.",
+        "connectors/postgres/writer.py",
+        "if isinstance(error, MadeMeanwhile) and len(events) == 1:",
+        "if isinstance(error, MadeMeanwhile):",
+        (f"{_SIDE_EFFECTS}::test_a_row_that_triggers_of_both_sides_make_is_one_row[spoke]",),
     ),
     Rule(
         "ambiguous_tried",

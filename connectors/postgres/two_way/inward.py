@@ -17,23 +17,21 @@ import psycopg
 
 from connectors.contract import Inward, PlannedOfSpoke, TryAgain
 from connectors.postgres.rows import Event
-from connectors.postgres.session import open_session
 from connectors.postgres.two_way.canonical import Canonical
 from connectors.postgres.two_way.changes import Changes, Key
 from connectors.postgres.two_way.hub import HubStore, Known
 from connectors.postgres.two_way.judgement import Judgement
+from connectors.postgres.two_way.outside import Outside
 from connectors.postgres.two_way.outward import Work, net_of, tell
 from connectors.postgres.two_way.refusals import kind_of, note_discarded, note_listed
-from schemas.position import START, Position, parse_lsn
-from schemas.resolution import ANSWERS_PREFIX, AtHub, Fields, Kept, Listed, Place, RowChange
+from schemas.position import START, Position
+from schemas.resolution import ANSWERS_PREFIX, AtHub, Fields, Kept, Listed, Others, Place, RowChange
 
 PATIENCE_SECONDS = 0.3
 """How long people's edits of the locked rows may wait with us."""
 CALM_SECONDS = 2.0
 """How long we wait for what we know of beforehand, while no row is locked."""
 LOOK_SECONDS = 0.005
-TICK_PREFIX = "placemat.tick"
-_TICK = "SELECT pg_logical_emit_message(true, %s, '')::text"
 
 
 class _At(msgspec.Struct):
@@ -68,7 +66,6 @@ class HubRows:
         inward: Inward, awaited: Awaited,
     ) -> None:  # fmt: skip
         self._connection = connection
-        self._url = url
         self._spoke = spoke
         self._tables = tables
         self._inward = inward
@@ -78,7 +75,7 @@ class HubRows:
         self._taken: set[tuple[int, int]] = set()
         """Transactions of the spoke of which the open one has written a row: one that is refused is tried again."""
         self._awaited = awaited
-        self._ticks: psycopg.Connection[Any] | None = None
+        self._outside = Outside(url, tables)
         self.mark = ""
         """The open transaction's."""
 
@@ -99,8 +96,7 @@ class HubRows:
         self.forget()
 
     def close(self) -> None:
-        if self._ticks is not None:
-            self._ticks.close()
+        self._outside.close()
 
     def lock(self, events: Sequence[Event]) -> None:
         """Lock all rows of a batch, before any of them is written."""
@@ -208,6 +204,7 @@ class HubRows:
         names = [self._hub_name(key) for key in changes]
         seen: Position | None = None
         known = Known()
+        others: Mapping[Key, Others] | None = None
         found: dict[Key, tuple[AtHub, PlannedOfSpoke]] | None = None
         while True:
             # In this order: what is observed after this was read is no harm.
@@ -215,7 +212,10 @@ class HubRows:
             if found is not None or observed != seen:
                 before, seen, known = known, observed, self._store.read(names)
                 if found is None or known != before:
-                    found = self._judge(changes, current, observed, known, rejected=rejected)
+                    found = self._judge(changes, current, observed, known, others, rejected=rejected)
+                if found is None and others is None:
+                    others = self._others(changes, current)
+                    found = self._judge(changes, current, observed, known, others, rejected=rejected)
             if found is not None and self._held:
                 return found
             if found is not None:
@@ -235,6 +235,7 @@ class HubRows:
         current: Mapping[Key, Fields],
         observed: Position,
         known: Known,
+        others: Mapping[Key, Others] | None,
         *,
         rejected: bool,
     ) -> dict[Key, tuple[AtHub, PlannedOfSpoke]] | None:
@@ -244,14 +245,24 @@ class HubRows:
             name = self._hub_name(key)
             link, end = known.links.get(name, {}).get(self._spoke), self._awaited.ends.get(_transaction(some[-1]))
             # Once we hold what is kept, the observer waits for us: it was there before, or it is never.
-            late = self._held and end is not None and observed >= end
+            late = others is not None and self._held and end is not None and observed >= end
             state, conflict = known.states.get(name), known.conflicts.get(name)
-            hub = AtHub(current.get(key), state, link, conflict, observed, end or START, late)
+            theirs = None if others is None else others.get(key)
+            hub = AtHub(current.get(key), state, link, conflict, observed, end or START, theirs, late)
             planned = self._inward.judge(name[0], some, hub, self.mark, rejected=rejected)
             if planned is None:
                 return None
             found[key] = hub, planned
         return found
+
+    def _others(self, changes: Collection[Key], current: Collection[Key]) -> Mapping[Key, Others]:
+        """What others see of the rows that we have locked. Of one that is gone, and that they see, nobody but us has
+        taken it away; where somebody may have made it anew meanwhile, nothing is said."""
+        others = self._outside.rows(changes)
+        if gone := [key for key, one in others.items() if one.row is not None and key not in current]:
+            again, after = self._changes.present(gone, locked=True), self._outside.rows(gone)
+            others = {key: one for key, one in others.items() if key not in again and after.get(key, one) == one}
+        return others
 
     def _look_for_ends(self, changes: Mapping[Key, Sequence[RowChange]], current: Collection[Key]) -> None:
         """The end of the hub's log when a row was first found missing: somebody may have made and deleted it, and that
@@ -263,12 +274,7 @@ class HubRows:
             self._awaited.ends |= dict.fromkeys(new, self._end())
 
     def _end(self) -> Position:
-        if self._ticks is None or self._ticks.closed:
-            self._ticks = open_session(self._url, "placemat tick")
-            self._ticks.autocommit = True
-        row = self._ticks.execute(_TICK, [TICK_PREFIX]).fetchone()
-        assert row is not None, "the function returns a row"
-        return Position(self._store.observed().timeline, parse_lsn(row[0]), 0)
+        return Position(self._store.observed().timeline, self._outside.end(), 0)
 
     def _hub_name(self, key: Key) -> Key:
         return self._tables[key[0]].hub, key[1]

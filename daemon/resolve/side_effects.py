@@ -1,0 +1,51 @@
+"""What our own open transaction has made of a hub's row beside what it was to write: its triggers, and foreign keys.
+
+The observer never sees that before the transaction ends, so nobody can wait for it. It is known from what all others
+see of the row, which we have locked: they have made that, and the rest is ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from daemon.resolve.decision import Hub
+from daemon.resolve.interval import UNKNOWN, Interval
+from daemon.resolve.state import FieldState, Pending, RowState, latest
+from daemon.resolve.values import Row, digest
+
+
+def absorbed(hub: Hub, others: Row | None, pending: Pending, time: Interval) -> Hub:
+    """The hub with its state as the observer will make it of our transaction: a machine's change keeps version and
+    time (`observer.observe`). `others` is the row as all others see it, `time` that of what the spoke says: a row that
+    we have deleted on the way is gone since then. A row that we have made on the way is as new as nobody knows.
+
+    What others have done besides is left: that has to be observed.
+    """
+    state, row = hub.state, hub.row
+    if row is None:
+        gone = state.alive and (others is not None or state.rver == pending)
+        return replace(hub, state=_removed(state, others or {}, pending, time)) if gone else hub
+    if not state.alive:
+        made = others is None or state.rver == pending
+        return replace(hub, state=_made(state, row, pending)) if made else hub
+    changed = {
+        name: replace(known, digest=digest(value), pos=pending)
+        for name, value in row.items()
+        if (known := state.fields.get(name)) is not None
+        and known.digest != digest(value)
+        and (known.pos == pending or _unchanged_by(others, name, known))
+    }
+    return replace(hub, state=replace(state, fields={**state.fields, **changed})) if changed else hub
+
+
+def _unchanged_by(others: Row | None, name: str, known: FieldState) -> bool:
+    return others is None or (name in others and digest(others[name]) == known.digest)
+
+
+def _removed(state: RowState, values: Row, pending: Pending, time: Interval) -> RowState:
+    return replace(state, alive=False, rver=pending, time=latest(state, time), values=values, erased=False)
+
+
+def _made(state: RowState, row: Row, pending: Pending) -> RowState:
+    fields = {name: FieldState(digest(value), pending, pending, UNKNOWN) for name, value in row.items()}
+    return RowState(alive=True, rver=pending, time=UNKNOWN.or_later(state.time), fields=fields)

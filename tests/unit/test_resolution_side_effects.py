@@ -1,0 +1,65 @@
+"""What our own open transaction has made of a hub's row is told from what others have, by what these see of it."""
+
+from __future__ import annotations
+
+from daemon.resolve.decision import Hub
+from daemon.resolve.interval import UNKNOWN, at
+from daemon.resolve.side_effects import absorbed
+from daemon.resolve.state import NO_ROW, FieldState, Pending, RowState
+from daemon.resolve.values import Row, digest
+from schemas.position import START, Position
+
+OURS = Pending("ours")
+OBSERVED = Position(1, 1, 1)
+
+
+def known(**values: str) -> RowState:
+    fields = {name: FieldState(digest(value), OBSERVED, OBSERVED, at(5)) for name, value in values.items()}
+    return RowState(True, OBSERVED, at(5), fields)
+
+
+def told(row: Row | None, state: RowState, others: Row | None) -> RowState:
+    return absorbed(Hub(row, state, OBSERVED, START), others, OURS, at(7)).state
+
+
+def test_what_a_trigger_of_ours_has_changed_keeps_version_and_time() -> None:
+    state = told({"name": "new", "bio": "same"}, known(name="old", bio="same"), {"name": "old", "bio": "same"})
+    assert state.fields["name"] == FieldState(digest("new"), OBSERVED, OURS, at(5))
+    assert state.fields["bio"] == known(bio="same").fields["bio"]
+
+
+def test_what_a_trigger_of_ours_has_changed_back_is_ours_too() -> None:
+    before = known(name="old")
+    changed = told({"name": "new"}, before, {"name": "old"})
+    assert told({"name": "old"}, changed, {"name": "old"}).fields["name"].digest == digest("old")
+
+
+def test_what_others_have_changed_is_left_though_a_trigger_of_ours_has_changed_it_since() -> None:
+    for row in ({"name": "theirs"}, {"name": "of the trigger"}):
+        assert told(row, known(name="old"), {"name": "theirs"}) == known(name="old")
+
+
+def test_a_row_that_we_have_taken_away_is_gone_since_then_with_what_others_see_of_it() -> None:
+    state = told(None, known(name="old"), {"name": "old"})
+    assert (state.alive, state.rver, state.time, state.values) == (False, OURS, at(7), {"name": "old"})
+
+
+def test_a_row_that_others_have_taken_away_is_left() -> None:
+    assert told(None, known(name="old"), None) == known(name="old")
+
+
+def test_a_row_that_we_have_made_is_as_new_as_nobody_knows() -> None:
+    state = told({"name": "made"}, NO_ROW, None)
+    assert (state.alive, state.rver, state.time) == (True, OURS, UNKNOWN)
+    assert state.fields["name"] == FieldState(digest("made"), OURS, OURS, UNKNOWN)
+
+
+def test_a_row_that_others_have_made_is_left() -> None:
+    assert told({"name": "made"}, NO_ROW, {"name": "made"}) == NO_ROW
+
+
+def test_a_row_that_we_have_made_and_taken_away_or_taken_away_and_made_is_ours() -> None:
+    made = told({"name": "made"}, NO_ROW, None)
+    assert not told(None, made, None).alive
+    gone = told(None, known(name="old"), {"name": "old"})
+    assert told({"name": "again"}, gone, {"name": "old"}).fields["name"].digest == digest("again")
