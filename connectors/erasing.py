@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -35,6 +36,8 @@ class Erasing(Protocol):
     TryAgain when it is busy."""
 
     hub: str
+    former: bool
+    """It is a hub no more by the configuration: its tables still hold what they held."""
 
     def key_like(self, table: str) -> str | None:
         """A key of this table; None: the hub keeps nothing of it."""
@@ -49,3 +52,13 @@ class Erasing(Protocol):
         """What was looked at goes, but for what waits or belongs to a row that is there."""
 
     def commit(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Hubs:
+    """All databases of the configuration. `hubs` can be asked, former ones too; `closed` may keep something and cannot:
+    why not, by name; of those in `empty` it is known that they keep nothing."""
+
+    hubs: Sequence[Erasing] = ()
+    closed: Mapping[str, str] = field(default_factory=dict)
+    empty: frozenset[str] = frozenset()

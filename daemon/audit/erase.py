@@ -7,20 +7,21 @@ as not finished, and the same command finishes it. While hubs are waited for, no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import psycopg
 
 from connectors.contract import TryAgain
-from daemon.audit import chain, erasures, row_names
+from daemon.audit import chain, erasable, erasures
 from daemon.audit.actions import person
 from daemon.audit.entry import Draft, Head
-from daemon.audit.erasures import Details, Unfinished
-from daemon.audit.mentions import OWN, Mention, mentions, named
+from daemon.audit.erasable import Beside, Erasure, Wanted
+from daemon.audit.erasures import Details
+from daemon.audit.mentions import OWN, named
 from daemon.audit.row_names import Name
 from daemon.errors import OperatorError, Unavailable
 from daemon.seams import AFTER_ERASURE_ASKED, AFTER_HUB_ERASED, seam
@@ -34,70 +35,13 @@ OBSERVED_SECONDS = 5.0
 PATIENCE_MS = 5_000
 """How long others may hold the log's head before this gives up."""
 
-_COUNT = f"SELECT count(*) FROM ({OWN}) AS own JOIN placemat.audit_values USING (sequence, month)"
 _ERASE = f"""
 DELETE FROM placemat.audit_values AS kept USING ({OWN}) AS own
 WHERE own.sequence = kept.sequence AND own.month = kept.month
 """
 _ERASE_ALSO = "DELETE FROM placemat.audit_values WHERE sequence = ANY (%s)"
-_SEGMENTS = "SELECT file FROM placemat.audit_segments ORDER BY month"
+_FINISH = "Then repeat this: what is erased already stays so, and the rest is finished."
 _AGAIN = "Repeat this once it answers: what is erased already stays so, and the rest is finished."
-
-
-def _none_parked(_names: Sequence[Name]) -> Mapping[str, int]:
-    return {}
-
-
-@dataclass(frozen=True, slots=True)
-class Beside:
-    """Where else values stand. `parked` tells the number under which a key waits with its events, by target."""
-
-    hubs: Sequence[Erasing] = ()
-    parked: Callable[[Sequence[Name]], Mapping[str, int]] = _none_parked
-
-
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    """See `erase`."""
-
-    entity: str
-    key: str
-    reason: str
-    by: str
-    source: str | None
-    also: Sequence[int]
-
-
-@dataclass(frozen=True, slots=True)
-class Erasure:
-    """`entries` had values; `names` are all that the row has, as it was asked for first; `hubs` what each of them kept;
-    `files` are sealed segments, and `mentions` entries, which this does not reach; `also` entries beside the row's."""
-
-    names: list[Name]
-    entries: int
-    files: list[str]
-    mentions: list[Mention]
-    also: list[int]
-    unfinished: list[Unfinished]
-    """What was asked for before this, and was not finished."""
-    hubs: dict[str, Held] = field(default_factory=dict)
-
-    @property
-    def something(self) -> bool:
-        """Whether there is anything to do."""
-        return bool(self.entries or self.also or self.unfinished or any(one.count for one in self.hubs.values()))
-
-    @property
-    def source(self) -> str | None:
-        return self.names[0].source
-
-    @property
-    def entity(self) -> str:
-        return self.names[0].entity
-
-    @property
-    def key(self) -> str:
-        return self.names[0].key
 
 
 def erase(
@@ -113,58 +57,26 @@ def erase(
     """
     if not settings.audit.enabled:
         raise OperatorError("The audit log is off.", "Set audit.enabled, and repeat this.")
-    wanted = _Wanted(entity, key, reason, by or person(), source, also)
+    wanted = Wanted(entity, key, reason, by or person(), source, also)
     with chain.opened(settings.state.url.get_secret_value()) as connection:
         with _nothing_erased():
-            found = _found(connection, settings, beside, wanted)
+            found = erasable.found(connection, settings, beside, wanted)
         connection.commit()
         _refuse_parked(beside, found)
         with _nothing_erased():
-            hubs = [(hub, name) for hub in beside.hubs if (name := _name_at(hub, found)) is not None]
-            found = replace(found, hubs={hub.hub: _look(hub, name) for hub, name in hubs})
+            hubs = [(hub, name) for hub in beside.hubs.hubs if (name := _name_at(hub, found)) is not None]
+            held = {hub.hub: _look(hub, name) for hub, name in hubs}
+            left = erasable.left(beside.hubs, found.names, found.unfinished, held)
+            found = replace(found, hubs=held, left=left)
         if not found.something:
             raise _nothing_there(found)
         if dry_run:
             return found
         asked = _ask(connection, found, wanted)
         seam(AFTER_ERASURE_ASKED)
-        _erase_at([hub for hub, _ in hubs])
+        _erase_at([hub for hub, _ in hubs], asked)
         seam(AFTER_HUB_ERASED)
         return _finish(connection, found, wanted, asked)
-
-
-def _found(connection: psycopg.Connection[Any], settings: Settings, beside: Beside, wanted: _Wanted) -> Erasure:
-    """What the log has. Raises OperatorError (exit code 2) where it is not clear what is meant."""
-    entity = wanted.entity
-    known = {(source, entity): key for source, key in row_names.samples(connection, entity).items()}
-    for hub in beside.hubs:
-        if (hub.hub, entity) not in known and (like := hub.key_like(entity)) is not None:
-            known[hub.hub, entity] = like
-    source = row_names.chosen(settings, entity, [source for source, _ in known], wanted.source)
-    sides = row_names.places(settings, source, entity)
-    for side in sides[1:]:
-        known |= {(of, side.entity): key for of, key in row_names.samples(connection, side.entity).items()}
-    names = row_names.names(sides, known, row_names.key_at(sides, known, wanted.key))
-    count = connection.execute(_COUNT.encode(), named(names)).fetchone()
-    told = mentions(connection, settings, names)
-    unfinished = [one for one in erasures.unfinished(erasures.read(connection)) if set(one.said.names) & set(names)]
-    files = [file for (file,) in connection.execute(_SEGMENTS).fetchall()]
-    also = _also(told, wanted.also, [number for one in unfinished for number in one.also])
-    return Erasure(names, count[0] if count else 0, files, told, also, unfinished)
-
-
-def _also(told: Sequence[Mention], wanted: Sequence[int], before: Sequence[int]) -> list[int]:
-    """Entries beside the row's own, which were asked for now, or `before`. Raises OperatorError (exit code 2)."""
-    erasable = {one.sequence for one in told if one.values}
-    for number in wanted:
-        if number not in erasable:
-            listed = ", ".join(map(str, sorted(erasable)))
-            raise OperatorError(
-                f"Entry {number} is none with conditions that may name this row.",
-                f"Those are: {listed}." if listed else "There is none.",
-                exit_code=2,
-            )
-    return sorted({*wanted, *(number for number in before if number in erasable)})
 
 
 def _name_at(hub: Erasing, found: Erasure) -> Name | None:
@@ -184,10 +96,11 @@ def _refuse_parked(beside: Beside, found: Erasure) -> None:
 def _look(hub: Erasing, name: Name) -> Held:
     held = hub.look(name.entity, name.key, OBSERVED_SECONDS)
     if held.waiting is not None:
+        back = "configure again that its table goes both ways, and " if hub.former else ""
         raise OperatorError(
             f"Conflict {held.waiting} at {hub.hub} waits for a person, who needs the values of {name.entity}"
             f" {name.key}: nothing was erased.",
-            f"Decide it first: placemat conflicts resolve {held.waiting}; then repeat this.",
+            f"Decide it first: {back}placemat conflicts resolve {held.waiting}; then repeat this.",
         )
     return held
 
@@ -199,12 +112,15 @@ def _nothing_there(found: Erasure) -> OperatorError:
         sentence += f" of source {found.source}"
     if found.hubs:
         sentence += f", and neither does what is kept at {', '.join(found.hubs)}"
+    if found.left:
+        sentence += f"; what {', '.join(found.left)} kept is not reached: {'; '.join(found.left.values())}"
+        advice = "Let the configuration reach that, and repeat this."
     if any(one.there for one in found.hubs.values()):
         advice = "The row itself is there: delete it, and repeat this once that has come to all sides."
     return OperatorError(f"{sentence}.", advice)
 
 
-def _ask(connection: psycopg.Connection[Any], found: Erasure, wanted: _Wanted) -> int:
+def _ask(connection: psycopg.Connection[Any], found: Erasure, wanted: Wanted) -> int:
     """Enter what is asked for, and what there is; the entry's number."""
     try:
         with _nothing_erased():
@@ -219,16 +135,19 @@ def _ask(connection: psycopg.Connection[Any], found: Erasure, wanted: _Wanted) -
     return head.sequence
 
 
-def _erase_at(hubs: Sequence[Erasing]) -> None:
+def _erase_at(hubs: Sequence[Erasing], asked: int) -> None:
     """Each hub in its own transaction, which has looked. Raises OperatorError that says how far it came."""
     done: list[str] = []
     for hub in hubs:
         before = f"what {', '.join(done)} kept is erased" if done else ""
+        erased = f"{before}, and nothing else" if done else "nothing was erased"
         try:
             hub.erase()
         except (Unavailable, TryAgain) as error:
-            erased = f"{before}, and nothing else" if done else "nothing was erased"
             raise OperatorError(f"Hub {hub.hub} cannot do it now ({error}): {erased}.", _AGAIN) from error
+        except OperatorError as error:
+            sentence = f"{str(error).removesuffix('.')}: {erased}, but entry {asked} says that it was asked for."
+            raise OperatorError(sentence, f"{error.try_.removesuffix('.')}. {_FINISH}") from error
         try:
             hub.commit()
         except (Unavailable, TryAgain) as error:
@@ -237,10 +156,13 @@ def _erase_at(hubs: Sequence[Erasing]) -> None:
                 " be or not, and the audit log's values are not.",
                 _AGAIN,
             ) from error
+        except OperatorError as error:
+            sentence = f"{str(error).removesuffix('.')}: {erased}, but entry {asked} says that it was asked for."
+            raise OperatorError(sentence, f"{error.try_.removesuffix('.')}. {_FINISH}") from error
         done.append(hub.hub)
 
 
-def _finish(connection: psycopg.Connection[Any], found: Erasure, wanted: _Wanted, asked: int) -> Erasure:
+def _finish(connection: psycopg.Connection[Any], found: Erasure, wanted: Wanted, asked: int) -> Erasure:
     """The log's part. Raises OperatorError that says how far it came."""
     hubs = ", ".join(found.hubs)
     before = f"what {hubs} kept is erased, " if hubs else ""
@@ -274,7 +196,7 @@ def _lock_head(connection: psycopg.Connection[Any]) -> Head:
         raise TryAgain("others enter something for long, or seal a month") from error
 
 
-def _draft(found: Erasure, wanted: _Wanted, outcome: str, details: Details) -> Draft:
+def _draft(found: Erasure, wanted: Wanted, outcome: str, details: Details) -> Draft:
     details.hubs = {
         name: {
             "conflicts": one.conflicts,
@@ -286,6 +208,7 @@ def _draft(found: Erasure, wanted: _Wanted, outcome: str, details: Details) -> D
     }
     details.names = [(one.source, one.entity, one.key) for one in found.names[1:]]
     details.also = found.also
+    details.left = list(found.left)
     return Draft(
         "action", "erase", outcome, wanted.by, source=found.source, entity=found.entity, key=found.key,
         reason=wanted.reason, details=msgspec.to_builtins(details),

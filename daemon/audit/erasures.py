@@ -24,13 +24,15 @@ WHERE kind = 'action' AND op = 'erase' ORDER BY sequence
 
 class Details(msgspec.Struct, omit_defaults=True):
     """Of such an entry: what was there, then what went. `hubs` are counts by hub, `names` the row's other ones (source,
-    table, key), `also` entries that are not the row's own, `asked` the number of the entry that `done` comes from."""
+    table, key), `also` entries that are not the row's own, `asked` the number of the entry that `done` comes from,
+    `left` hubs, present or former, that were not reached."""
 
     entries: int | None = None
     hubs: dict[str, dict[str, int]] = {}
     names: list[tuple[str | None, str, str]] = []
     also: list[int] = []
     asked: int | None = None
+    left: list[str] = []
 
 
 class Said(NamedTuple):
@@ -53,12 +55,13 @@ class Said(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """Asked for, and not done: the newest entry that asks, the numbers of all that do, and what they ask for beside the
-    row."""
+    """Asked for, and not done: the newest entry that asks, the numbers of all that do, what they ask for beside the
+    row, and the hubs that kept something of it, as far as nobody has entered that they were reached."""
 
     said: Said
     asked: list[int]
     also: list[int]
+    hubs: list[str]
 
     def to_json(self) -> dict[str, Any]:
         one = self.said
@@ -96,11 +99,15 @@ def unfinished(said: Iterable[Said]) -> list[Unfinished]:
     left: dict[Name, Unfinished] = {}
     for one in said:
         before = [left.pop(name) for name in one.names if name in left]
-        if one.outcome == DONE:
-            continue
-        also = {*one.details.also, *(number for each in before for number in each.also)}
-        asked = [*(number for each in before for number in each.asked), one.sequence]
-        left[one.names[0]] = Unfinished(one, asked, sorted(also))
+        asked = [number for each in before for number in each.asked]
+        hubs = [hub for each in before for hub in each.hubs]
+        if one.outcome != DONE:
+            also = {*one.details.also, *(number for each in before for number in each.also)}
+            hubs += [hub for hub, kept in one.details.hubs.items() if any(kept.values())] + one.details.left
+            left[one.names[0]] = Unfinished(one, [*asked, one.sequence], sorted(also), sorted({*hubs}))
+        elif one.details.left:
+            newest = before[-1].said if before else one
+            left[one.names[0]] = Unfinished(newest, asked or [one.sequence], [], one.details.left)
     return list(left.values())
 
 

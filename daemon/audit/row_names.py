@@ -1,4 +1,4 @@
-"""Under which names the audit log knows a row: at its source, and at every side to which its table goes both ways."""
+"""Under which names the audit log knows a row: at its source, and at every database that has it by a route."""
 
 from __future__ import annotations
 
@@ -87,11 +87,12 @@ def chosen(settings: Settings, entity: str, known: Iterable[str | None], given: 
 
 
 def places(settings: Settings, source: str | None, entity: str) -> list[Place]:
-    """The table itself, then every one that has its rows, as it goes both ways."""
+    """The table itself, then every one that has its rows."""
     found = [Place(source, entity)]
     for one in found:  # which grows meanwhile
-        known = {(each.source, each.entity) for each in found}
-        found += [there for there in _next(settings, one) if (there.source, there.entity) not in known]
+        for there in _next(settings, one):
+            if (there.source, there.entity) not in {(each.source, each.entity) for each in found}:
+                found.append(there)
     return found
 
 
@@ -168,14 +169,36 @@ def _sample(known: SampleOf, side: Place) -> str | None:
 
 
 def _next(settings: Settings, one: Place) -> Iterator[Place]:
-    """Where a table goes from here, to come back."""
+    """Where a table goes from here, and what comes here: a target with the name of a source is the same database.
+
+    What comes one way from several tables may have rows of each, so that nobody knows whose row it is.
+    """
     for name, target in settings.targets.items():
-        role, route = settings.role(name), target.tables.get(one.entity)
-        if role is None or role.kind == "observer" or target.source != one.source:
-            continue
-        if route is not None and route.both_ways:
-            to = role.spoke if role.kind == "spoke" else role.hub
-            yield Place(to, route.table or one.entity, (*one.steps, route.columns))
+        route = target.tables.get(one.entity)
+        if route is not None and target.source == one.source and not settings.observes(name):
+            to, table = _database(settings, name), route.table or one.entity
+            if route.both_ways or len(_coming(settings, to, table)) == 1:
+                yield Place(to, table, (*one.steps, route.columns))
+    coming = _coming(settings, one.source, one.entity)
+    if len(coming) == 1:
+        ((source, table, columns),) = coming
+        yield Place(source, table, (*one.steps, {new: old for old, new in columns.items()}))
+
+
+def _coming(settings: Settings, to: str | None, table: str) -> list[tuple[str, str, Mapping[str, str]]]:
+    """Source, table and renamed columns of what is routed to a table."""
+    return [
+        (target.source, entity, route.columns)
+        for name, target in settings.targets.items()
+        for entity, route in target.tables.items()
+        if _database(settings, name) == to and (route.table or entity) == table and not settings.observes(name)
+    ]
+
+
+def _database(settings: Settings, target: str) -> str:
+    """As records name it, where its changes are captured."""
+    role = settings.role(target)
+    return role.hub if role is not None and role.kind == "hub" else target
 
 
 def _text(key: Mapping[str, Any]) -> str:

@@ -164,7 +164,7 @@ def erase(
     it has where its table goes both ways. The entries stay, and still verify. The same again finishes what broke off.
     """
     from daemon import wiring
-    from daemon.audit.erase import Beside
+    from daemon.audit.erasable import Beside
     from daemon.audit.erase import erase as run
 
     settings = read_settings(ctx)
@@ -181,6 +181,8 @@ def erase(
         write_json(erasure_json(done, dry_run=dry_run))
     else:
         say_erased(done, dry_run=dry_run)
+    if done.left and not dry_run:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -12,7 +12,7 @@ from daemon.errors import OperatorError
 
 if TYPE_CHECKING:
     from connectors.erasing import Held
-    from daemon.audit.erase import Erasure
+    from daemon.audit.erasable import Erasure
 
 LISTED = 40
 
@@ -44,9 +44,15 @@ def erasure_json(done: Erasure, *, dry_run: bool) -> dict[str, Json]:
     look_at: list[Json] = [
         {"sequence": one.sequence, "op": one.op, "text": one.text, "values": one.values} for one in done.mentions
     ]
+    left: list[Json] = [{"hub": name, "reason": why} for name, why in done.left.items()]
+    others: list[Json] = [
+        {"source": one.source, "entity": one.entity, "key": json.loads(one.key), "entries": one.entries}
+        for one in done.others
+    ]
     return {
         "source": done.source, "entity": done.entity, "key": json.loads(done.key), "names": names, "dry_run": dry_run,
         "entries": done.entries, "also": list[Json](done.also), "hubs": hubs, "files": files, "look_at": look_at,
+        "others": others, "left": left,
     }  # fmt: skip
 
 
@@ -59,12 +65,22 @@ def say_erased(done: Erasure, *, dry_run: bool) -> None:
         say(f"{verb} the conditions of {_numbers(done.also)}.")
     for name, one in done.hubs.items():
         _say_hub(name, one, verb)
-    for finished in done.unfinished if not dry_run else ():
+    for finished in done.unfinished if not (dry_run or done.left) else ():
         say(f"Finished what {finished.said.who} had asked for in {_numbers(finished.asked)}.")
     _say_left(done)
 
 
 def _say_left(done: Erasure) -> None:
+    for name, why in done.left.items():
+        say(
+            f"Not reached: what {name} keeps, or may keep, of it beside its rows, as {why}. This is not finished before"
+            " that was reached: let the configuration reach it, and repeat this."
+        )
+    for one in done.others:
+        say(
+            f"Not reached: {_many(one.entries, 'entry', 'entries')} of {one.entity} {one.key} at {one.source}, as"
+            f" nobody knows whether that is the same row. Where it is, repeat this with --source {one.source}."
+        )
     if done.files:
         say(f"Not reached, and to be looked through by hand: {', '.join(done.files)}")
     if texts := [one.sequence for one in done.mentions if one.text]:

@@ -264,6 +264,28 @@ def test_a_hub_that_goes_away_halfway_leaves_the_log_as_it_was_and_a_repetition_
     assert both.site.placemat("audit", "verify").code == 0
 
 
+def test_a_hub_that_refuses_is_told_with_what_is_entered_and_the_same_command_finishes_it(
+    both: Linked, workspace: uuid.UUID
+) -> None:
+    key = a_teller(both, both.hub, workspace, bio="secret")
+    number = apart(both, key, {"bio": "ours"}, {"bio": "theirs"})
+    verb(both, "resolve", number, "--take", "hub")
+    both.rest()
+    both.hub.execute("DELETE FROM storytellers WHERE id = %s", [key])
+    both.rest()
+    audited(both)
+    both.hub.execute(b"REVOKE UPDATE ON placemat.conflict_log FROM placemat_apply")
+    ended = both.site.placemat(*asking(both, key))
+    both.hub.execute(b"GRANT UPDATE ON placemat.conflict_log TO placemat_apply")
+    asked = erasures(both)[0]["sequence"]
+    assert ended.code == 1
+    assert f": nothing was erased, but entry {asked} says that it was asked for." in ended.err
+    assert "Then repeat this: what is erased already stays so, and the rest is finished." in ended.err
+    assert unfinished(both, key) == [asked]
+    assert erased(both, key)["entries"] > 0
+    assert ("theirs" in kept_of(both, key), unfinished(both, key)) == (False, [])
+
+
 def test_a_state_database_that_goes_away_after_the_hub_is_told_and_a_repetition_does_the_rest(
     both: Linked, workspace: uuid.UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:

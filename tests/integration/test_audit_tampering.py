@@ -12,7 +12,8 @@ import pytest
 
 from daemon.audit import chain, signing
 from daemon.audit.entry import COLUMNS, Draft, Entry, Head, chained, values_hash
-from daemon.audit.erase import Beside, erase
+from daemon.audit.erasable import Beside
+from daemon.audit.erase import erase
 from daemon.audit.heads import Heads
 from daemon.audit.verify import verify
 from daemon.errors import OperatorError

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import msgspec
 import orjson
 import psycopg
+from psycopg import sql
 
 from connectors.contract import Destination, TryAgain
 from connectors.erasing import Held
@@ -41,10 +42,13 @@ _LIKE = "SELECT key FROM placemat.hub_rows WHERE table_name = %s LIMIT 1"
 _WAITING = f"SELECT id FROM placemat.conflicts WHERE {_OF_KEY} AND waits"
 
 
-def tombstone(state: str) -> str | None:
-    """A row of `placemat.hub_rows` of which only its deletion is left. None: it is there, or holds nothing any more."""
+def tombstone(state: str, *, gone: bool = False) -> str | None:
+    """A row of `placemat.hub_rows` of which only its deletion is left. None: it is there, or holds nothing any more.
+
+    `gone`: it is not there, and nobody has told that.
+    """
     entry = _row(state)
-    if entry.alive or not (entry.fields or entry.values):
+    if (entry.alive and not gone) or not (entry.fields or entry.values):
         return None
     return _text(RowEntry(False, entry.rver, entry.lo, entry.hi, erased=True))
 
@@ -63,9 +67,10 @@ class HubErasure:
     """See `connectors.erasing.Erasing`. `destination` is that by which the hub's own stream is followed, `spokes` are
     those that it has by now."""
 
-    def __init__(self, destination: Destination, hub: str, spokes: Collection[str]) -> None:
+    def __init__(self, destination: Destination, hub: str, spokes: Collection[str], *, former: bool = False) -> None:
         """Connects. Raises psycopg.Error, and OperatorError where a table is missing."""
         self.hub = hub
+        self.former = former
         self._spokes = frozenset(spokes)
         self._name = destination.name
         self._connection = open_session(destination.url, "placemat erase")
@@ -76,6 +81,8 @@ class HubErasure:
         self._store = HubStore(self._connection, hub)
         self._connection.commit()
         self._key: Key = ("", "")
+        self._gone = False
+        """Of a table that nobody follows: what is kept says that the row is there, and it is not."""
 
     def close(self) -> None:
         self._connection.close()
@@ -95,8 +102,10 @@ class HubErasure:
                 self._store.hold()
                 state = self._store.read([self._key]).states.get(self._key)
                 known = state is not None and _row(state).alive
+                if there is None:
+                    self._gone = known and not self._stands()
                 if there is None or there == known:
-                    return self._held(state, there=known)
+                    return self._held(state, there=known and not self._gone)
                 self._connection.rollback()
                 if time.monotonic() > deadline:
                     raise TryAgain(f"the hub's own changes of {table} {key} are not all known yet")
@@ -109,7 +118,7 @@ class HubErasure:
                 values = [_nulls(fields), _nulls(before), without_values(over), number]
                 self._connection.execute(_ERASE_DECIDED, values)
             state = self._store.read([self._key]).states.get(self._key)
-            if state is not None and (left := tombstone(state)) is not None:
+            if state is not None and (left := tombstone(state, gone=self._gone)) is not None:
                 self._store.store_states({self._key: left})
             former = {spoke: link for spoke, link in self._links().items() if spoke not in self._spokes}
             emptied = {spoke: _text(msgspec.structs.replace(link, kept={})) for spoke, link in former.items()}
@@ -125,7 +134,7 @@ class HubErasure:
         return Held(
             conflicts=self._count(_COUNT_MET),
             decisions=len(self._connection.execute(_DECIDED.encode(), self._key).fetchall()),
-            deleted_rows=int(state is not None and tombstone(state) is not None),
+            deleted_rows=int(state is not None and tombstone(state, gone=self._gone) is not None),
             links=len(links.keys() - self._spokes),
             kept=sorted(links.keys() & self._spokes),
             there=there,
@@ -147,6 +156,21 @@ class HubErasure:
             table, key = self._key
             sentence = f"{key} is no key of {table}: it has values of another type."
             raise OperatorError(sentence, "placemat audit show names entities and keys.", exit_code=2) from None
+
+    def _stands(self) -> bool:
+        """Whether the row is in a table that nobody follows; also where that cannot be told."""
+        table, key = self._key
+        columns: dict[str, object] = orjson.loads(key)
+        wanted = sql.SQL(" AND ").join(sql.SQL("{} = %s").format(sql.Identifier(name)) for name in columns)
+        query = sql.SQL("SELECT FROM {} WHERE {}").format(sql.Identifier(*table.split(".", 1)), wanted)
+        try:
+            with self._connection.transaction():
+                values = [str(value) for value in columns.values()]
+                return self._connection.execute(query, values).fetchone() is not None
+        except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+            return False
+        except (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedColumn, psycopg.DataError):
+            return True
 
     def _text(self, table: str, key: str) -> str:
         """A record key as it names the row everywhere."""
