@@ -42,6 +42,9 @@ class Erasing(Protocol):
     def key_like(self, table: str) -> str | None:
         """A key of this table; None: the hub keeps nothing of it."""
 
+    def spokes_with(self, table: str, key: str) -> list[str]:
+        """Spokes that had the row, by now or once; by its record key."""
+
     def look(self, table: str, key: str, seconds: float) -> Held:
         """What is kept of a row, by its record key. Nobody else changes that until `commit` or `close`.
 

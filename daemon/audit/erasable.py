@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,7 +16,7 @@ from daemon.audit.row_names import Name
 from daemon.errors import OperatorError
 
 if TYPE_CHECKING:
-    from connectors.erasing import Held
+    from connectors.erasing import Erasing, Held
     from daemon.config.settings import Settings
 
 _COUNT = f"SELECT count(*) FROM ({OWN}) AS own JOIN placemat.audit_values USING (sequence, month)"
@@ -133,7 +133,8 @@ def left(hubs: Hubs, names: Sequence[Name], unfinished: Iterable[Unfinished], re
 def _names(
     connection: psycopg.Connection[Any], settings: Settings, hubs: Hubs, wanted: Wanted
 ) -> list[Name]:  # fmt: skip
-    """By the configuration, and where it tells no more by what the log says went where."""
+    """By the configuration; where it does not tell of a source, by what the log says went where, and by what hubs keep
+    of it."""
     entity = wanted.entity
     known = {(source, entity): key for source, key in row_names.samples(connection, entity).items()}
     for hub in hubs.hubs:
@@ -146,7 +147,9 @@ def _names(
     telling = {*settings.sources, *(hub.hub for hub in hubs.hubs), *(of for of, _ in known)}
     sides = [first, *(side for side in sides if side.source in telling)]
     names = row_names.names(sides, known, row_names.key_at(sides, known, wanted.key))
-    return [*names, *(new for new in _linked(connection, names) if new not in names)]
+    linked = [*_linked(connection, names), *(new for hub in hubs.hubs for new in _kept(hub, names))]
+    told = {name.source for name in names}
+    return list(dict.fromkeys([*names, *(new for new in linked if new.source not in told)]))
 
 
 def _linked(connection: psycopg.Connection[Any], names: Sequence[Name]) -> list[Name]:
@@ -162,6 +165,16 @@ def _linked(connection: psycopg.Connection[Any], names: Sequence[Name]) -> list[
         came = sources(_CAME, name)
         found += [name._replace(source=one) for one in came if len(came) == 1]
     return list(dict.fromkeys(found))
+
+
+def _kept(hub: Erasing, names: Sequence[Name]) -> Iterator[Name]:
+    """Names at the hub of rows that a spoke has, and at spokes of those that the hub has, as it has kept that."""
+    for name in names:
+        spokes = hub.spokes_with(name.entity, name.key) if name.source is not None else []
+        if name.source == hub.hub:
+            yield from (name._replace(source=spoke) for spoke in spokes)
+        elif name.source in spokes:
+            yield name._replace(source=hub.hub)
 
 
 def _all_names(names: Sequence[Name], said: Sequence[Said]) -> list[Name]:

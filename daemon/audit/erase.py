@@ -146,8 +146,7 @@ def _erase_at(hubs: Sequence[Erasing], asked: int) -> None:
         except (Unavailable, TryAgain) as error:
             raise OperatorError(f"Hub {hub.hub} cannot do it now ({error}): {erased}.", _AGAIN) from error
         except OperatorError as error:
-            sentence = f"{str(error).removesuffix('.')}: {erased}, but entry {asked} says that it was asked for."
-            raise OperatorError(sentence, f"{error.try_.removesuffix('.')}. {_FINISH}") from error
+            raise _refused(error, erased, asked) from error
         try:
             hub.commit()
         except (Unavailable, TryAgain) as error:
@@ -157,9 +156,13 @@ def _erase_at(hubs: Sequence[Erasing], asked: int) -> None:
                 _AGAIN,
             ) from error
         except OperatorError as error:
-            sentence = f"{str(error).removesuffix('.')}: {erased}, but entry {asked} says that it was asked for."
-            raise OperatorError(sentence, f"{error.try_.removesuffix('.')}. {_FINISH}") from error
+            raise _refused(error, erased, asked) from error
         done.append(hub.hub)
+
+
+def _refused(error: OperatorError, erased: str, asked: int) -> OperatorError:
+    sentence = f"{str(error).removesuffix('.')}: {erased}, but entry {asked} says that it was asked for."
+    return OperatorError(sentence, f"{error.try_.removesuffix('.')}. {_FINISH}")
 
 
 def _finish(connection: psycopg.Connection[Any], found: Erasure, wanted: Wanted, asked: int) -> Erasure:

@@ -164,6 +164,31 @@ def test_of_a_row_that_went_after_its_table_went_both_ways_nothing_is_kept(both:
     both.rest()
 
 
+@pytest.mark.parametrize("given", ["hub", "spoke"])
+def test_a_hub_tells_who_has_had_the_row_where_neither_routes_nor_entries_do(
+    both: Linked, workspace: uuid.UUID, given: str
+) -> None:
+    """As where the spoke is no target any more, and the months of the log are sealed."""
+    hub, spoke = both.site.source, both.spoke_name
+    key = uuid.uuid4()
+    state = '{"alive":false,"rver":[1,2,3],"lo":4,"hi":5,"values":{"bio":"\\"secret\\""}}'
+    link = '{"at":[1,2,3],"row_seen":[1,2,3]}'
+    with one_way(both, **to_the_hub(both)):
+        both.site.values["targets"] = {}
+        both.site.write()
+        both.hub.execute("INSERT INTO placemat.hub_rows VALUES ('public.storytellers', %s, %s)", [text(key), state])
+        both.hub.execute(
+            "INSERT INTO placemat.links VALUES ('public.storytellers', %s, %s, %s)", [text(key), spoke, link]
+        )
+        asked = {"hub": hub, "spoke": spoke}[given]
+        words = ("audit", "erase", "storytellers", str(key), "--source", asked, "--reason", "r", "--json")
+        done = both.site.placemat(*words)
+        assert done.code == 0, done.err
+        assert {one["source"] for one in done.json["names"]} == {hub, spoke}
+        assert done.json["hubs"][0]["deleted_rows"] == 1
+    assert "secret" not in kept_of(both, key)
+
+
 def test_what_waits_at_a_former_hub_is_told_with_the_way_back(both: Linked, workspace: uuid.UUID) -> None:
     key = a_teller(both, both.hub, workspace, bio="as it was")
     number = apart(both, key, {"bio": "ours"}, {"bio": "theirs"})

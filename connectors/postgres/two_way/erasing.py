@@ -93,6 +93,13 @@ class HubErasure:
             self._connection.commit()
             return row[0] if row else None
 
+    def spokes_with(self, table: str, key: str) -> list[str]:
+        with self._translated():
+            query = f"SELECT spoke FROM placemat.links WHERE {_OF_KEY} ORDER BY spoke"
+            rows = self._connection.execute(query.encode(), [table, self._text(table, key)]).fetchall()
+            self._connection.commit()
+            return [spoke for (spoke,) in rows]
+
     def look(self, table: str, key: str, seconds: float) -> Held:
         deadline = time.monotonic() + seconds
         with self._translated():
