@@ -33,6 +33,7 @@ _REPLAY = "tests/integration/test_both_ways_replay.py"
 _ERASE = "tests/integration/test_audit_erase.py"
 _DIED = "test_an_erasure_that_died_says_who_asked_and_why_and_the_same_command_finishes_it"
 _ERASE_NAMES = "tests/integration/test_audit_erase_names.py"
+_ERASE_FORMER = "tests/integration/test_audit_erase_former.py"
 _TAMPERING = "tests/integration/test_audit_tampering.py"
 _HEADS = "tests/integration/test_audit_heads.py"
 _SEGMENTS = "tests/integration/test_audit_segments.py"
@@ -613,10 +614,21 @@ RULES = (
     Rule(
         "erased_under_one_name",
         "A row is erased under every name that it has where its table goes both ways.",
-        "daemon/audit/erase.py",
-        "    sides = row_names.places(settings, source, entity)",
-        "    sides = row_names.places(settings, source, entity)[:1]",
+        "daemon/audit/erasable.py",
+        "    first, *sides = row_names.places(settings, source, entity)",
+        "    first, *sides = row_names.places(settings, source, entity)[:1]",
         (f"{_ERASE_NAMES}::test_what_waits_under_the_row_s_other_name_is_told",),
+    ),
+    Rule(
+        "erased_without_the_hub",
+        "An erasure is not finished before every hub was reached that kept something of the row.",
+        "daemon/audit/erasures.py",
+        "        elif one.details.left:",
+        "        elif False:",
+        (
+            f"{_ERASE_FORMER}::test_a_former_hub_that_is_not_reached_is_named_and_the_erasure_is_not_finished",
+            f"{_ERASE_FORMER}::test_what_was_not_finished_is_not_finished_without_the_hub",
+        ),
     ),
     Rule(
         "dropped_untold",
