@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import psycopg
@@ -93,14 +94,29 @@ Key = tuple[str, bytes]
 """Table, and record key."""
 
 
+@dataclass(slots=True)
+class Rests:
+    """Since when keys with long queues are left alone, in seconds of the monotonic clock. It outlives sessions, which
+    may end more often than such a queue rests."""
+
+    began: float = field(default_factory=time.monotonic)
+    tried_at: dict[Key, float] = field(default_factory=dict)
+    """Of those that were tried since then."""
+
+    def since(self, key: Key) -> float:
+        return self.tried_at.get(key, self.began)
+
+
 class Parked:
     """What stands in `placemat.parked` for one source; `load` again after a transaction was rolled back."""
 
     def __init__(
         self, connection: psycopg.Connection[Any], source: str, router: Router | None = None,
-        routes: Mapping[str, Routing] | None = None, outcomes: Outcomes | None = None,
+        routes: Mapping[str, Routing] | None = None, outcomes: Outcomes | None = None, rests: Rests | None = None,
     ) -> None:  # fmt: skip
+        """`rests` is handed from one session of a target to the next."""
         self._connection = connection
+        self.rests = rests or Rests()
         self._outcomes = outcomes or Outcomes(source, {}, wanted=False)
         self._source = source
         self._router = router

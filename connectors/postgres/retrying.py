@@ -39,11 +39,8 @@ class Retrying:
         self._outcomes = outcomes
         self._resting = resting
         self._tried_at = 0.0
-        self._began = time.monotonic()
-        self._rests_since: dict[Key, float] = {}
-        """By keys with long queues that were tried in this session."""
         self._owed: set[Key] = set()
-        """Those of them whose parents have come since."""
+        """Keys with long queues whose parents have come since they were tried."""
 
     @property
     def due(self) -> bool:
@@ -99,12 +96,12 @@ class Retrying:
 
     def _retry(self, keys: Sequence[Key]) -> None:
         """Try parked keys again, all at once; those that are not welcome yet stay as they are."""
-        long = [key for key in keys if key in self._parked.long]
+        long, tried_at = [key for key in keys if key in self._parked.long], self._parked.rests.tried_at
         for key in long:  # never beside others, whose faults would have it judged again and again
-            self._rests_since[key] = time.monotonic()
+            tried_at[key] = time.monotonic()
             self._owed.discard(key)
             if self.redrive(key, asked=False):
-                del self._rests_since[key]
+                del tried_at[key]
         keys = [key for key in keys if key not in long] if long else keys
         if not keys:
             return
@@ -133,7 +130,7 @@ class Retrying:
         now, found = time.monotonic(), []
         for key in sorted(self._parked.long):
             entry = self._parked.entries[key]
-            rests = now - self._rests_since.get(key, self._began)
+            rests = now - self._parked.rests.since(key)
             if (entry.last > entry.tried or key in self._owed) and rests >= entry.rest_seconds:
                 found.append(key)
         return [key for key in found if key[0] not in self._resting]

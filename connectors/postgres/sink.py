@@ -17,7 +17,7 @@ from connectors.postgres.guard import BEFORE_ALL, LAST
 from connectors.postgres.holds import Exceeded, Holds
 from connectors.postgres.lanes import Lanes
 from connectors.postgres.outcomes import Outcomes
-from connectors.postgres.parked import Parked
+from connectors.postgres.parked import Parked, Rests
 from connectors.postgres.related import read_columns
 from connectors.postgres.rerouting import Rerouting
 from connectors.postgres.router import Router, open_router
@@ -58,6 +58,7 @@ class PostgresSink:
         self._rerouting: Rerouting | None = None
         self._two_way: TwoWay | None = None
         self._awaited = Awaited()
+        self._rests = Rests()
         self._holds: Holds | None = None
         self._messages = messages_topic(destination.source) if destination.both_ways is not None else None
         self._outcomes = Outcomes(destination.source, {}, wanted=False)
@@ -86,7 +87,9 @@ class PostgresSink:
             )  # fmt: skip
             self._outcomes = outcomes
             router = self._router = open_router(connection, self._destination, paused, outcomes)
-            self._parked = Parked(connection, self._destination.source, router, self._destination.routes, outcomes)
+            self._parked = Parked(
+                connection, self._destination.source, router, self._destination.routes, outcomes, self._rests
+            )
             self._parked.load()
             holds = self._holds = Holds(connection, self._destination, catalogue)
             holds.load(lanes.main, lanes.tables)

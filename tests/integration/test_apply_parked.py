@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import pytest
 
@@ -142,6 +144,28 @@ def test_a_correction_that_came_before_a_restart_is_taken_after_it(
     monkeypatch.setattr(REST, 1e9)
     with running(world):
         until(lambda: world.parked() == [], what="the corrected key")
+
+
+def test_a_long_queue_rests_on_while_its_target_loses_and_finds_its_session(
+    long: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed = [0.0]
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + passed[0])
+    monkeypatch.setattr("connectors.postgres.retrying.time", clock)
+    monkeypatch.setattr(REST, (SHORT + 2) / 1_000)
+    grow(long, SHORT + 1)
+    send(long, update(PARENTS, {"id": 1, "amount": 5}, ["body"]))
+    for _ in range(3):
+        assert long.parked()[0].events == SHORT + 2
+        passed[0] += 400
+        [[epoch]] = long.rows("SELECT epoch FROM placemat.lanes")
+        long.run_sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            f" WHERE application_name = 'placemat apply {long.target}'"
+        )
+        until(lambda: long.rows("SELECT 1 FROM placemat.lanes WHERE epoch > %s", epoch), what="another session")  # noqa: B023 it ends here
+    until(lambda: long.parked() == [], what="the corrected key")
+    assert long.rows("SELECT amount, body FROM parents") == [(5, "b")]
 
 
 def test_a_delete_ends_a_key_with_a_long_queue_at_once(long: World) -> None:
