@@ -54,9 +54,15 @@ WHERE parked_id = ANY (%s) ORDER BY parked_id, place
 _ASKED = """
 SELECT table_name, key, request FROM placemat.parked WHERE source = %s AND request IS NOT NULL ORDER BY id FOR UPDATE
 """
+_REPLACE = """
+WITH gone AS (DELETE FROM placemat.parked_events WHERE parked_id = %(id)s)
+UPDATE placemat.parked SET tried = 0 WHERE id = %(id)s AND tried <> 0
+"""
 _FAILED = """
-UPDATE placemat.parked SET attempts = attempts + 1, request = NULL, sqlstate = %s, reason = %s, tried = %s
-WHERE id = %s
+UPDATE placemat.parked AS one
+SET attempts = attempts + 1, request = CASE WHEN %s THEN request END, sqlstate = %s, reason = now.reason,
+    tried = now.tried
+FROM unnest(%s::bigint[], %s::text[], %s::bigint[]) AS now (id, reason, tried) WHERE one.id = now.id
 """
 
 
@@ -161,7 +167,9 @@ class Parked:
 
     def replace(self, key: Key, record: Record) -> None:
         """Let an event wait behind its key, and nothing before it: it says all that there is to say of the row."""
-        self._connection.execute("DELETE FROM placemat.parked_events WHERE parked_id = %s", [self.entries[key].id])
+        entry = self.entries[key]
+        self._connection.execute(_REPLACE, {"id": entry.id})
+        self._set(key, replace(entry, tried=0))
         self.queue(key, record)
 
     def unpark(self, *keys: Key) -> None:
@@ -187,11 +195,13 @@ class Parked:
             found.append(event if self._router is None else self._router.again(event))
         return found
 
-    def failed(self, key: Key, sqlstate: str, reason: str) -> None:
-        """Another try was refused."""
-        entry = self.entries[key]
-        self._connection.execute(_FAILED, [sqlstate, reason, entry.last, entry.id])
-        self._set(key, replace(entry, sqlstate=sqlstate, tried=entry.last))
+    def failed(self, sqlstate: str, reasons: Mapping[Key, str], *, asked: bool = False) -> None:
+        """Another try of these keys was refused; `asked`: that is what an operator gets to their request."""
+        entries = {key: self.entries[key] for key in reasons}
+        ids, places = [one.id for one in entries.values()], [one.last for one in entries.values()]
+        self._connection.execute(_FAILED, [not asked, sqlstate, ids, list(reasons.values()), places])
+        for key, entry in entries.items():
+            self._set(key, replace(entry, sqlstate=sqlstate, tried=entry.last))
 
     def ask_again(self, key: Key) -> None:
         """An operator wants the row to be asked for, now."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from connectors.postgres.effects import Effects
 from connectors.postgres.failures import Refused
@@ -81,7 +81,7 @@ class Retrying:
         try:
             missing = self._effects.write(events)
         except Refused as error:
-            self._parked.failed(key, error.sqlstate, error.reason)
+            self._parked.failed(error.sqlstate, {key: error.reason}, asked=asked)
             if asked:  # else it is tried again and again
                 self._outcomes.redriven(*key, events, REFUSED, sqlstate=error.sqlstate, reason=error.reason)
             return False
@@ -120,10 +120,18 @@ class Retrying:
             waited[event.table, event.key].append(event)
         for key in missing:
             self._lack(key, waited[key])
+        self._failed(keys, orphans)
         if welcome := [key for key in keys if key not in missing and key not in orphans]:
             self._parked.unpark(*welcome)
         for key in welcome:
             self._outcomes.redriven(*key, waited[key], REDRIVEN)
+
+    def _failed(self, keys: Sequence[Key], orphans: Mapping[Key, str]) -> None:
+        """Those that lack their parent; not again those of which that is known, and of which nothing has come since."""
+        entries = self._parked.entries
+        tried = {key: entries[key] for key in keys if key in orphans}
+        if fresh := [key for key, one in tried.items() if one.sqlstate != FOREIGN_KEY or one.last > one.tried]:
+            self._parked.failed(FOREIGN_KEY, {key: orphans[key] for key in fresh})
 
     def _rested(self) -> list[Key]:
         """Keys with long queues that are to be tried again, and were left alone for long enough."""

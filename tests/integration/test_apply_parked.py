@@ -6,9 +6,14 @@ import time
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
+import psycopg
 import pytest
 
-from connectors.postgres.parked import SHORT
+from connectors.contract import Record
+from connectors.postgres import bookkeeping
+from connectors.postgres.parked import SHORT, Parked
+from connectors.postgres.rows import Change, Event
+from schemas.position import START
 from tests.fix_servers import Kafka
 from tests.integration.apply_stream import (
     World,
@@ -183,6 +188,47 @@ def test_a_child_with_a_long_queue_comes_after_its_parent(applied: World, monkey
     monkeypatch.setattr(REST, 1e9)
     until(lambda: applied.parked() == [], what="the child")
     assert applied.rows("SELECT parent_id, body FROM children") == [(1, "b")]
+
+
+def test_a_queue_that_was_replaced_is_tried_as_one_that_is_new(applied: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(REST, 1e-9)
+    part = update(CHILDREN, {"id": 1, "parent_id": 9}, ["body"])
+    send(applied, insert(PARENTS, row(1)), insert(CHILDREN, {"id": 1, "parent_id": 9, "body": "b"}))
+    send(applied, *[part] * (2 * SHORT))
+    send(applied, update(CHILDREN, {"id": 1, "parent_id": 9, "body": "whole"}))
+    assert applied.parked()[0].events == 1
+    send(applied, *[part] * (SHORT - 1))
+    send(applied, part)
+    monkeypatch.setattr(REST, 1e9)
+    send(applied, update(CHILDREN, {"id": 1, "parent_id": 1}, ["body"]))
+    until(lambda: applied.parked() == [], what="the corrected key")
+    assert applied.rows("SELECT parent_id, body FROM children") == [(1, "whole")]
+
+
+def test_a_child_that_was_refused_and_then_lacked_its_parent_comes_after_it(applied: World) -> None:
+    applied.run_sql("ALTER TABLE children ADD CONSTRAINT welcome CHECK (body <> 'not welcome')")
+    send(applied, insert(PARENTS, row(2)), insert(CHILDREN, {"id": 1, "parent_id": 2, "body": "not welcome"}))
+    send(applied, update(CHILDREN, {"id": 1, "parent_id": 1, "body": "b"}))
+    [parked] = applied.parked()
+    assert (parked.sqlstate, "foreign key" in parked.reason) == ("23503", True)
+    send(applied, insert(PARENTS, row(1)))
+    until(lambda: applied.parked() == [], what="the child")
+
+
+def test_a_request_to_give_up_a_key_outlasts_a_try_that_nobody_asked_for(
+    database_factory: Callable[[str], str],
+) -> None:
+    with psycopg.connect(database_factory("target")) as connection:
+        bookkeeping.install(connection)
+        key, record = (PARENTS, b'{"id":1}'), Record("t", 0, 0, START, b'{"id":1}', b"{}")
+        parked = Parked(connection, "p")
+        parked.refuse(Event(PARENTS, record, Change("c")), "23514", "refused")
+        [one] = bookkeeping.list_parked(connection, "p")
+        bookkeeping.ask(connection, [one.id], "discard", "ada")
+        parked.failed("23514", {key: "refused again"})
+        assert parked.asked() == [(key, "discard")]
+        parked.failed("23514", {key: "refused again"}, asked=True)
+        assert parked.asked() == []
 
 
 def test_a_redrive_that_is_refused_again_stays_with_one_attempt_more(applied: World) -> None:
