@@ -64,15 +64,13 @@ class Retrying:
         entries = self._parked.entries
         self._retry([key for key in dict.fromkeys(refused) if key in entries and entries[key].kind == "refused"])
         if self._parents_came:
-            children = self._children(self._writes.arrived)
-            self._owed.update(key for key in children if key in self._parked.long)
-            self._retry([key for key in children if key not in self._parked.long])
+            self._retry_children(self._writes.arrived)
             self._writes.arrived = set()
             self._tried_at = time.monotonic()
         self._retry(self._rested())
         while tables := self._parked.unparked:
             self._parked.unparked = set()
-            self._retry(self._children(tables))
+            self._retry_children(tables)
 
     def redrive(self, key: Key, *, asked: bool = True) -> bool:
         """Write the queue of a refused key, because a person has asked for it or what it lacked has come; False when it
@@ -93,6 +91,12 @@ class Retrying:
             self._parked.unpark(key)
             self._outcomes.redriven(*key, events, REDRIVEN)
         return True
+
+    def _retry_children(self, tables: set[str]) -> None:
+        """What rows of these tables may set free; long queues among that when they have rested."""
+        children = self._children(tables)
+        self._owed.update(key for key in children if key in self._parked.long)
+        self._retry([key for key in children if key not in self._parked.long])
 
     def _retry(self, keys: Sequence[Key]) -> None:
         """Try parked keys again, all at once; those that are not welcome yet stay as they are."""

@@ -190,6 +190,19 @@ def test_a_child_with_a_long_queue_comes_after_its_parent(applied: World, monkey
     assert applied.rows("SELECT parent_id, body FROM children") == [(1, "b")]
 
 
+def test_a_child_with_a_long_queue_rests_when_a_key_of_its_parents_table_waits_no_more(
+    applied: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(REST, 1e-9)
+    send(applied, insert(PARENTS, row(1, -1)), insert(CHILDREN, {"id": 1, "parent_id": 1, "body": "b"}))
+    send(applied, *[update(CHILDREN, {"id": 1, "parent_id": 1}, ["body"]) for _ in range(SHORT)])
+    send(applied, read(PARENTS, row(1, 4)))
+    [child] = applied.parked()
+    assert (child.table_name, child.events) == (CHILDREN, SHORT + 1)
+    monkeypatch.setattr(REST, 1e9)
+    until(lambda: applied.parked() == [], what="the child")
+
+
 def test_a_queue_that_was_replaced_is_tried_as_one_that_is_new(applied: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(REST, 1e-9)
     part = update(CHILDREN, {"id": 1, "parent_id": 9}, ["body"])
