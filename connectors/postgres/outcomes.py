@@ -111,8 +111,9 @@ class Outcomes:
         what they were judged to be; of the others that is a detail."""
         if not self.wanted:
             return
-        earlier: dict[Note | None, list[Event]] = {}
-        for event in events:
+        told = [event for event in events if event.record.topic != self._silent]
+        earlier: dict[Note | None, list[Event]] = {} if told else {None: []}
+        for event in told:
             record = event.record
             place = record.topic, record.partition
             if not self._untold(place, record.offset):
@@ -122,16 +123,17 @@ class Outcomes:
                 self.note(event, outcome, **details)
             elif self._notes.get(place, {}).get(record.offset, (APPLIED,))[0] in WAITING:
                 self._notes[place][record.offset] = self._judged.get((place, record.offset), (APPLIED, b"{}"))
-        if not events:
-            earlier[None] = []
-        for judged, some in earlier.items():
-            told = details if judged is None else {**orjson.loads(judged[1]), "judged": judged[0]}
-            self._change(table, key, Change(table, key.decode(), outcome, told, self._places(some)), judged)
+        found = {judged: self._places(some) for judged, some in earlier.items()}
+        for judged, places in found.items():
+            if places or len(found) == 1:  # what a condition has made says nothing of its own beside the others
+                more = details if judged is None else {**orjson.loads(judged[1]), "judged": judged[0]}
+                self._change(table, key, Change(table, key.decode(), outcome, more, places), judged)
 
     def _change(self, table: str, key: bytes, change: Change, judged: Note | None = None) -> None:
         """The last word for a key wins; of events that were judged each has its own."""
-        if judged is not None:
-            self._changes.pop((table, key.decode(), None), None)
+        plain = table, key.decode(), None
+        if judged is not None and plain in self._changes and set(self._changes[plain].events) <= set(change.events):
+            del self._changes[plain]
         self._changes[table, key.decode(), judged] = change
 
     def _places(self, events: Sequence[Event]) -> list[Place]:

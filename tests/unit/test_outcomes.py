@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,7 +14,7 @@ from connectors.postgres.rows import Change, Event
 from schemas.outbox import APPLIED, DROPPED, FILTERED, PARKED, QUEUED, REDRIVEN, Outbox
 from schemas.position import START, Position, in_era
 
-TOPIC = "placemat.p.public.t"
+TOPIC, NOTES = "placemat.p.public.t", "placemat.p.messages"
 
 
 def record(offset: int, partition: int = 0) -> Record:
@@ -118,6 +119,31 @@ def test_each_event_that_has_waited_is_told_with_what_it_was_judged_to_be_itself
     assert [(one.details, [at for _, _, at in one.events]) for one in kept.rest(None).changes] == [
         ({"judged": "applied"}, [1, 3]), ({"judged": "conflict", "conflict": 7}, [2]),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_what_only_speaks_of_an_event_that_has_waited_has_no_word_of_its_own(order: tuple[int, int]) -> None:
+    kept = Outcomes("p", {(TOPIC, 0): 2, (NOTES, 0): 2}, silent=NOTES)
+    kept.note(event(0), "conflict", conflict=7)
+    waited = [event(0), event(1)._replace(record=record(1)._replace(topic=NOTES))]
+    kept.redriven("public.t", b'{"id":0}', [waited[at] for at in order], REDRIVEN)
+    (change,) = kept.rest(None).changes
+    assert (change.events, change.details) == ([(TOPIC, 0, 0)], {"judged": "conflict", "conflict": 7})
+
+
+def test_a_redrive_of_what_only_speaks_of_events_is_told() -> None:
+    kept = Outcomes("p", {(NOTES, 0): 2}, silent=NOTES)
+    kept.redriven("public.t", b'{"id":0}', [event(1)._replace(record=record(1)._replace(topic=NOTES))], REDRIVEN)
+    (change,) = kept.rest(None).changes
+    assert (change.outcome, change.events) == (REDRIVEN, [])
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_an_event_that_was_not_judged_is_told_beside_one_that_was(order: tuple[int, int]) -> None:
+    kept = Outcomes("p", {(TOPIC, 0): 2})
+    kept.note(event(0), "conflict", conflict=7)
+    kept.redriven("public.t", b'{"id":0}', [event(at) for at in order], REDRIVEN)
+    assert {at for one in kept.rest(None).changes for _, _, at in one.events} == {0, 1}
 
 
 def test_what_was_told_to_wait_in_an_earlier_part_of_its_transaction_is_redriven_too() -> None:
