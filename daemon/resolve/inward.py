@@ -32,6 +32,8 @@ class Planned:
     hub: Hub
     state: RowState
     link: Link
+    changes: int = 1
+    """How many there were."""
 
     @property
     def action(self) -> Literal["none", "create", "update", "delete"]:
@@ -53,7 +55,7 @@ class Planned:
     def each(self) -> list[tuple[str, int]]:
         """By change, in their order, its outcome, and how many of `conflicts` are its own."""
         if not isinstance(self.decision, Queue):
-            return [(self.outcome, len(self.conflicts))]
+            return [(self.outcome, len(self.conflicts))] * self.changes  # several: all were taken before
         return [
             ("dropped", 0)
             if one is None
@@ -99,7 +101,7 @@ class HubResolver:
             case Wait():
                 return None
             case Drop():
-                return Planned(None, facts, whole.state, link)
+                return Planned(None, facts, whole.state, link, len(changes))
             case found:
                 return Planned(found, facts, whole.state, link)
 
