@@ -122,21 +122,21 @@ class PostgresReplay:
         self, connection: psycopg.Connection[Any], table: TargetTable, rows: Sequence[Expected]
     ) -> Iterator[Finding]:
         parked = self._parked(connection, table.name, [row.key for row in rows])
-        nets = dict(self._nets(table, rows))
-        sets: defaultdict[tuple[str, tuple[str, ...], tuple[str, ...]], list[Row]] = defaultdict(list)
+        changes = {event.key: event.change for event in self._events(table, rows)}
+        sets: defaultdict[tuple[str, bool, tuple[str, ...], tuple[str, ...]], list[Row]] = defaultdict(list)
         for row in rows:
             if row.key in parked:
                 yield Finding(row.key, "parked")
-            elif row.key not in nets:
+            elif (change := changes.get(row.key)) is None:
                 yield Finding(row.key, "too_large")
             else:
-                net = nets[row.key]
-                sets[net.kind, tuple(decode_key(row.key)), tuple(net.columns)].append((row.key, net))
-        for (kind, key, sent), some in sets.items():
+                net = _net(table, change, row.kept)
+                sets[net.kind, _whole(change), tuple(decode_key(row.key)), tuple(net.columns)].append((row.key, net))
+        for (kind, whole, key, sent), some in sets.items():
             if kind == "delete":
                 yield from self._extra(connection, table, key, some)
             else:
-                yield from self._unlike(connection, table, key, sent, some)
+                yield from self._unlike(connection, table, key, sent, some, whole=whole)
 
     def _extra(
         self, connection: psycopg.Connection[Any], table: TargetTable, key: Sequence[str], rows: Sequence[Row]
@@ -149,13 +149,14 @@ class PostgresReplay:
 
     def _unlike(
         self, connection: psycopg.Connection[Any], table: TargetTable, key: Sequence[str], sent: tuple[str, ...],
-        rows: Sequence[Row],
+        rows: Sequence[Row], *, whole: bool,
     ) -> Iterator[Finding]:  # fmt: skip
+        """`whole`: all of these rows is known, whatever of it is compared."""
         step = step_of(table, "upsert", sent, rows)
         columns = step.statement.columns
-        whole = rows[0][1].kind == "upsert"
-        query = comparing.rows_beside(table, key, columns, self._valued[table.name], constants=whole)
-        names = [*columns, *(table.routing.constants if whole else ())]
+        constants = rows[0][1].kind == "upsert"
+        query = comparing.rows_beside(table, key, columns, self._valued[table.name], constants=constants)
+        names = [*columns, *(table.routing.constants if constants else ())]
         for number, present, differ in connection.execute(query.encode(), step.values):
             if not present:
                 yield Finding(rows[number - 1][0], "missing" if whole else "incomplete")
@@ -175,20 +176,21 @@ class PostgresReplay:
         return gone
 
     def _nets(self, table: TargetTable, rows: Sequence[Expected]) -> list[Row]:
-        """What is to be done to each key, by the route; without the rows that are too large.
+        """What is to be done to each key, by the route; without the rows that are too large."""
+        kept = {row.key: row.kept for row in rows if row.kept}
+        return [
+            (event.key, _net(table, event.change, kept.get(event.key, NONE))) for event in self._events(table, rows)
+        ]
 
-        Columns that the table has no more are left out.
-        """
+    def _events(self, table: TargetTable, rows: Sequence[Expected]) -> list[Event]:
+        """Rows as the route shows them, without those that are too large."""
         topic = table_topic(self._destination.source, *table.name.split(".", 1))
         events = []
         for row in rows:
             change = decode_change(row.content) if row.content is not None else Change("d")
             if change.oversize is None:
                 events.append(Event(table.name, Record(topic, 0, -1, START, row.key, row.content or b""), change))
-        if self._router is not None:
-            events = self._router.all_again(events)
-        kept = {row.key: row.kept for row in rows if row.kept}
-        return [(event.key, _net(table, event.change, kept.get(event.key, NONE))) for event in events]
+        return events if self._router is None else self._router.all_again(events)
 
     def _parked(self, connection: psycopg.Connection[Any], table: str, keys: Sequence[bytes]) -> set[bytes]:
         values = [self._destination.source, table, [key.decode() for key in keys]]
@@ -210,11 +212,16 @@ class PostgresReplay:
         )
 
 
+def _whole(change: Change) -> bool:
+    return not (change.unchanged or change.untold)
+
+
 def _net(table: TargetTable, change: Change, kept: frozenset[str]) -> Net:
+    """Columns that the table has no more are left out."""
     if change.after is None:
         return Net("delete", {})
     known: Columns = {name: raw for name, raw in change.after.items() if name in table.columns and name not in kept}
-    return Net("update" if change.unchanged or change.untold or kept else "upsert", known)
+    return Net("upsert" if _whole(change) and not kept else "update", known)
 
 
 def _written(table: TargetTable, key: bytes, texts: Sequence[str]) -> bytes:

@@ -244,6 +244,8 @@ class _Replay:
         for one in findings:
             if one.kind == "incomplete" or one.key in back:
                 continue
+            if one.kind == "missing":  # whole: nothing of it is left as it was
+                report.waits.pop(one.key, None)
             report.inserted += one.kind == "missing"
             report.updated += one.kind == "differs"
             report.deleted += one.kind == "extra"

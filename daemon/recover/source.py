@@ -6,6 +6,7 @@ import base64
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 
 import orjson
 
@@ -118,11 +119,23 @@ class SourceRows:
             self._on_wait()
             time.sleep(LOOK_SECONDS)
             settled = Settler(comparison, ours, theirs, self._lane(), show_values=False).settle(pending)
-            still = [key for key in pending if key in settled.differences or key in settled.changing]
+            differ = self._differ(comparison, settled.differences)
+            still = [key for key in pending if key in differ or key in settled.changing]
             if len(still) < len(pending):
                 moved_at = time.monotonic()
             pending = still
         return pending
+
+    def _differ(self, comparison: Comparison, found: Mapping[Key, Difference]) -> set[Key]:
+        """Without rows that differ only in what a person has yet to decide."""
+        if self._conflicts is None:
+            return set(found)
+        waits = self._conflicts.of(comparison.table, comparison.source.key, list(found))
+        return {
+            key
+            for key, one in found.items()
+            if one.kind != "differs" or not replace(one, waits=waits.get(key)).only_waits
+        }
 
     def _comparison(self, table: str) -> Comparison:
         return compare(self._settings, self._target, self._ours, self._theirs, table)

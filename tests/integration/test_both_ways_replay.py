@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import uuid
+from contextlib import closing
 
 import pytest
 
+from daemon.reconcile.waiting import conflicts_of
+from daemon.recover.source import SourceRows
 from tests.fix_linked import Linked
 from tests.people import a_teller, a_workspace, put, seen, value
 
@@ -79,6 +82,41 @@ def test_a_replay_leaves_what_waits_for_a_person_as_the_spoke_has_it(linked: Lin
         assert taken.code == 0, taken.err
         linked.rest()
         assert [value(side, "storytellers", "bio", edited) for side in (linked.hub, linked.spoke)] == ["theirs"] * 2
+
+
+def undecided(linked: Linked) -> uuid.UUID:
+    """A row of which both sides have edited a field that a person has to decide about."""
+    linked.route("storytellers", rule="manual", rules={"name": "latest"})
+    linked.init()
+    with linked.running():
+        key = a_teller(linked, linked.hub, a_workspace(linked), name="given")
+        with linked.held():
+            put(linked.hub, "storytellers", key, bio="ours")
+            put(linked.spoke, "storytellers", key, bio="theirs")
+        linked.rest()
+    return key
+
+
+def test_a_replay_puts_back_a_row_that_is_gone_whole_though_a_field_of_it_waits(linked: Linked) -> None:
+    key = undecided(linked)
+    linked.spoke.execute("DELETE FROM storytellers WHERE id = %s", [key])
+    chosen = ("--target", linked.spoke_name, "--table", "public.storytellers", "--from", "beginning")
+    done = linked.site.placemat("replay", *chosen, "--json")
+    assert done.code == 0, done.err
+    *changes, report = map(json.loads, done.out.splitlines())
+    assert [(one["key"]["id"], one["change"]) for one in changes] == [(str(key), "insert")]
+    assert [(one["inserted"], one["waits"], one["left"]) for one in report["tables"]] == [(1, 0, 0)]
+    assert value(linked.spoke, "storytellers", "bio", key) == "ours"
+
+
+def test_a_row_of_which_a_field_waits_has_come_from_the_source_when_all_else_has(linked: Linked) -> None:
+    key = undecided(linked)
+    settings, name = linked.site.settings, linked.spoke_name
+    with linked.running(), conflicts_of(settings, name) as conflicts:
+        source = SourceRows(settings, name, 0, lambda: None, stall_seconds=5, conflicts=conflicts)
+        with closing(source):
+            assert source.take("public.storytellers", [b'{"id":"%s"}' % str(key).encode()]) == []
+    assert value(linked.spoke, "storytellers", "bio", key) == "theirs"
 
 
 def test_a_target_that_brings_changes_back_is_not_replayed_into(linked: Linked) -> None:
