@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 import psycopg
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from daemon import broker
 from daemon.audit import chain, signing
@@ -24,7 +24,8 @@ from daemon.config.audit import Audit
 from daemon.config.kafka import Kafka
 from daemon.errors import OperatorError
 
-PUBLISH_SECONDS = 1.0
+RETRY_SECONDS = 30.0
+"""After Kafka has not taken a head: others wait meanwhile, and trying may take seconds."""
 FLUSH_SECONDS = 5.0
 
 _LAST = "SELECT sequence, signed_at FROM placemat.audit_checkpoints ORDER BY sequence DESC LIMIT 1"
@@ -46,32 +47,45 @@ class Heads:
         self._connection = connection
         self._audit = audit
         self._kafka = kafka
-        self._topic_id = ""
         self._signer = signer
         self._clock = clock
         self._published = -1
-        self._published_at = float("-inf")
-        self._producer = producer(kafka)
+        self._due_at = float("-inf")
+        self._producer: Producer | None = None
 
     def close(self) -> None:
-        self._producer.flush(1)
+        if self._producer is not None:
+            self._producer.flush(1)
 
-    def tick(self) -> None:
-        """Publish and sign the head, if it is time."""
-        if self._clock() - self._published_at < PUBLISH_SECONDS:
-            return
-        self._published_at = self._clock()
+    def tick(self) -> bool:
+        """Publish and sign the head, if it is time; whether it was."""
+        if self._clock() < self._due_at:
+            return False
+        self._due_at = self._clock() + max(self._audit.publish_seconds, RETRY_SECONDS)
+        self.publish()
+        self._due_at = self._clock() + self._audit.publish_seconds
+        return True
+
+    def publish(self) -> None:
+        """Publish the head, unless that was done, and sign it if it is time."""
         head = chain.read_head(self._connection)
-        if head.sequence > 0:
-            checkpoint = self._signed(head)
-            self._connection.commit()  # a head never tells of a checkpoint that is not there
-            if head.sequence != self._published:
-                said = signing.checkpoint(head.sequence, head.hash, _now(self._connection))
-                self._topic_id = self._topic_id or topic_id(self._kafka, self._audit.topic)
-                said |= {"checkpoint": checkpoint, "topic_id": self._topic_id}
-                publish(self._producer, self._audit.topic, said, self._signer)
-                self._published = head.sequence
-        self._connection.commit()
+        checkpoint = self._signed(head) if head.sequence > 0 else None
+        said = signing.checkpoint(head.sequence, head.hash, _now(self._connection))
+        self._connection.commit()  # a head never tells of a checkpoint that is not there, and no lock waits for Kafka
+        if head.sequence > 0 and head.sequence != self._published:
+            self._send(said | {"checkpoint": checkpoint})
+            self._published = head.sequence
+
+    def _send(self, said: dict[str, Any]) -> None:
+        """The topic is asked for each time: somebody may have made it anew."""
+        said |= {"topic_id": topic_id(self._kafka, self._audit.topic)}
+        self._producer = self._producer or producer(self._kafka)
+        try:
+            publish(self._producer, self._audit.topic, said, self._signer)
+        except KafkaUnavailable:
+            self._producer.purge()  # a new one sends it again
+            self._producer = None
+            raise
 
     def _signed(self, head: Head) -> int | None:
         """Number of the newest checkpoint, once this head has one if it is time."""
@@ -111,22 +125,30 @@ def topic_id(kafka: Kafka, topic: str) -> str:
     except (OperatorError, KafkaException) as error:
         raise KafkaUnavailable("kafka does not tell of the topic of the audit log's heads") from error
     if found is None:
-        raise KafkaUnavailable(f"topic {topic}, which has the heads of the audit log, is gone: see placemat init")
+        raise KafkaUnavailable(
+            f"topic {topic}, which has the heads of the audit log, is gone: see placemat init --new-audit-log"
+        )
     return found.topic_id
 
 
-def publish(producer: Producer, topic: str, said: dict[str, Any], signer: Signer | None) -> None:
-    """Write one record, signed where there is a key. Raises KafkaUnavailable."""
+def publish(producer: Producer, topic: str, said: dict[str, Any], signer: Signer | None) -> int:
+    """Write one record, signed where there is a key; its offset. Raises KafkaUnavailable."""
     if signer is not None:
         said = said | {"key_id": signing.key_id(signer.public), "signature": signer.sign(said).hex()}
-    failed: list[object] = []
+    taken: list[int] = []
+
+    def note(error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            taken.append(message.offset() or 0)
+
     try:
-        producer.produce(topic, orjson.dumps(said), b"", PARTITION, on_delivery=lambda error, _: failed.append(error))
+        producer.produce(topic, orjson.dumps(said), b"", PARTITION, on_delivery=note)
         producer.flush(FLUSH_SECONDS)
     except (BufferError, KafkaException) as error:
         raise KafkaUnavailable("kafka does not take the head of the audit log") from error
-    if failed != [None]:
+    if not taken:
         raise KafkaUnavailable("kafka does not take the head of the audit log")
+    return taken[0]
 
 
 def _now(connection: psycopg.Connection[Any]) -> datetime:

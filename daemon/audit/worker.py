@@ -14,6 +14,7 @@ import structlog
 from connectors.contract import Outbox
 from daemon.audit import chain, sealing, signing
 from daemon.audit.heads import Heads
+from daemon.audit.heads_report import ReportedHeads
 from daemon.audit.ledger import Ledger, turn
 from daemon.audit.relay import ROWS, Relay
 from daemon.audit.sealing import months_before
@@ -24,7 +25,6 @@ from daemon.supervisor import Report
 
 IDLE_SECONDS = 0.2
 STANDBY_SECONDS = 1.0
-REPORT_SECONDS = 15.0
 SEAL_SECONDS = 3_600.0
 log = structlog.get_logger(__name__)
 
@@ -56,39 +56,30 @@ class AuditWorker:
                 if stop.is_set():
                     return
                 ledger = Ledger(connection, self._target)
-                heads = Heads(connection, self._settings.audit, self._settings.kafka, signer)
+                heads = ReportedHeads(
+                    Heads(connection, self._settings.audit, self._settings.kafka, signer), self._target, report
+                )
                 relay = Relay(self._settings, self._target, outbox, ledger)
                 try:
-                    self._work(relay, heads, lambda: self._seal(connection, signer), stop, report)
+                    self._work(relay, heads, lambda: self._seal(connection, signer), stop)
                 finally:
                     relay.close()
                     heads.close()
         finally:
             outbox.close()
 
-    def _work(
-        self,
-        relay: Relay,
-        heads: Heads,
-        seal: Callable[[], None],
-        stop: threading.Event,
-        report: Report,
-    ) -> None:
-        report("running", None)
-        reported = time.monotonic()
+    def _work(self, relay: Relay, heads: ReportedHeads, seal: Callable[[], None], stop: threading.Event) -> None:
+        heads.report()
         sealed = float("-inf")
         while not stop.is_set():
             rows = relay.run(stop)
             heads.tick()
-            now = time.monotonic()
-            if now - sealed > SEAL_SECONDS:
-                sealed = now
+            if time.monotonic() - sealed > SEAL_SECONDS:
+                sealed = time.monotonic()
                 seal()
-            if now - reported > REPORT_SECONDS:
-                reported = now
-                report("running", None)
             if rows < ROWS:
                 stop.wait(IDLE_SECONDS)
+        heads.finish()
 
     def _seal(self, connection: psycopg.Connection[Any], signer: Signer | None) -> None:
         """Old months go into files, if that is asked for; one of the workers does it for all."""

@@ -23,6 +23,9 @@ class Audit(Section):
     topic: str = Field(
         AUDIT_TOPIC, pattern=r"^[A-Za-z0-9._-]{1,249}$", description="Kafka's copy of the heads; one for each daemon."
     )
+    publish_seconds: float = Field(
+        10, gt=0, le=3_600, description="A head of the log goes to Kafka so often, while entries come."
+    )
     checkpoint_entries: int = Field(1_000, ge=1, description="Most entries from one checkpoint to the next.")
     checkpoint_seconds: float = Field(60, gt=0, description="Longest time before new entries get a checkpoint.")
     segments: Path | None = Field(None, description="Directory for the files of sealed months.")

@@ -72,6 +72,9 @@ NOTIFICATION_FAILURES = Counter(
     "placemat_notification_failures_total", "Messages that did not arrive, after all attempts.", ["hub", "channel"]
 )
 AUDIT_LAG_ROWS = Gauge("placemat_audit_lag_rows", "Transactions of a target without audit entries.", ["target"])
+AUDIT_HEADS_FAILING = Gauge(
+    "placemat_audit_heads_failing", "1 while Kafka does not take the heads of the audit log.", ["target"]
+)
 AUDIT_LAG_SECONDS = Gauge("placemat_audit_lag_seconds", "Age of the oldest of those transactions.", ["target"])
 
 GAP = Gauge("placemat_gap", "1 while the worker is stopped because changes are missing.", ["worker", "reason"])

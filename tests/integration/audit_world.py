@@ -70,6 +70,7 @@ class Relaying:
     def __init__(self, audited: Audited) -> None:
         settings, target = audited.settings, audited.world.target
         self.states: list[str] = []
+        self.details: list[str | None] = []
         self.failure: BaseException | None = None
         self._stop = Flag()
         self._worker = AuditWorker(settings, target, lambda: outbox(settings, target))
@@ -83,9 +84,13 @@ class Relaying:
 
     def _run(self) -> None:
         try:
-            self._worker.run(self._stop, lambda state, _: self.states.append(state))
+            self._worker.run(self._stop, self._report)
         except BaseException as error:  # noqa: BLE001 the test looks at it
             self.failure = error
+
+    def _report(self, state: str, detail: str | None) -> None:
+        self.states.append(state)
+        self.details.append(detail)
 
 
 @contextmanager
