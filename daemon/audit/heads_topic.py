@@ -52,10 +52,12 @@ class Published(Said):
 @dataclass(frozen=True, slots=True)
 class Begun(Said):
     """Says that the heads before it are of an earlier log. `after` is the newest entry that they tell of; `sequence`
-    and `hash` are the new log's head then, where it tells."""
+    and `hash` are the new log's head then, where it tells. `stands_at` is the offset that it was signed for."""
 
     after: int | None
     reason: str | None
+    by: str | None
+    stands_at: int
     sequence: int | None
     hash: bytes | None
 
@@ -160,7 +162,8 @@ def _record(offset: int, said: dict[str, Any], key_id: str | None, signature: by
         raise ValueError("there is no such kind")
     told = bytes.fromhex(said["hash"]) if said.get("hash") is not None else None
     after, sequence = _number(said.get("after")), _number(said.get("sequence"))
-    return Begun(offset, said, key_id, signature, at, after, _text(said.get("reason")), sequence, told)
+    reason, by, stands_at = _text(said.get("reason")), _text(said.get("by")), _number(said.get("offset")) or 0
+    return Begun(offset, said, key_id, signature, at, after, reason, by, stands_at, sequence, told)
 
 
 def _number(value: Any) -> int | None:

@@ -236,7 +236,10 @@ def make_key(
 
     typer.echo(make(file))
     say(f"Set audit.signing_key = {str(file)!r} where the workers run; keep the public key elsewhere.")
-    say("Where an audit log is there already: placemat init --new-audit-log --reason TEXT")
+    say(
+        "Where an audit log is there already: stop placemat run audit, set the key, placemat init --new-audit-log"
+        " --reason TEXT, and start it again."
+    )
 
 
 def _found(ctx: typer.Context, search: Search, limit: int | None, *, newest_first: bool = True) -> Any:

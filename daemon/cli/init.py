@@ -33,6 +33,7 @@ def init(
 ) -> None:
     """Create what is needed on each side, and check it. State tables, publication, slot, topics; safe to repeat."""
     from daemon import broker
+    from daemon.audit import beginning
     from daemon.state import engine as state
 
     if new_audit_log != (reason is not None):
@@ -44,14 +45,19 @@ def init(
     with state.opened(settings.state.url.get_secret_value()) as engine:
         fresh = not state.prepared(engine)
         admin = broker.reach(settings.kafka)
-        state.migrate(engine, beside=new_audit_log)
-        _begin_log(settings, reason, by, fresh=fresh, speak=not as_json)
+        if new_audit_log:
+            beginning.check_anew(settings)
+        if not fresh:
+            state.migrate(engine, beside=new_audit_log)
+        if settings.audit.enabled and not new_audit_log:
+            beginning.check(settings, fresh=fresh)
         # Every fault of every side is told at once, before anything is made that is hard to take back.
         faults = [*_check_sources(settings), *_prepare_targets(settings)]
         for fault in faults:
             complain(fault)
         if faults:
             raise typer.Exit(max(fault.exit_code for fault in faults))
+        _begin_log(settings, engine, reason, by, fresh=fresh, speak=not as_json)
         sources = _provision(settings, engine, admin, speak=not as_json)
     if as_json:
         write_json({"sources": sources, "targets": list(settings.targets)})
@@ -59,19 +65,24 @@ def init(
         say("Ready. Start it with: placemat run")
 
 
-def _begin_log(settings: Settings, reason: str | None, by: str | None, *, fresh: bool, speak: bool) -> None:
-    """Before anything can fail that would make the state database one that is not new any more."""
-    from daemon.audit.beginning import begin, begin_anew
+def _begin_log(
+    settings: Settings, engine: sqlalchemy.Engine, reason: str | None, by: str | None, *, fresh: bool, speak: bool
+) -> None:
+    """A first log begins before the state database has tables: these tell a repetition that it is not the first."""
+    from daemon.audit import beginning
+    from daemon.state import engine as state
 
+    if settings.audit.enabled and reason is None:
+        beginning.begin(settings, fresh=fresh)
+    if fresh:
+        state.migrate(engine)
     if reason is not None:
-        after = begin_anew(settings, reason, by)
+        after = beginning.begin_anew(settings, reason, by)
         if speak:
             before = (
                 f"Kafka tells of an earlier one, through entry {after}." if after else "Kafka tells of none before."
             )
             say(f"The audit log begins anew: {before}")
-    elif settings.audit.enabled:
-        begin(settings, fresh=fresh)
 
 
 def _check_sources(settings: Settings) -> list[OperatorError]:

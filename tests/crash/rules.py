@@ -36,6 +36,7 @@ _ERASE_NAMES = "tests/integration/test_audit_erase_names.py"
 _ERASE_FORMER = "tests/integration/test_audit_erase_former.py"
 _TAMPERING = "tests/integration/test_audit_tampering.py"
 _HEADS = "tests/integration/test_audit_heads.py"
+_ERAS = "tests/integration/test_audit_eras.py"
 _SEGMENTS = "tests/integration/test_audit_segments.py"
 _LINK = "tests/integration/test_link.py"
 _RESOLUTION = "tests/unit/test_resolution_traces.py"
@@ -536,9 +537,9 @@ RULES = (
     Rule(
         "copied_heads_believed",
         "A signed head counts in the topic to which it was written, and in no other one.",
-        "daemon/audit/published.py",
-        "if one.topic_id is not None and one.topic_id != self._topic.topic_id:",
-        "if one.topic_id is not None and one.topic_id == self._topic.name:",
+        "daemon/audit/faults.py",
+        "if one.topic_id != topic_id and (",
+        "if one.topic_id == topic_id and not (",
         (
             f"{_HEADS}::test_a_topic_that_was_made_anew_with_the_same_heads_is_named",
             f"{_HEADS}::test_an_end_that_was_removed_is_named_also_when_old_heads_stand_in_a_new_topic",
@@ -566,17 +567,38 @@ RULES = (
     Rule(
         "begin_repeated",
         "A signed word that begins a log holds once: written again, it ends none.",
+        "daemon/audit/faults.py",
+        "one.stands_at != one.offset:",
+        "one.stands_at < 0:",
+        (
+            f"{_HEADS}::test_a_word_that_begins_a_log_holds_once",
+            f"{_ERAS}::test_a_word_that_was_cut_off_and_written_again_gives_up_nothing",
+        ),
+    ),
+    Rule(
+        "unsigned_word_believed",
+        "Where a key is known, only what it has signed begins another log.",
         "daemon/audit/published.py",
-        "one.signature is not None and one.signature in self._begins:",
-        "one.signature is not None and one.signature in ():",
-        (f"{_HEADS}::test_a_word_that_begins_a_log_holds_once",),
+        "if self._keys and one.signature is None:",
+        "if one.offset < 0:",
+        (f"{_ERAS}::test_a_word_without_a_signature_gives_up_nothing_also_before_anything_was_signed",),
+    ),
+    Rule(
+        "begun_beside_workers",
+        "No log is begun anew while a worker publishes heads.",
+        "daemon/audit/standstill.py",
+        "if at_work:",
+        "if not at_work and at_work:",
+        (
+            "tests/acceptance/test_cli_init_first_log.py::test_a_new_audit_log_is_begun_while_no_worker_of_it_is_at_work",
+        ),
     ),
     Rule(
         "past_signed_away",
         "No log is begun in silence where Kafka tells of more than the state database has.",
         "daemon/audit/beginning.py",
-        "if told > last:",
-        "if told < 0:",
+        "if newest > last:",
+        "if newest < 0:",
         (f"{_HEADS}::test_heads_of_a_log_before_the_state_database_was_made_anew_are_no_alarm",),
     ),
     Rule(

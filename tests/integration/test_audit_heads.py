@@ -204,6 +204,7 @@ def test_what_is_behind_an_open_transaction_is_read_too(log: Log) -> None:
     report = log.verify()
     assert (report.heads, report.proven) == (2, 10)
     producer.abort_transaction(20)
+    until(lambda: HeadsTopic(log.settings.kafka, log.settings.audit.topic).end > 4, what="the transaction's end")
     assert set(kinds(log)) == {"foreign", "heads_gone"}
 
 
