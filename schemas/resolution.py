@@ -141,6 +141,16 @@ class Origin(msgspec.Struct, frozen=True, omit_defaults=True):
     origin: str
     target: str
     mark: str = ""
+    tells: bool = False
+    """Whether it names the rows that it makes for the spoke: any other that is made in it, a trigger has made."""
+
+
+class MadeEntry(msgspec.Struct, frozen=True):
+    """A row that a transaction of ours is about to make at the hub, because the spoke has it."""
+
+    table: str
+    """The hub's."""
+    key: str
 
 
 class LinkedEntry(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -157,7 +167,8 @@ ORIGIN_PREFIX = "placemat.origin"
 MARKS_PREFIX = "placemat.marks"
 ANSWERS_PREFIX = "placemat.answers"
 LINKED_PREFIX = "placemat.linked"
-NOTES = frozenset({ORIGIN_PREFIX, MARKS_PREFIX, ANSWERS_PREFIX, LINKED_PREFIX})
+MADE_PREFIX = "placemat.made"
+NOTES = frozenset({ORIGIN_PREFIX, MADE_PREFIX, MARKS_PREFIX, ANSWERS_PREFIX, LINKED_PREFIX})
 """Messages of ours that stand in the streams of databases that go both ways."""
 
 

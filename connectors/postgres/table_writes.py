@@ -33,6 +33,10 @@ _REFERRED = Refused(FOREIGN_KEY, f"rows refer to it still, and would go with it 
 class MadeMeanwhile(TryAgain):
     """A row that is to be added is there: somebody has made it at this moment, or a trigger on a row beside it."""
 
+    def __init__(self, target: str, step: Step) -> None:
+        super().__init__(f"a row was made in target {target} at this moment")
+        self.step = step
+
 
 class TableWrites:
     """One per session. Every method needs an open transaction, and raises what `translate` makes of an error; nothing
@@ -52,26 +56,38 @@ class TableWrites:
         self._sent: list[tuple[TargetTable, psycopg.Cursor[Any]]] = []
         """The statements since the savepoint, each with its table."""
 
-    def write_nets(self, tables: Mapping[str, Mapping[bytes, Net]]) -> list[Key]:
-        """Write one effect per key, by table; returns keys of which a part is known and no row was there.
+    def write_nets(
+        self, tables: Mapping[str, Mapping[bytes, Net]], foretold: Sequence[tuple[str, str]] = ()
+    ) -> list[Key]:
+        """Write one effect per key, by table; returns keys of which a part is known and no row was there. `foretold`
+        are messages, by prefix and content, that are to stand before the rows.
 
         Nothing is written, and Refused, CannotFold or MadeMeanwhile raised, where one of the rows is not welcome.
         """
         steps = [step_of(*group) for group in groups(self._catalogue, tables)]
         missing: list[Key] = []
-        with self._savepoint():
-            with self._connection.pipeline():
-                cursors = [self._execute(step.table, step.statement.text, step.values) for step in steps]
-                self._check_constraints()
-            for step, cursor in zip(steps, cursors, strict=True):
-                missing += self._missing(step, cursor)
+        try:
+            with self._savepoint():
+                with self._connection.pipeline():
+                    self._emit(foretold)
+                    cursors = [self._execute(step.table, step.statement.text, step.values) for step in steps]
+                    self._check_constraints()
+                for step, cursor in zip(steps, cursors, strict=True):
+                    missing += self._missing(step, cursor)
+        except MadeMeanwhile as error:
+            if not self._present(error.step.table, error.step.keys):  # it was made by what was undone with it
+                raise _SUPPRESSED from None
+            raise
         return missing
 
-    def write_screened(self, tables: Mapping[str, Mapping[bytes, Net]]) -> tuple[list[Key], dict[Key, str]]:
+    def write_screened(
+        self, tables: Mapping[str, Mapping[bytes, Net]], foretold: Sequence[tuple[str, str]] = ()
+    ) -> tuple[list[Key], dict[Key, str]]:
         """As `write_nets`, but for rows whose parent is missing when their turn comes: those are returned, with why."""
         missing: list[Key] = []
         orphans: dict[Key, str] = {}
         with self._savepoint():
+            self._emit(foretold)
             for table, kind, sent, rows in groups(self._catalogue, tables):
                 alone = self._orphans(table, sent, rows) if kind not in ("delete", "remove") else {}
                 orphans |= {(table.name, key): reason for key, reason in alone.items()}
@@ -140,6 +156,10 @@ class TableWrites:
             row = self._execute(table, f"SELECT count(*) FROM {table.only}", []).fetchone()
         return int(row[0]) if row else 0
 
+    def _emit(self, messages: Sequence[tuple[str, str]]) -> None:
+        for message in messages:
+            self._connection.execute("SELECT pg_logical_emit_message(true, %s, %s)", message)
+
     def _orphans(
         self, table: TargetTable, sent: tuple[str, ...], rows: Sequence[tuple[bytes, Net]]
     ) -> dict[bytes, str]:
@@ -177,7 +197,7 @@ class TableWrites:
         """Why rows were not written, or not deleted; a row that was not there to be deleted is gone as it should be."""
         present = step.kind != "upsert" and self._present(step.table, step.keys)
         if step.kind == "add" and present:
-            raise MadeMeanwhile(f"a row was made in target {self._target} at this moment")
+            raise MadeMeanwhile(self._target, step)
         if step.kind == "remove" and present and self._count("referred", step.table, step.keys):
             raise _REFERRED
         if step.kind in ("upsert", "add") or present:

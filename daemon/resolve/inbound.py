@@ -11,7 +11,7 @@ from daemon.resolve.decision import Decision, Drop, Hub, Wait
 from daemon.resolve.interval import UNKNOWN, Interval
 from daemon.resolve.records import SpokeRecord
 from daemon.resolve.rules import Rules
-from daemon.resolve.state import Link, contains, newer
+from daemon.resolve.state import Link, Pending, contains, newer
 from daemon.resolve.unobserved import unobserved
 from daemon.resolve.values import Row, digest, digests
 from daemon.resolve.verdict import Edit, Verdict, candidates, judge, judge_machine
@@ -111,8 +111,10 @@ def _behind(record: SpokeRecord, hub: Hub, told: Told) -> bool:
         return True
     if row is not None:
         touched = row if record.row is None else {**told.edits, **told.machine}
+        # A row that came from a side without that field, before the observer took in the others.
+        unknown = isinstance(state.rver, Pending) or state.rver > hub.observed
         return any(
-            name in row and (name not in state.fields or state.fields[name].digest != digest(row[name]))
+            name in row and (unknown if name not in state.fields else state.fields[name].digest != digest(row[name]))
             for name in touched
         )
     creates = record.row is not None and bool(told.edits)

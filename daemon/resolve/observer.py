@@ -56,18 +56,35 @@ def _ours(record: HubRecord, state: RowState) -> RowState:
     if record.answer or (_ahead(state.rver, record.at) and state.rver != record.at):
         return state
     if record.row is None:
-        return _deleted(record, state) if state.alive else state
-    return _triggers(record, record.row, state) if state.alive else _created(record, record.row, state)
+        return _taken_away(record, state) if state.alive else state
+    if not state.alive and not _in_one(state.rver, record.at):
+        return _created(record, record.row, state)
+    return replace(state, alive=True, values={}, fields={**state.fields, **_triggers(record, record.row, state)})
 
 
-def _triggers(record: HubRecord, row: Row, state: RowState) -> RowState:
-    """What a trigger changed after our write had returned its row: a machine's change keeps version and time."""
-    fields = {
-        name: replace(one, digest=digest(row[name]), pos=record.at)
-        for name, one in state.fields.items()
-        if name in row and digest(row[name]) != one.digest and not isinstance(one.pos, Pending)
-    }
-    return replace(state, fields={**state.fields, **fields})
+def _in_one(version: Version, at: Position) -> bool:
+    """Whether both are of one transaction."""
+    return isinstance(version, Position) and version[:2] == at[:2]
+
+
+def _taken_away(record: HubRecord, state: RowState) -> RowState:
+    """What a transaction of ours makes and takes away on its way has, to those who have seen it, one version."""
+    if _in_one(state.rver, record.at):
+        return replace(state, alive=False, values=record.last, erased=False)
+    return _deleted(record, state)
+
+
+def _triggers(record: HubRecord, row: Row, state: RowState) -> dict[str, FieldState]:
+    """What a trigger changed after our write had returned its row: a machine's change keeps version and time. And what
+    the side that we have followed does not have."""
+    changed = {}
+    for name, value in row.items():
+        known = state.fields.get(name)
+        if known is None:
+            changed[name] = FieldState(digest(value), state.rver, record.at, state.time)
+        elif digest(value) != known.digest and not isinstance(known.pos, Pending):
+            changed[name] = replace(known, digest=digest(value), pos=record.at)
+    return changed
 
 
 def _changed(record: HubRecord, row: Row, state: RowState) -> dict[str, FieldState]:

@@ -24,7 +24,9 @@ def absorbed(hub: Hub, others: Row | None, pending: Pending, time: Interval) -> 
     state, row = hub.state, hub.row
     if row is None:
         gone = state.alive and (others is not None or state.rver == pending)
-        return replace(hub, state=_removed(state, others or {}, pending, time)) if gone else hub
+        if not gone or any(not _unchanged_by(others, name, one, pending) for name, one in state.fields.items()):
+            return hub
+        return replace(hub, state=_removed(state, others or {}, pending, time))
     if not state.alive:
         made = others is None or state.rver == pending
         return replace(hub, state=_made(state, row, pending)) if made else hub
@@ -33,16 +35,23 @@ def absorbed(hub: Hub, others: Row | None, pending: Pending, time: Interval) -> 
         for name, value in row.items()
         if (known := state.fields.get(name)) is not None
         and known.digest != digest(value)
-        and (known.pos == pending or _unchanged_by(others, name, known))
+        and _unchanged_by(others, name, known, pending)
     }
     return replace(hub, state=replace(state, fields={**state.fields, **changed})) if changed else hub
 
 
-def _unchanged_by(others: Row | None, name: str, known: FieldState) -> bool:
-    return others is None or (name in others and digest(others[name]) == known.digest)
+def _unchanged_by(others: Row | None, name: str, known: FieldState, pending: Pending) -> bool:
+    """What we have written in this transaction nobody can have changed since; a row without the field tells nothing."""
+    return known.pos == pending or others is None or name not in others or digest(others[name]) == known.digest
 
 
 def _removed(state: RowState, values: Row, pending: Pending, time: Interval) -> RowState:
+    """Of fields that we have changed before that, nobody knows the values any more."""
+    values = {
+        name: value
+        for name, value in values.items()
+        if (known := state.fields.get(name)) is not None and known.digest == digest(value)
+    }
     return replace(state, alive=False, rver=pending, time=latest(state, time), values=values, erased=False)
 
 

@@ -41,6 +41,8 @@ _SEGMENTS = "tests/integration/test_audit_segments.py"
 _LINK = "tests/integration/test_link.py"
 _RESOLUTION = "tests/unit/test_resolution_traces.py"
 _SIDE_EFFECTS = "tests/integration/test_both_ways_side_effects.py"
+_ONE_TRANSACTION = "tests/integration/test_both_ways_one_transaction.py"
+_HUB_TRIGGERS = "tests/integration/test_both_ways_hub_triggers.py"
 _LIVES = "tests/unit/test_resolution_lives.py"
 _DECISIONS = "tests/unit/test_resolution_decisions.py"
 _REFUSED = "tests/unit/test_resolution_refused.py"
@@ -758,6 +760,41 @@ RULES = (
         "if isinstance(error, MadeMeanwhile) and len(events) == 1:",
         "if isinstance(error, MadeMeanwhile):",
         (f"{_SIDE_EFFECTS}::test_a_row_that_triggers_of_both_sides_make_is_one_row[spoke]",),
+    ),
+    Rule(
+        "one_transaction_two_versions",
+        "What a spoke does to a row several times in one transaction it has seen.",
+        "daemon/resolve/observer.py",
+        "return isinstance(version, Position) and version[:2] == at[:2]",
+        "return False",
+        (
+            f"{_ONE_TRANSACTION}::test_a_row_that_goes_or_comes_twice_in_one_transaction_is_its_spokes[deleted and made]",
+        ),
+    ),
+    Rule(
+        "answered_as_planned",
+        "An answer tells the row as the hub's triggers have left it.",
+        "connectors/postgres/two_way/inward.py",
+        "locked=False) if work.nets else work.rows",
+        "locked=False) if False else work.rows | self._changes.present(\n"
+        '            [key for key, one in planned.items() if one.action != "none"], locked=False\n        )',
+        (f"{_ONE_TRANSACTION}::test_an_answer_tells_the_row_as_triggers_beside_it_have_left_it[bio]",),
+    ),
+    Rule(
+        "made_by_triggers",
+        "A row that a trigger of the hub makes beside a spoke's is no row that the spoke has made.",
+        "connectors/postgres/two_way/notes.py",
+        "return self._origin if made else self._by_triggers",
+        "return self._origin",
+        (f"{_HUB_TRIGGERS}::test_a_row_that_a_trigger_makes_for_a_spokes_row_comes_to_that_spoke_too",),
+    ),
+    Rule(
+        "made_itself_for_ever",
+        "A row that a trigger makes itself instead of ours is parked.",
+        "connectors/postgres/table_writes.py",
+        "if not self._present(error.step.table, error.step.keys):",
+        "if False:",
+        (f"{_HUB_TRIGGERS}::test_a_row_that_a_trigger_makes_itself_instead_of_ours_is_parked_and_holds_up_no_other",),
     ),
     Rule(
         "ambiguous_tried",

@@ -8,6 +8,7 @@ import pytest
 
 from tests.fix_linked import Linked
 from tests.people import TELLER, a_teller, a_workspace, made, put, seen, value
+from tests.triggers import FIRST_STORY
 from tests.waiting import until
 
 DERIVED = """
@@ -18,18 +19,6 @@ BEGIN
 END
 $$;
 CREATE TRIGGER derive BEFORE UPDATE ON storytellers FOR EACH ROW EXECUTE FUNCTION derive();
-"""
-FIRST_STORY = """
-CREATE FUNCTION first_story() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    INSERT INTO public.stories (id, workspace_id, storyteller_id, title, content)
-    VALUES (md5(NEW.id::text)::uuid, NEW.workspace_id, NEW.id, 'The first story', '{where}');
-    RETURN NEW;
-END
-$$;
-CREATE TRIGGER first_story AFTER INSERT ON storytellers FOR EACH ROW WHEN (NEW.bio = 'tells one')
-EXECUTE FUNCTION first_story();
-ALTER TABLE storytellers ENABLE ALWAYS TRIGGER first_story;
 """
 
 

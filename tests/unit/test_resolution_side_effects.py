@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from daemon.resolve.decision import Hub
 from daemon.resolve.interval import UNKNOWN, at
+from daemon.resolve.observer import observe
+from daemon.resolve.records import HubRecord
 from daemon.resolve.side_effects import absorbed
 from daemon.resolve.state import NO_ROW, FieldState, Pending, RowState
 from daemon.resolve.values import Row, digest
@@ -44,6 +46,15 @@ def test_a_row_that_we_have_taken_away_is_gone_since_then_with_what_others_see_o
     assert (state.alive, state.rver, state.time, state.values) == (False, OURS, at(7), {"name": "old"})
 
 
+def test_what_we_had_changed_of_a_row_before_we_took_it_away_is_known_to_nobody() -> None:
+    changed = told({"name": "new", "bio": "same"}, known(name="old", bio="same"), {"name": "old", "bio": "same"})
+    assert told(None, changed, {"name": "old", "bio": "same"}).values == {"bio": "same"}
+
+
+def test_what_others_have_changed_is_left_though_we_have_taken_the_row_away_since() -> None:
+    assert told(None, known(name="old"), {"name": "theirs"}) == known(name="old")
+
+
 def test_a_row_that_others_have_taken_away_is_left() -> None:
     assert told(None, known(name="old"), None) == known(name="old")
 
@@ -63,3 +74,23 @@ def test_a_row_that_we_have_made_and_taken_away_or_taken_away_and_made_is_ours()
     assert not told(None, made, None).alive
     gone = told(None, known(name="old"), {"name": "old"})
     assert told({"name": "again"}, gone, {"name": "old"}).fields["name"].digest == digest("again")
+
+
+def test_events_of_one_transaction_of_ours_are_one_version_of_the_row() -> None:
+    """A row that was deleted and made again: whoever has seen the first has seen the last."""
+    ours = FieldState(digest("again"), OURS, OURS, at(6))
+    state = RowState(True, OURS, at(6), {"name": ours})
+    for record in (
+        HubRecord(Position(1, 2, 1), None, at(9), OURS, last={"name": "old"}),
+        HubRecord(Position(1, 2, 3), {"name": "again"}, at(9), OURS, frozenset({"ledger"})),
+    ):
+        state = observe(record, state)
+    assert (state.alive, state.rver, state.time, state.values) == (True, Position(1, 2, 1), at(6), {})
+    assert state.fields["name"].ver == Position(1, 2, 1)
+    assert state.fields["name"].time == at(6)
+
+
+def test_what_a_followed_side_does_not_have_is_as_old_as_the_row_that_it_has_made() -> None:
+    state = RowState(True, OURS, at(6), {"name": FieldState(digest("made"), OURS, OURS, at(6))})
+    state = observe(HubRecord(OBSERVED, {"name": "made", "bio": "default"}, at(9), OURS), state)
+    assert state.fields["bio"] == FieldState(digest("default"), OBSERVED, OBSERVED, at(6))

@@ -22,10 +22,21 @@ from connectors.postgres.two_way.changes import Changes, Key
 from connectors.postgres.two_way.hub import HubStore, Known
 from connectors.postgres.two_way.judgement import Judgement
 from connectors.postgres.two_way.outside import Outside
-from connectors.postgres.two_way.outward import Work, net_of, tell
+from connectors.postgres.two_way.outward import Work, net_of, tell, together
 from connectors.postgres.two_way.refusals import kind_of, note_discarded, note_listed
 from schemas.position import START, Position
-from schemas.resolution import ANSWERS_PREFIX, AtHub, Fields, Kept, Listed, Others, Place, RowChange
+from schemas.resolution import (
+    ANSWERS_PREFIX,
+    MADE_PREFIX,
+    AtHub,
+    Fields,
+    Kept,
+    Listed,
+    MadeEntry,
+    Others,
+    Place,
+    RowChange,
+)
 
 PATIENCE_SECONDS = 0.3
 """How long people's edits of the locked rows may wait with us."""
@@ -75,7 +86,7 @@ class HubRows:
         self._taken: set[tuple[int, int]] = set()
         """Transactions of the spoke of which the open one has written a row: one that is refused is tried again."""
         self._awaited = awaited
-        self._outside = Outside(url, tables)
+        self._outside = Outside(connection, url, tables)
         self.mark = ""
         """The open transaction's."""
 
@@ -132,6 +143,11 @@ class HubRows:
                 work.nets.setdefault(name, {})[table.record_key(text)] = net
         return work
 
+    def foretold(self, work: Work) -> list[tuple[str, str]]:
+        """Which rows are made for the spoke: others that come into being with them, triggers have made."""
+        made = [MadeEntry(*self._hub_name(key)) for key, one in work.planned.items() if one.action == "create"]
+        return [(MADE_PREFIX, one) for one in together([msgspec.json.encode(one).decode() for one in made])]
+
     def settle(
         self, work: Work, events: Iterable[Event], left_out: Collection[tuple[str, bytes]] = ()
     ) -> dict[tuple[str, bytes], Judgement]:
@@ -142,11 +158,12 @@ class HubRows:
             for key, one in work.planned.items()
             if not left_out or (key[0], self._tables[key[0]].record_key(key[1])) not in left_out
         }
-        present = self._changes.present([key for key, one in planned.items() if one.action != "none"], locked=False)
+        # Triggers and foreign keys may have changed any of them: an answer comes behind that in the stream.
+        present = self._changes.present(list(planned), locked=False) if work.nets else work.rows
         kept: dict[Key, Kept] = {}
         answers: list[str] = []
         for key, one in planned.items():
-            stored = present.get(key) if one.action != "none" else work.rows[key]
+            stored = present.get(key)
             hub = self._hub_name(key)
             kept[hub] = self._inward.settle(*hub, one, stored, self.mark)
             if (answer := kept[hub].answer) is not None:

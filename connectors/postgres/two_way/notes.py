@@ -1,8 +1,8 @@
 """Reads the stream of a database that goes both ways: each row's event with what our own transactions say of it.
 
 Such a transaction begins with a message that says whose it is. At a spoke the marks of its rows follow them, so rows of
-ours wait for their marks; at the hub answers do, which are events of their own. The messages stand in a topic of their
-own, and come where the order of commits has them.
+ours wait for their marks; at the hub answers do, which are events of their own, and rows that are made for a spoke are
+named before they come. The messages stand in a topic of their own, and come where the order of commits has them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,16 @@ import orjson
 from connectors.contract import Place, Record
 from connectors.postgres.rows import Change, Event, decode_change
 from connectors.postgres.two_way.canonical import Canonical
-from schemas.resolution import ANSWERS_PREFIX, LINKED_PREFIX, MARKS_PREFIX, ORIGIN_PREFIX, LinkedEntry
+from schemas.resolution import (
+    ANSWERS_PREFIX,
+    LINKED_PREFIX,
+    MADE_PREFIX,
+    MARKS_PREFIX,
+    ORIGIN_PREFIX,
+    LinkedEntry,
+    MadeEntry,
+    Origin,
+)
 
 ANSWER = "n"
 """Op of an event that says something of a row, and changes nothing."""
@@ -51,6 +60,8 @@ _head = msgspec.json.Decoder(_Head).decode
 _notes = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _named = msgspec.json.Decoder(_Named).decode
 _linked = msgspec.json.Decoder(list[LinkedEntry]).decode
+_made = msgspec.json.Decoder(list[MadeEntry]).decode
+_origin = msgspec.json.Decoder(Origin).decode
 
 
 class Notes:
@@ -73,6 +84,9 @@ class Notes:
         """The transaction was rolled back."""
         self._place: Place = (0, 0)
         self._origin = b""
+        self._by_triggers = b""
+        self._made: set[tuple[str, str]] = set()
+        """By table and key, rows that are made for the spoke."""
         self._rows: dict[tuple[str, str], list[tuple[Record, int]]] = {}
         self._changed_at: dict[tuple[str, str], int | None] = {}
         """By table and key, times of rows that have only got another key."""
@@ -89,7 +103,9 @@ class Notes:
         if content is None:
             return  # too large even without values; rows of ours are taken as triggers' then
         if event.message.prefix == ORIGIN_PREFIX:
-            self._origin = content
+            self._begin(content)
+        elif event.message.prefix == MADE_PREFIX and not self._marked:
+            self._made.update((self._by_hub[one.table], one.key) for one in _made(content) if one.table in self._by_hub)
         elif event.message.prefix == MARKS_PREFIX and self._marked:
             for note in _notes(content):
                 yield from self._mark(record, bytes(note), event.source.ts_ms)
@@ -108,7 +124,7 @@ class Notes:
         yield from self.arrive(record)
         head = _head(record.value)
         if not (self._marked and (self._origin or self._changed_at) and record.key and head.op in "cud"):
-            yield self._event(table, record, self._time(table, head, record))
+            yield self._event(table, record, self._time(table, head, record), origin=self._maker(table, record, head))
             return
         name = table, self._tables[table].key_text(record.key)
         if name in self._changed_at:
@@ -128,9 +144,23 @@ class Notes:
         """Rows of ours that no mark has named: triggers have changed them."""
         rows, self._rows = self._rows, {}
         origin, self._origin = self._origin, b""
+        self._by_triggers, self._made = b"", set()
         self._changed_at = {}
         for (table, _), records in rows.items():
             yield self._event(table, _last(records), records[-1][1] * 1_000, origin=origin)
+
+    def _begin(self, content: bytes) -> None:
+        """A transaction of ours. What triggers make in it nobody has made for the spoke, nor told it."""
+        self._origin = self._by_triggers = content
+        if not self._marked and (origin := _origin(content)).tells:
+            self._by_triggers = msgspec.json.encode(msgspec.structs.replace(origin, origin=""))
+
+    def _maker(self, table: str, record: Record, head: _Head) -> bytes:
+        """The transaction's origin, as far as this row is concerned."""
+        if head.op != "c" or self._by_triggers == self._origin:
+            return self._origin
+        made = record.key and (table, self._tables[table].key_text(record.key)) in self._made
+        return self._origin if made else self._by_triggers
 
     def _mark(self, record: Record, note: bytes, ts_ms: int) -> Iterator[Event]:
         """A row of ours, as it was in the end; or one that was only compared."""

@@ -84,8 +84,8 @@ class TwoWay:
         mark = secrets.token_hex(8)
         if self._hub is not None:
             self._hub.begin(mark)
-        made = Origin(self._destination.source, self._destination.name, mark if self._hub is not None else "")
-        return msgspec.json.encode(made).decode()
+        source, name, decides = self._destination.source, self._destination.name, self._hub is not None
+        return msgspec.json.encode(Origin(source, name, mark if decides else "", tells=decides)).decode()
 
     # From records to events
 
@@ -154,6 +154,10 @@ class TwoWay:
         writes = self._spoke or self._hub
         assert writes is not None, "an observer plans nothing"
         return writes.plan(events)
+
+    def foretold(self, work: Work) -> list[tuple[str, str]]:
+        """Messages, by prefix and content, that are to stand before the rows of this work in the hub's stream."""
+        return self._hub.foretold(work) if self._hub is not None else []
 
     def settle(
         self, work: Work, events: Sequence[Event], left_out: Collection[tuple[str, bytes]] = ()

@@ -30,14 +30,14 @@ class Judged:
 
     def write(self, events: Sequence[Event]) -> list[Key]:
         nets, work, judged = self._planned(events)
-        missing = self._writes.write_nets(nets)
+        missing = self._writes.write_nets(nets, self._two_way.foretold(work))
         with self._writes.refusing():
             self._note(self._two_way.settle(work, judged), judged)
         return missing + self._partial(work)
 
     def write_screened(self, events: Sequence[Event]) -> tuple[list[Key], dict[Key, str]]:
         nets, work, judged = self._planned(events)
-        missing, orphans = self._writes.write_screened(nets)
+        missing, orphans = self._writes.write_screened(nets, self._two_way.foretold(work))
         with self._writes.refusing():
             self._note(self._two_way.settle(work, judged, orphans), judged)
         return missing + self._partial(work), orphans
