@@ -142,11 +142,11 @@ class Origin(msgspec.Struct, frozen=True, omit_defaults=True):
     target: str
     mark: str = ""
     tells: bool = False
-    """Whether it names the rows that it makes for the spoke: any other that is made in it, a trigger has made."""
+    """Whether it names the rows that it makes and deletes for the spoke: of any other, a trigger did that."""
 
 
-class MadeEntry(msgspec.Struct, frozen=True):
-    """A row that a transaction of ours is about to make at the hub, because the spoke has it."""
+class ForetoldEntry(msgspec.Struct, frozen=True):
+    """A row that a transaction of ours is about to make at the hub, or to delete, as the spoke did."""
 
     table: str
     """The hub's."""
@@ -167,8 +167,8 @@ ORIGIN_PREFIX = "placemat.origin"
 MARKS_PREFIX = "placemat.marks"
 ANSWERS_PREFIX = "placemat.answers"
 LINKED_PREFIX = "placemat.linked"
-MADE_PREFIX = "placemat.made"
-NOTES = frozenset({ORIGIN_PREFIX, MADE_PREFIX, MARKS_PREFIX, ANSWERS_PREFIX, LINKED_PREFIX})
+FORETOLD_PREFIX = "placemat.foretold"
+NOTES = frozenset({ORIGIN_PREFIX, FORETOLD_PREFIX, MARKS_PREFIX, ANSWERS_PREFIX, LINKED_PREFIX})
 """Messages of ours that stand in the streams of databases that go both ways."""
 
 

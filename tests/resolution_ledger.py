@@ -56,19 +56,26 @@ class Ledger:
     edits: dict[str, Edit] = field(default_factory=dict)
     given: Counter[str] = field(default_factory=Counter)
     removed: set[str] = field(default_factory=set)
-    """Elements of sets that somebody took out."""
+    """Elements of sets that somebody took out; values that were emptied, or that a trigger of the hub took away."""
+    emptied: set[tuple[str, str]] = field(default_factory=set)
+    """Key and field of those."""
+    swept: set[str] = field(default_factory=set)
+    """Keys of rows that a trigger of the hub has removed or made."""
     ruled: set[str] = field(default_factory=set)
     """What a person had before them when they decided."""
     ruled_rows: set[str] = field(default_factory=set)
 
     def edit(self, site: str, key: str, **values: Value) -> None:
-        before = self.world.site(site).rows.get(key)
+        before, there = self.world.site(site).rows.get(key), self.world.site(site).columns
+        values = {name: value for name, value in values.items() if name in there}
+        if not values:
+            return
         for name, value in values.items():
             if before is not None and before[name] == value:
                 continue
             old = set(tokens(before[name])) if before is not None else self._deletions(key, site)
             new = set(tokens(value))
-            self.removed |= old - new if isinstance(value, list) and before is not None else set()
+            self.removed |= old - new if before is not None and (value is None or isinstance(value, list)) else set()
             for token in new - old if isinstance(value, list) else new:
                 self._note(site, key, name, token, old)
         self.world.edit(site, key, **values)
@@ -77,6 +84,22 @@ class Ledger:
         row = self.world.site(site).rows[key]
         self._note(site, key, None, f"deletion {self.given.total()}", set(tokens(dict(row))))
         self.world.delete(site, key)
+
+    # What triggers of the hub do beside a row that is written there, which nobody is told
+
+    def triggers_empty(self, key: str, name: str) -> None:
+        self.removed |= set(tokens(self.world.hub.rows[key][name]))
+        self.emptied.add((key, name))
+        self.world.edit("hub", key, **{name: None})
+
+    def triggers_remove(self, key: str) -> None:
+        self.removed |= set(tokens(dict(self.world.hub.rows[key])))
+        self.swept.add(key)
+        self.world.delete("hub", key)
+
+    def triggers_make(self, key: str, row: Row) -> None:
+        self.swept.add(key)
+        self.world.edit("hub", key, **row)
 
     def seen(self, key: str) -> set[str]:
         """What a person has before them who decides."""
@@ -131,14 +154,22 @@ class Ledger:
             later = one.theirs_time.lo > one.ours_time.hi + skew
             assert (one.won == "theirs") == later, ("the wrong side has won", listed)
         ours, theirs = list(tokens(one.ours)), list(tokens(one.theirs))
-        if UNKNOWN in (one.ours_time, one.theirs_time) or self._uncertain(listed.key):
+        if UNKNOWN in (one.ours_time, one.theirs_time) or self._uncertain(listed.key) or listed.key in self.swept:
             return
         if one.field is None or one.won is None or isinstance(one.ours, list) or isinstance(one.theirs, list):
             return
-        if len(ours) != 1 or len(theirs) != 1 or not self._unique(ours[0]) or not self._unique(theirs[0]):
+        if (
+            len(ours) != 1
+            or len(theirs) != 1
+            or ours == theirs
+            or not self._unique(ours[0])
+            or not self._unique(theirs[0])
+        ):
             return
         if one.kind == "insert_exists" and self._deletions(listed.key):
             return  # what a site has deleted and made again was made on top of everything that it ever had
+        if one.kind == "update_deleted" and listed.key in self.world.refused:
+            return  # what was changed, refused and deleted in one is listed as it was before
         assert ours[0] not in self._below(theirs, surely=True), ("theirs was made on top of ours", listed)
         assert theirs[0] not in self._below(ours, surely=True), ("ours was made on top of theirs", listed)
         if (
@@ -175,7 +206,10 @@ class Ledger:
             site: None if row is None else {name: value for name, value in row.items() if name not in stopped}
             for site, row in self.world.rows(key).items()
         }
-        assert all(row == rows["hub"] for row in rows.values()), ("the sides differ", key, rows)
+        for site, row in rows.items():
+            hub, there = rows["hub"], self.world.site(site).columns
+            expected = None if hub is None else {name: value for name, value in hub.items() if name in there}
+            assert row == expected, ("the sides differ", key, rows)
 
     def _losers(self, key: str) -> set[str]:
         found: set[str] = set()
@@ -195,8 +229,15 @@ class Ledger:
             if one.key == key and one.field is not None and one.token not in below:
                 if self._uncertain(key) and one.site in {site.name for site in self._services()}:
                     continue
+                if one.field in self._lacked_by(self._deletions(key)):
+                    continue  # who does not have it deletes the row nevertheless
                 outward = self.world.rules.of(one.field).outward and one.site != "hub"
                 assert outward, ("an edit was lost, and nobody was told", one, row)
+
+    def _lacked_by(self, deletions: Iterable[str]) -> set[str]:
+        """Fields that those who made these deletions do not have."""
+        spokes = [self.world.spokes.get(self.edits[one].site) for one in deletions]
+        return {name for spoke in spokes if spoke is not None for name in spoke.lacks}
 
     def _services(self) -> list[ServiceSite]:
         return [site for site in self.world.spokes.values() if isinstance(site, ServiceSite)]
@@ -213,7 +254,7 @@ class Ledger:
 
     def _check_deletions(self, key: str) -> None:
         """A row that was deleted is gone, or somebody made it again, or was told that a deletion has lost."""
-        if key not in self.world.hub.rows or key in self.ruled_rows:
+        if key not in self.world.hub.rows or key in self.ruled_rows | self.swept:
             return
         if self._uncertain(key):
             return
@@ -227,11 +268,13 @@ class Ledger:
 
     def _check_newest(self, key: str, skew: int) -> None:
         row = self.world.hub.rows.get(key)
-        if row is None or self._deletions(key) or self._services():
+        if row is None or self._deletions(key) or self._services() or key in self.swept:
             return
         for name, value in row.items():
             if self.world.rules.of(name).rule != "latest" or self.world.rules.of(name).outward:
                 continue
+            if (key, name) in self.emptied or any(name in site.lacks for site in self.world.spokes.values()):
+                continue  # nobody has given it
             below = self._below(tokens(value))
             newest = max((self.edits[token].true_time for token in below if token in self.edits), default=0)
             for one in self.edits.values():

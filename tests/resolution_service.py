@@ -106,7 +106,7 @@ class ServiceSite(SpokeSite):
     def _intend(self, world: World, most: int) -> bool:
         key, run = self.run(world, most)
         current, rules = self.rows.get(key), replace(world.rules, polled=True)
-        plan = outbound.plan(self.name, outbound.fold(run), self.sides.get(key, NO_SIDE), current, rules)
+        plan = outbound.plan(self.name, outbound.fold(self.name, run), self.sides.get(key, NO_SIDE), current, rules)
         if plan.held or plan.action in ("hold", "born"):
             self.append(key, replace(self._read(world, key), report=plan.held))
         opened = Open(key, Intent(plan, current), self.versions[key], self.taken + len(run))

@@ -5,9 +5,11 @@ Every transaction is whole or not at all, as in PostgreSQL; streams are read as 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
+from operator import itemgetter
 
 from connectors.postgres.two_way.erasing import tombstone
 from daemon.resolve import outbound, override, wire
@@ -17,11 +19,13 @@ from daemon.resolve.inbound import receive
 from daemon.resolve.inbound_queue import Queue, receive_queue, settle_queue
 from daemon.resolve.interval import Interval
 from daemon.resolve.interval import at as moment
+from daemon.resolve.inward import without
 from daemon.resolve.observer import observe, settle_link
 from daemon.resolve.outbound import Plan
 from daemon.resolve.override import Choice, Ruling, Stale, decide, undo
 from daemon.resolve.records import HUB, Answer, HubRecord, Mark, SpokeRecord
 from daemon.resolve.rules import Rules
+from daemon.resolve.side_effects import absorbed, unseen
 from daemon.resolve.state import NO_LINK, NO_ROW, NO_SIDE, Link, Pending, RowState, Side
 from daemon.resolve.values import Row, Value
 from schemas.position import START, Position
@@ -47,6 +51,15 @@ class Revived:
     erased: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """An open one of ours at the hub: its mark, whose edits it holds, and what it will have published."""
+
+    pending: Pending
+    by: str
+    said: list[tuple[str, HubRecord]] = field(default_factory=list)
+
+
 @dataclass
 class Site:
     """One database. `clock` is how far its clock is off, in microseconds; `triggers` normalise every write."""
@@ -68,6 +81,14 @@ class Site:
 
 @dataclass
 class SpokeSite(Site):
+    """`lacks` are columns that it does not have."""
+
+    lacks: frozenset[str] = frozenset()
+
+    def part(self, row: Row) -> Row:
+        """Of a hub's row, what it has."""
+        return {name: value for name, value in row.items() if name not in self.lacks}
+
     sides: dict[str, Side] = field(default_factory=dict)
     stream: list[tuple[str, SpokeRecord]] = field(default_factory=list)
     taken: int = 0
@@ -93,7 +114,9 @@ class SpokeSite(Site):
         key, run = self.run(world, most)
         self.taken += len(run)
         current = self.rows.get(key)
-        plan = outbound.plan(self.name, outbound.fold(run), self.sides.get(key, NO_SIDE), current, world.rules)
+        plan = outbound.plan(
+            self.name, outbound.fold(self.name, run), self.sides.get(key, NO_SIDE), current, world.rules
+        )
         stored = self.carry_out(key, plan, current)
         mark = self.record(key, plan, stored)
         if mark is not None:
@@ -103,10 +126,17 @@ class SpokeSite(Site):
         return True
 
     def run(self, world: World, most: int) -> tuple[str, list[HubRecord]]:
-        """The next records that are of one key."""
-        key = world.stream[self.taken][0]
-        ahead = world.stream[self.taken : self.taken + most]
-        return key, [record for _, record in takewhile(lambda one: one[0] == key, ahead)]
+        """The next records that are of one key, whole transactions of them."""
+        key, ahead = world.stream[self.taken][0], world.stream[self.taken :]
+        run = [self._shown(record) for _, record in takewhile(lambda one: one[0] == key, ahead)]
+        while most < len(run) and run[most].at[:2] == run[most - 1].at[:2]:
+            most += 1
+        return key, run[:most]
+
+    def _shown(self, record: HubRecord) -> HubRecord:
+        if record.row is None or not self.lacks:
+            return record
+        return replace(record, row=self.part(record.row))
 
     def carry_out(self, key: str, plan: Plan, current: Row | None) -> Row | None:
         if plan.action == "delete":
@@ -141,7 +171,7 @@ class World:
         sites = [SpokeSite(one) if isinstance(one, str) else one for one in spokes]
         self.spokes = {one.name: one for one in sites}
         for one in sites:
-            one.columns = tuple(columns)
+            one.columns = tuple(name for name in columns if name not in one.lacks)
         self.states: dict[str, RowState] = {}
         self.links: dict[tuple[str, str], Link] = {}
         self.conflicts: dict[str, OpenConflict] = {}
@@ -150,6 +180,9 @@ class World:
         """By record of the hub's stream, how many each spoke had told when it was made."""
         self.observed = 0
         self.transactions = 0
+        self.open: Transaction | None = None
+        self.side_effects: list[Callable[[], None]] = []
+        """What triggers of the hub do beside the next rows that are written there for a spoke."""
         self.listed: list[Listed] = []
         self.revived: list[Revived] = []
         self.too_late: list[tuple[str, Row]] = []
@@ -160,6 +193,8 @@ class World:
         """Names that a constraint of the hub refuses."""
         self.parked: dict[tuple[str, str], list[SpokeRecord]] = {}
         """By spoke and key: records that wait at the hub, the first of which it has refused."""
+        self.refused: set[str] = set()
+        """Keys of which the hub has refused something."""
         self.untried: set[tuple[str, str]] = set()
         """Of these the last was not tried yet."""
 
@@ -194,13 +229,20 @@ class World:
             return
         creators = frozenset((HUB,)) if created else frozenset[str]()
         time = moment(self.now + self.hub.clock)
-        self._publish(key, [HubRecord(START, row, time, created_by=creators, last=last if row is None else {})])
+        record = HubRecord(START, row, time, created_by=creators, last=last if row is None else {})
+        if self.open is None:
+            self._publish([(key, record)])
+        else:  # a trigger, beside what is written for a spoke
+            whole = created or row is None
+            origin = HUB if whole else self.open.by
+            self.open.said.append((key, replace(record, pending=self.open.pending, origin=origin, by_trigger=whole)))
 
     # Streams
 
-    def _publish(self, key: str, records: Sequence[HubRecord]) -> None:
+    def _publish(self, records: Sequence[tuple[str, HubRecord]]) -> None:
+        """By key, as they are taken: of a row, all of a transaction at once."""
         self.transactions += 1
-        for ordinal, one in enumerate(records, 1):
+        for ordinal, (key, one) in enumerate(sorted(records, key=itemgetter(0)), 1):
             at = Position(1, self.transactions, ordinal)
             self.stream.append((key, replace(one, at=at)))
             self.told_before.append({name: len(spoke.stream) for name, spoke in self.spokes.items()})
@@ -223,12 +265,15 @@ class World:
                     self.links[spoke, key] = settle_link(link, record.pending, record.at)
         return True
 
-    def hub_at(self, key: str) -> Hub:
+    def hub_at(self, key: str, spoke: str = HUB) -> Hub:
+        """What is known of a row at the hub, for a spoke without what that does not have."""
         observed = self.stream[self.observed - 1][1].at if self.observed else START
-        return Hub(
-            self.hub.rows.get(key), self.states.get(key, NO_ROW), observed, self._end(),
-            self.conflicts.get(key, NO_CONFLICT),
-        )  # fmt: skip
+        state = without(self.states.get(key, NO_ROW), self.spokes[spoke].lacks if spoke else frozenset())
+        conflict = self.conflicts.get(key, NO_CONFLICT)
+        return Hub(self._part(self.hub.rows.get(key), spoke), state, observed, self._end(), conflict)
+
+    def _part(self, row: Row | None, spoke: str) -> Row | None:
+        return self.spokes[spoke].part(row) if row is not None and spoke else row
 
     def receive(self, name: str, *, queued: bool = False, late: bool = False) -> bool:
         """The hub takes one record of a spoke's stream; False: there is none, or it has to wait. `queued`: behind a key
@@ -240,7 +285,7 @@ class World:
         key, record = spoke.stream[spoke.received]
         if (name, key) in self.parked:
             return self._receive_behind(name, key, record, queued)
-        hub = self.hub_at(key)
+        hub = self.hub_at(key, name)
         if late and self._all_observed_before(name, spoke.received):
             hub = replace(hub, late=True, end=hub.observed)
         decision = receive(name, record, hub, self.links.get((name, key), NO_LINK), self.rules)
@@ -251,15 +296,44 @@ class World:
                 pass
             case Decision() if self._refuses(decision.values):
                 self.parked[name, key] = [record]
+                self.refused.add(key)
             case Decision():
-                had = self.links.get((name, key), NO_LINK)
-                if decision.action == "create" and had.shadow is not None and record.read is None:
-                    self.revived.append(Revived(key, hub.state.time, record.time, hub.state.erased))
-                if hub.state.erased and any(one.kind == "update_deleted" for one in decision.conflicts):
-                    self.too_late.append((key, record.row or {}))
-                self._carry_out(name, key, hub, decision)
+                with self._transaction(name):
+                    self._take(name, key, hub, record, decision)
         spoke.received += 1
         return True
+
+    def receive_together(self, name: str, most: int) -> None:
+        """The hub takes several records of a spoke's stream in one transaction, in which its triggers do what they do.
+        Nobody waits for what that transaction has made itself."""
+        spoke, observed, before = self.spokes[name], self.observed == len(self.stream), dict(self.hub.rows)
+        with self._transaction(name) as ours:
+            for key, record in spoke.stream[spoke.received : spoke.received + most]:
+                hub, link = self.hub_at(key, name), self.links.get((name, key), NO_LINK)
+                if (name, key) in self.parked:
+                    return
+                decision = receive(name, record, hub, link, self.rules)
+                if isinstance(decision, Wait):
+                    own, hub = hub, absorbed(hub, self._part(before.get(key), name), ours.pending, record.time)
+                    link = unseen(link, own, hub, ours.pending)
+                    decision = receive(name, record, hub, link, self.rules)
+                match decision:
+                    case Wait():
+                        assert not observed, ("waits for what it has made itself", name, key, record, hub)
+                        return
+                    case Decision() if self._refuses(decision.values):
+                        return
+                    case Decision():
+                        self._take(name, key, hub, record, decision)
+                spoke.received += 1
+
+    def _take(self, name: str, key: str, hub: Hub, record: SpokeRecord, decision: Decision) -> None:
+        had = self.links.get((name, key), NO_LINK)
+        if decision.action == "create" and had.shadow is not None and record.read is None:
+            self.revived.append(Revived(key, hub.state.time, record.time, hub.state.erased))
+        if hub.state.erased and any(one.kind == "update_deleted" for one in decision.conflicts):
+            self.too_late.append((key, record.row or {}))
+        self._carry_out(name, key, hub, decision)
 
     def _all_observed_before(self, name: str, number: int) -> bool:
         """Whether all was observed that was done at the hub before a spoke's record."""
@@ -287,7 +361,7 @@ class World:
         return any(tried)
 
     def _try_again(self, name: str, key: str, records: list[SpokeRecord]) -> bool:
-        hub, link = self.hub_at(key), self.links.get((name, key), NO_LINK)
+        hub, link = self.hub_at(key, name), self.links.get((name, key), NO_LINK)
         pending = Pending(f"transaction {self.transactions + 1}")
         found = receive_queue(name, records, hub, link, self.rules, pending)
         if isinstance(found, Wait):
@@ -298,25 +372,38 @@ class World:
             return True
         del self.parked[name, key]
         if isinstance(found, Queue):
-            self._carry_out(name, key, hub, found)
+            with self._transaction(name):
+                self._carry_out(name, key, hub, found)
         return True
 
+    @contextmanager
+    def _transaction(self, by: str) -> Iterator[Transaction]:
+        self.open = Transaction(Pending(f"transaction {self.transactions + 1}"), by)
+        yield self.open
+        if self.open.said:
+            self._publish(self.open.said)
+        self.open = None
+
     def _carry_out(self, name: str, key: str, hub: Hub, decision: Decision | Queue) -> None:
-        pending = Pending(f"transaction {self.transactions + 1}")
-        stored = self._write(key, decision.action, decision.values)
-        written = Written(stored, pending)
+        assert self.open is not None, "in a transaction"
+        creators = frozenset((name,)) if decision.action == "create" else frozenset[str]()
+        values = self.spokes[name].part(decision.values)
+        self._write(key, decision.action, values, self.hub.rows.get(key), creators)
+        written = Written(self._part(self.hub.rows.get(key), name), self.open.pending)
         if isinstance(decision, Queue):
             outcome, listed = settle_queue(name, decision, written), [one for one, _ in decision.conflicts]
         else:
             outcome, listed = settle(name, decision, hub, written), list(decision.conflicts)
-        self.states[key] = outcome.state
+        known = self.states.get(key, NO_ROW).fields
+        self.states[key] = replace(outcome.state, fields={**known, **outcome.state.fields})
         self.links[name, key] = outcome.link
         self.conflicts[key] = outcome.conflict
         self.listed += [Listed(key, name, one) for one in listed]
-        creators = frozenset((name,)) if decision.action == "create" else frozenset[str]()
-        self._publish_write(key, decision.action != "none", stored, hub.row, creators, pending, outcome.answer, name)
+        self._answer(key, outcome.answer)
 
-    def _write(self, key: str, action: str, values: Row) -> Row | None:
+    def _write(self, key: str, action: str, values: Row, before: Row | None, creators: frozenset[str]) -> None:
+        """Write a row, and what its triggers do besides."""
+        assert self.open is not None, "in a transaction"
         rows = self.hub.rows
         if action == "delete":
             del rows[key]
@@ -325,22 +412,22 @@ class World:
             self.hub.store(key, values)
         elif action == "update":
             self.hub.store(key, {**rows[key], **values})
-        return rows.get(key)
-
-    def _publish_write(
-        self, key: str, wrote: bool, stored: Row | None, before: Row | None, creators: frozenset[str],
-        pending: Pending, answer: Answer | None, origin: str,
-    ) -> None:  # fmt: skip
+        else:
+            return
+        stored = rows.get(key)
+        row = None if stored is None else self.told(stored, None if creators else before)
+        last = (before or {}) if stored is None else {}
         time = moment(self.now + self.hub.clock)
-        records = []
-        if wrote:
-            row = None if stored is None else self.told(stored, None if creators else before)
-            last = (before or {}) if stored is None else {}
-            records.append(HubRecord(START, row, time, pending, creators, last, origin=origin))
+        record = HubRecord(START, row, time, self.open.pending, creators, last, origin=self.open.by)
+        self.open.said.append((key, record))
+        if self.side_effects:
+            self.side_effects.pop(0)()
+
+    def _answer(self, key: str, answer: Answer | None) -> None:
+        assert self.open is not None, "in a transaction"
         if answer is not None:
-            records.append(_heard(answer, time, pending))
-        if records:
-            self._publish(key, records)
+            time = moment(self.now + self.hub.clock)
+            self.open.said.append((key, _heard(answer, time, self.open.pending)))
 
     def send(self, name: str, most: int = 1) -> bool:
         """A spoke applies the next record of the hub's stream, folded with as many of its key as follow at once."""
@@ -380,12 +467,13 @@ class World:
         return back
 
     def _rule(self, key: str, hub: Hub, ruling: Ruling) -> None:
-        pending = Pending(f"transaction {self.transactions + 1}")
-        stored = self._write(key, ruling.action, ruling.values)
-        links = {name: link for (name, of), link in self.links.items() if of == key}
-        self.states[key], self.conflicts[key], answer = override.settle(ruling, hub, links, Written(stored, pending))
         creators = frozenset((HUB,)) if ruling.action == "create" else frozenset[str]()
-        self._publish_write(key, ruling.action != "none", stored, hub.row, creators, pending, answer, HUB)
+        links = {name: link for (name, of), link in self.links.items() if of == key}
+        with self._transaction(HUB) as ours:
+            self._write(key, ruling.action, ruling.values, hub.row, creators)
+            written = Written(self.hub.rows.get(key), ours.pending)
+            self.states[key], self.conflicts[key], answer = override.settle(ruling, hub, links, written)
+            self._answer(key, answer)
 
     # Until nothing is left to do
 

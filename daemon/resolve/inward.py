@@ -17,7 +17,7 @@ from daemon.resolve.interval import UNKNOWN
 from daemon.resolve.read import spoke_record
 from daemon.resolve.records import SpokeRecord
 from daemon.resolve.rules import Rules
-from daemon.resolve.side_effects import absorbed
+from daemon.resolve.side_effects import absorbed, unseen
 from daemon.resolve.state import Link, Pending, RowState
 from daemon.resolve.values import Value
 from schemas.resolution import AtHub, Fields, Kept, Listed, RowChange
@@ -92,18 +92,19 @@ class HubResolver:
     ) -> Planned | None:
         hidden = self._hidden.get(table, frozenset())
         whole = read_hub(hub)
-        facts = replace(whole, state=_without(whole.state, hidden))
+        facts = replace(whole, state=without(whole.state, hidden))
         records = [spoke_record(one) for one in changes]
+        link = known = wire.read_link(hub.link)
         if hub.others is not None:
-            facts = absorbed(facts, hub.others.row, Pending(mark), records[0].time)
-        link = wire.read_link(hub.link)
+            before, facts = facts, absorbed(facts, hub.others.row, Pending(mark), records[0].time)
+            link = unseen(known, before, facts, Pending(mark))
         match self._found(records, facts, link, self._rules[table], mark, rejected):
             case Wait():
                 return None
             case Drop():
-                return Planned(None, facts, whole.state, link, len(changes))
+                return Planned(None, facts, whole.state, known, len(changes))
             case found:
-                return Planned(found, facts, whole.state, link)
+                return Planned(found, facts, whole.state, known)
 
     def _found(
         self, records: Sequence[SpokeRecord], hub: Hub, link: Link, rules: Rules, mark: str, rejected: bool
@@ -151,7 +152,7 @@ def read_hub(hub: AtHub) -> Hub:
     return Hub(hub.row, wire.read_state(hub.state), hub.observed, hub.end, wire.read_conflict(hub.conflict), hub.late)
 
 
-def _without(state: RowState, hidden: frozenset[str]) -> RowState:
+def without(state: RowState, hidden: frozenset[str]) -> RowState:
     """Nobody there could have seen these, and so they are no reason to keep a row that is deleted there."""
     if hidden.isdisjoint(state.fields):
         return state

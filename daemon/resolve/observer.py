@@ -55,9 +55,12 @@ def _ours(record: HubRecord, state: RowState) -> RowState:
     """What a transaction of ours did beside what it has stored: a trigger of the hub did it, or a foreign key."""
     if record.answer or (_ahead(state.rver, record.at) and state.rver != record.at):
         return state
+    own = not record.by_trigger and _in_one(state.rver, record.at)
     if record.row is None:
-        return _taken_away(record, state) if state.alive else state
-    if not state.alive and not _in_one(state.rver, record.at):
+        if state.alive:
+            return _taken_away(record, state, own)
+        return replace(state, values=record.last) if own else state  # what the spoke does not have, too
+    if not state.alive and not own:
         return _created(record, record.row, state)
     return replace(state, alive=True, values={}, fields={**state.fields, **_triggers(record, record.row, state)})
 
@@ -67,9 +70,9 @@ def _in_one(version: Version, at: Position) -> bool:
     return isinstance(version, Position) and version[:2] == at[:2]
 
 
-def _taken_away(record: HubRecord, state: RowState) -> RowState:
-    """What a transaction of ours makes and takes away on its way has, to those who have seen it, one version."""
-    if _in_one(state.rver, record.at):
+def _taken_away(record: HubRecord, state: RowState, own: bool) -> RowState:
+    """What we make and delete in one transaction has, to the spoke that did so, one version."""
+    if own:
         return replace(state, alive=False, values=record.last, erased=False)
     return _deleted(record, state)
 

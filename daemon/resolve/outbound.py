@@ -31,8 +31,8 @@ class Plan:
     """Whether the hub has to be told that the row was agreed, as no record of the spoke will say so."""
 
 
-def fold(records: Sequence[HubRecord]) -> HubRecord:
-    """Step "outbound": the last row of several records of one key, with the union of what is known."""
+def fold(spoke: str, records: Sequence[HubRecord]) -> HubRecord:
+    """Step "outbound": the last row of several records of one key, with the union of what is known and renewed."""
     last = records[-1]
     row: Row | None = None
     for one in records:
@@ -40,7 +40,10 @@ def fold(records: Sequence[HubRecord]) -> HubRecord:
     creators = frozenset[str]().union(*(one.created_by for one in records))
     names = {name for one in records for name in one.known}
     known = {name: _union([one.known[name] for one in records if name in one.known]) for name in names}
-    return replace(last, row=row, created_by=creators, known=known, folded=len(records) > 1)
+    renewed = frozenset[str]().union(*(one.renewed for one in records))
+    own = all(one.origin == spoke and one.at[:2] == last.at[:2] for one in records)
+    folded = len(records) > 1 and not own
+    return replace(last, row=row, created_by=creators, known=known, renewed=renewed, folded=folded)
 
 
 def _union(several: Sequence[Known]) -> Known:

@@ -48,7 +48,7 @@ class SpokeResolver:
 
     def plan(self, table: str, changes: Sequence[RowChange], side: str | None, current: Fields | None) -> Planned:
         known = wire.read_side(side)
-        record = outbound.fold([hub_record(one) for one in changes])
+        record = outbound.fold(self._spoke, [hub_record(one) for one in changes])
         return Planned(outbound.plan(self._spoke, record, known, current, self._rules[table]), known)
 
     def repair(self, row: Fields | None, side: str | None, current: Fields | None) -> Planned:

@@ -30,7 +30,7 @@ def hub_record(change: RowChange) -> HubRecord:
     creators = frozenset((made_by,)) if change.op == "c" else frozenset[str]()
     return HubRecord(
         change.position, change.row, _time(change), pending, creators, change.last,
-        origin=made_by, copied=change.op == "r",
+        origin=made_by, by_trigger=origin is not None and origin.tells and made_by == HUB, copied=change.op == "r",
     )  # fmt: skip
 
 

@@ -98,7 +98,9 @@ class HubRecord:
     renewed: frozenset[str] = frozenset()
     origin: str = HUB
     """The spoke whose edit led to it, or HUB."""
+    by_trigger: bool = False
+    """A trigger of the hub made or deleted the row, in a transaction of ours."""
     copied: bool = False
     """The row was read, and not changed."""
     folded: bool = False
-    """It stands for several."""
+    """It stands for several; not where these are what one transaction has made of the spoke's own edit."""

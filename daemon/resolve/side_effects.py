@@ -10,8 +10,9 @@ from dataclasses import replace
 
 from daemon.resolve.decision import Hub
 from daemon.resolve.interval import UNKNOWN, Interval
-from daemon.resolve.state import FieldState, Pending, RowState, latest
+from daemon.resolve.state import FieldState, Link, Pending, RowState, latest
 from daemon.resolve.values import Row, digest
+from schemas.position import START
 
 
 def absorbed(hub: Hub, others: Row | None, pending: Pending, time: Interval) -> Hub:
@@ -38,6 +39,14 @@ def absorbed(hub: Hub, others: Row | None, pending: Pending, time: Interval) -> 
         and _unchanged_by(others, name, known, pending)
     }
     return replace(hub, state=replace(state, fields={**state.fields, **changed})) if changed else hub
+
+
+def unseen(link: Link, before: Hub, after: Hub, pending: Pending) -> Link:
+    """What is known of the spoke's row, where our own triggers have since taken away, or made, the row that we had made
+    or deleted for it in this transaction: of that it has not heard."""
+    if before.state.rver == pending == link.row_seen and before.state.alive != after.state.alive:
+        return replace(link, row_seen=START)
+    return link
 
 
 def _unchanged_by(others: Row | None, name: str, known: FieldState, pending: Pending) -> bool:

@@ -767,9 +767,7 @@ RULES = (
         "daemon/resolve/observer.py",
         "return isinstance(version, Position) and version[:2] == at[:2]",
         "return False",
-        (
-            f"{_ONE_TRANSACTION}::test_a_row_that_goes_or_comes_twice_in_one_transaction_is_its_spokes[deleted and made]",
-        ),
+        (f"{_ONE_TRANSACTION}::test_a_row_that_goes_or_comes_twice_in_a_transaction_is_its_spokes[deleted and made]",),
     ),
     Rule(
         "answered_as_planned",
@@ -784,7 +782,7 @@ RULES = (
         "made_by_triggers",
         "A row that a trigger of the hub makes beside a spoke's is no row that the spoke has made.",
         "connectors/postgres/two_way/notes.py",
-        "return self._origin if made else self._by_triggers",
+        "return self._origin if foretold else self._by_triggers",
         "return self._origin",
         (f"{_HUB_TRIGGERS}::test_a_row_that_a_trigger_makes_for_a_spokes_row_comes_to_that_spoke_too",),
     ),

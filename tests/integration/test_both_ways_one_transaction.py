@@ -47,7 +47,7 @@ def a_story(both: Linked, workspace: uuid.UUID, teller: uuid.UUID, **values: obj
 
 
 @pytest.mark.parametrize("way", ["made and deleted", "edited and deleted", "deleted and made"])
-def test_a_row_that_goes_or_comes_twice_in_one_transaction_is_its_spokes(
+def test_a_row_that_goes_or_comes_twice_in_a_transaction_is_its_spokes(
     both: Linked, workspace: uuid.UUID, way: str
 ) -> None:
     key = uuid.uuid4()

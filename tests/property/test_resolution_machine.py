@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -15,14 +16,14 @@ from daemon.resolve.rules import FieldRule, Rule, Rules
 from daemon.resolve.values import Row, Value
 from tests.resolution_ledger import Ledger
 from tests.resolution_service import ServiceSite
-from tests.resolution_world import SECOND, World
+from tests.resolution_world import SECOND, SpokeSite, World
 
 SPOKES = ("ledger", "archive")
 SITES = ("hub", *SPOKES)
 KEYS = ("1", "2")
 NOWHERE = "none"
 UNWELCOME = "unwelcome"
-COLUMNS = ("name", "note", "tags", "shown", "made", "slug")
+COLUMNS = ("name", "note", "tags", "shown", "made", "slug", "trace")
 SKEW = 2 * SECOND
 Machines = tuple[str, str, str]
 """Where a trigger normalises names, sorts tags, makes the slug."""
@@ -48,7 +49,7 @@ def slug(row: Row) -> Value:
 
 class Resolution(RuleBasedStateMachine):
     """`made` is given when a row is made, and never again; `tags` is a set; `shown` is the hub's alone; `slug` is what
-    a trigger makes of the name, on one side.
+    a trigger makes of the name, on one side; `trace` is what a trigger of the hub writes into rows beside others.
     """
 
     world: World
@@ -63,10 +64,12 @@ class Resolution(RuleBasedStateMachine):
         machines=st.tuples(triggers, triggers, triggers),
         offsets=st.tuples(clocks, clocks, clocks),
         apart=st.sampled_from((frozenset[str](), frozenset({"note", "slug"}))),
+        lacks=st.sampled_from((frozenset[str](), frozenset({"note", "trace"}))),
     )
     def begin(
-        self, name: Rule, note: Rule, machines: Machines, offsets: tuple[int, ...], apart: frozenset[str]
-    ) -> None:
+        self, name: Rule, note: Rule, machines: Machines, offsets: tuple[int, ...], apart: frozenset[str],
+        lacks: frozenset[str],
+    ) -> None:  # fmt: skip
         rules = {
             "name": FieldRule(name),
             "note": FieldRule(note),
@@ -74,7 +77,8 @@ class Resolution(RuleBasedStateMachine):
             "shown": FieldRule(outward=True),
         }
         ledger, archive = SPOKES
-        self.world = World([ledger, ServiceSite(archive) if self.polled else archive], COLUMNS, Rules(rules, SKEW))
+        other = ServiceSite(archive) if self.polled else SpokeSite(archive, lacks=lacks)
+        self.world = World([ledger, other], COLUMNS, Rules(rules, SKEW))
         self.ledger = Ledger(self.world)
         for site, clock in zip(SITES, offsets, strict=True):
             self.world.site(site).clock = clock
@@ -123,14 +127,15 @@ class Resolution(RuleBasedStateMachine):
     @rule(site=spokes, key=keys)
     def edit_unwelcome(self, site: str, key: str) -> None:
         """A constraint of the hub keeps it out, and what comes behind it waits until somebody has corrected it."""
-        if key in self.world.site(site).rows:
+        row = self.world.site(site).rows.get(key)
+        if row is not None and upper(row["name"]) != UNWELCOME.upper():
             self.ledger.edit(site, key, name=UNWELCOME)
 
     @rule(site=sites, other=sites, key=keys, column=st.sampled_from(("name", "note", "note")))
     def say_the_same(self, site: str, other: str, key: str, column: str) -> None:
         """Somebody types what stands elsewhere."""
         row, there = self.world.site(site).rows.get(key), self.world.site(other).rows.get(key)
-        if row is not None and there is not None:
+        if row is not None and there is not None and column in there:
             self.ledger.edit(site, key, **{column: there[column]})
 
     @rule(site=sites, key=keys)
@@ -182,6 +187,27 @@ class Resolution(RuleBasedStateMachine):
     def receive(self, spoke: str, records: int, queued: bool, late: bool) -> None:
         for _ in range(records):
             self._listed(lambda: self.world.receive(spoke, queued=queued, late=late))
+
+    @rule(
+        spoke=spokes, records=st.integers(1, 5),
+        effects=st.lists(st.tuples(st.sampled_from(("none", "trace", "empty", "remove", "make")), keys), max_size=3),
+    )  # fmt: skip
+    def receive_together(self, spoke: str, records: int, effects: list[tuple[str, str]]) -> None:
+        self.world.side_effects = [partial(self._trigger_beside, *one) for one in effects]
+        self._listed(lambda: self.world.receive_together(spoke, records))
+        self.world.side_effects = []
+
+    def _trigger_beside(self, effect: str, key: str) -> None:
+        there = key in self.world.hub.rows
+        if effect == "trace" and there:
+            self.world.edit("hub", key, trace=self._value())
+        elif effect == "empty" and there:
+            self.ledger.triggers_empty(key, "note")
+        elif effect == "remove" and there:
+            self.ledger.triggers_remove(key)
+        elif effect == "make" and not there:
+            names = ("name", "note", "shown", "made")
+            self.ledger.triggers_make(key, {name: self._value() for name in names} | {"tags": [self._value()]})
 
     @rule(spoke=spokes, records=st.integers(1, 4), folded=st.booleans())
     def send(self, spoke: str, records: int, folded: bool) -> None:
@@ -266,7 +292,7 @@ class Resolution(RuleBasedStateMachine):
             for name, candidate in own.items():
                 if pick == "spoke":
                     values[name] = candidate.value
-                elif pick == "another":
+                elif pick == "another" and name != "slug":  # what a trigger derives is not typed
                     values[name] = self._value()
                 elif pick == "hub" and row is not None:
                     values[name] = row[name]

@@ -20,7 +20,7 @@ def test_trace_17_a_corrected_value_does_not_wait_behind_the_one_that_was_refuse
     known = {"ledger": Known(fields={"name": frozenset((digest("edited"),))})}
     refused = HubRecord(Position(1, 2, 1), {"name": "refused"}, at(1), answer=True, known=known)
     corrected = HubRecord(Position(1, 3, 1), {"name": "corrected"}, at(2))
-    parked = outbound.fold([refused, corrected])
+    parked = outbound.fold("ledger", [refused, corrected])
     plan = outbound.plan("ledger", parked, side, {"name": "edited"}, Rules())
     assert (plan.action, plan.values, plan.at) == ("update", {"name": "corrected"}, Position(1, 3, 1))
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from daemon.resolve.decision import Hub
 from daemon.resolve.interval import UNKNOWN, at
 from daemon.resolve.observer import observe
-from daemon.resolve.records import HubRecord
-from daemon.resolve.side_effects import absorbed
-from daemon.resolve.state import NO_ROW, FieldState, Pending, RowState
+from daemon.resolve.records import HUB, HubRecord
+from daemon.resolve.side_effects import absorbed, unseen
+from daemon.resolve.state import NO_ROW, FieldState, Link, Pending, RowState
 from daemon.resolve.values import Row, digest
 from schemas.position import START, Position
 
@@ -94,3 +94,32 @@ def test_what_a_followed_side_does_not_have_is_as_old_as_the_row_that_it_has_mad
     state = RowState(True, OURS, at(6), {"name": FieldState(digest("made"), OURS, OURS, at(6))})
     state = observe(HubRecord(OBSERVED, {"name": "made", "bio": "default"}, at(9), OURS), state)
     assert state.fields["bio"] == FieldState(digest("default"), OBSERVED, OBSERVED, at(6))
+
+
+def test_what_a_trigger_makes_or_deletes_in_a_transaction_of_ours_is_a_version_that_the_spoke_has_not_seen() -> None:
+    """What the spoke has made is gone by a trigger; what it has deleted is there by one."""
+    made = RowState(True, OURS, at(6), {"name": FieldState(digest("made"), OURS, OURS, at(6))})
+    state = observe(HubRecord(Position(1, 2, 1), {"name": "made"}, at(9), OURS, frozenset({"ledger"})), made)
+    gone = observe(HubRecord(Position(1, 2, 3), None, at(9), OURS, by_trigger=True), state)
+    assert (gone.alive, gone.rver) == (False, Position(1, 2, 3))
+    deleted = RowState(False, OURS, at(6))
+    state = observe(HubRecord(Position(1, 2, 1), None, at(9), OURS), deleted)
+    again = observe(
+        HubRecord(Position(1, 2, 3), {"name": "new"}, at(9), OURS, frozenset({HUB}), by_trigger=True), state
+    )
+    assert (again.alive, again.rver, again.fields["name"].ver) == (True, Position(1, 2, 3), Position(1, 2, 3))
+
+
+def test_a_spoke_has_not_seen_that_a_trigger_has_taken_away_what_was_made_for_it_in_this_transaction() -> None:
+    made = Hub({"name": "made"}, RowState(True, OURS, at(6)), OBSERVED, START)
+    gone = absorbed(Hub(None, made.state, OBSERVED, START), None, OURS, at(7))
+    link = Link(row_seen=OURS)
+    assert unseen(link, made, gone, OURS).row_seen == START
+    assert unseen(link, made, made, OURS) == link
+    assert unseen(Link(row_seen=OBSERVED), made, gone, OURS).row_seen == OBSERVED
+
+
+def test_a_row_that_a_spoke_deletes_keeps_what_that_spoke_does_not_have() -> None:
+    state = RowState(False, OURS, at(6), values={"name": "old"})
+    last: Row = {"name": "old", "note": "of the hub"}
+    assert observe(HubRecord(OBSERVED, None, at(9), OURS, last=last), state).values == last

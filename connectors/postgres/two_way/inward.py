@@ -27,12 +27,12 @@ from connectors.postgres.two_way.refusals import kind_of, note_discarded, note_l
 from schemas.position import START, Position
 from schemas.resolution import (
     ANSWERS_PREFIX,
-    MADE_PREFIX,
+    FORETOLD_PREFIX,
     AtHub,
     Fields,
+    ForetoldEntry,
     Kept,
     Listed,
-    MadeEntry,
     Others,
     Place,
     RowChange,
@@ -144,9 +144,10 @@ class HubRows:
         return work
 
     def foretold(self, work: Work) -> list[tuple[str, str]]:
-        """Which rows are made for the spoke: others that come into being with them, triggers have made."""
-        made = [MadeEntry(*self._hub_name(key)) for key, one in work.planned.items() if one.action == "create"]
-        return [(MADE_PREFIX, one) for one in together([msgspec.json.encode(one).decode() for one in made])]
+        """Which rows are made and deleted for the spoke: others that come or go with them, triggers make and delete."""
+        whole = [key for key, one in work.planned.items() if one.action in ("create", "delete")]
+        notes = [msgspec.json.encode(ForetoldEntry(*self._hub_name(key))).decode() for key in whole]
+        return [(FORETOLD_PREFIX, one) for one in together(notes)]
 
     def settle(
         self, work: Work, events: Iterable[Event], left_out: Collection[tuple[str, bytes]] = ()

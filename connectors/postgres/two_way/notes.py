@@ -1,8 +1,8 @@
 """Reads the stream of a database that goes both ways: each row's event with what our own transactions say of it.
 
 Such a transaction begins with a message that says whose it is. At a spoke the marks of its rows follow them, so rows of
-ours wait for their marks; at the hub answers do, which are events of their own, and rows that are made for a spoke are
-named before they come. The messages stand in a topic of their own, and come where the order of commits has them.
+ours wait for their marks; at the hub answers do, which are events of their own, and rows that are made or deleted for a
+spoke are named before that. The messages stand in a topic of their own, and come where the order of commits has them.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from connectors.postgres.rows import Change, Event, decode_change
 from connectors.postgres.two_way.canonical import Canonical
 from schemas.resolution import (
     ANSWERS_PREFIX,
+    FORETOLD_PREFIX,
     LINKED_PREFIX,
-    MADE_PREFIX,
     MARKS_PREFIX,
     ORIGIN_PREFIX,
+    ForetoldEntry,
     LinkedEntry,
-    MadeEntry,
     Origin,
 )
 
@@ -60,7 +60,7 @@ _head = msgspec.json.Decoder(_Head).decode
 _notes = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _named = msgspec.json.Decoder(_Named).decode
 _linked = msgspec.json.Decoder(list[LinkedEntry]).decode
-_made = msgspec.json.Decoder(list[MadeEntry]).decode
+_foretold = msgspec.json.Decoder(list[ForetoldEntry]).decode
 _origin = msgspec.json.Decoder(Origin).decode
 
 
@@ -85,8 +85,8 @@ class Notes:
         self._place: Place = (0, 0)
         self._origin = b""
         self._by_triggers = b""
-        self._made: set[tuple[str, str]] = set()
-        """By table and key, rows that are made for the spoke."""
+        self._foretold: set[tuple[str, str]] = set()
+        """By table and key, rows that are made and deleted for the spoke."""
         self._rows: dict[tuple[str, str], list[tuple[Record, int]]] = {}
         self._changed_at: dict[tuple[str, str], int | None] = {}
         """By table and key, times of rows that have only got another key."""
@@ -104,8 +104,9 @@ class Notes:
             return  # too large even without values; rows of ours are taken as triggers' then
         if event.message.prefix == ORIGIN_PREFIX:
             self._begin(content)
-        elif event.message.prefix == MADE_PREFIX and not self._marked:
-            self._made.update((self._by_hub[one.table], one.key) for one in _made(content) if one.table in self._by_hub)
+        elif event.message.prefix == FORETOLD_PREFIX and not self._marked:
+            told = [one for one in _foretold(content) if one.table in self._by_hub]
+            self._foretold.update((self._by_hub[one.table], one.key) for one in told)
         elif event.message.prefix == MARKS_PREFIX and self._marked:
             for note in _notes(content):
                 yield from self._mark(record, bytes(note), event.source.ts_ms)
@@ -144,23 +145,23 @@ class Notes:
         """Rows of ours that no mark has named: triggers have changed them."""
         rows, self._rows = self._rows, {}
         origin, self._origin = self._origin, b""
-        self._by_triggers, self._made = b"", set()
+        self._by_triggers, self._foretold = b"", set()
         self._changed_at = {}
         for (table, _), records in rows.items():
             yield self._event(table, _last(records), records[-1][1] * 1_000, origin=origin)
 
     def _begin(self, content: bytes) -> None:
-        """A transaction of ours. What triggers make in it nobody has made for the spoke, nor told it."""
+        """A transaction of ours. What triggers make and delete in it, the spoke knows nothing of."""
         self._origin = self._by_triggers = content
         if not self._marked and (origin := _origin(content)).tells:
             self._by_triggers = msgspec.json.encode(msgspec.structs.replace(origin, origin=""))
 
     def _maker(self, table: str, record: Record, head: _Head) -> bytes:
         """The transaction's origin, as far as this row is concerned."""
-        if head.op != "c" or self._by_triggers == self._origin:
+        if head.op not in "cd" or self._by_triggers == self._origin:
             return self._origin
-        made = record.key and (table, self._tables[table].key_text(record.key)) in self._made
-        return self._origin if made else self._by_triggers
+        foretold = record.key and (table, self._tables[table].key_text(record.key)) in self._foretold
+        return self._origin if foretold else self._by_triggers
 
     def _mark(self, record: Record, note: bytes, ts_ms: int) -> Iterator[Event]:
         """A row of ours, as it was in the end; or one that was only compared."""
