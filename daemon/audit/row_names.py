@@ -11,6 +11,7 @@ import orjson
 import psycopg
 
 from daemon.errors import OperatorError
+from daemon.keys import key_like
 
 if TYPE_CHECKING:
     from daemon.config.settings import Settings
@@ -105,7 +106,7 @@ def key_at(sides: Sequence[Place], known: SampleOf, given: str) -> str:
         sample = _sample(known, side)
         if sample is not None:
             columns = {side.back(column): like for column, like in orjson.loads(sample).items()}
-            return key_like(_text(columns), given)
+            return _text(key_like(_text(columns), given))
     raise OperatorError(
         f"The audit log knows nothing of {sides[0].entity}.", "Name a table as schema.table.", exit_code=2
     )
@@ -125,27 +126,6 @@ def names(sides: Sequence[Place], known: SampleOf, key: str) -> list[Name]:
     return list(dict.fromkeys(found))
 
 
-def key_like(sample: str, given: str) -> str:
-    """A key as the log writes it, like a sample, from JSON or the plain value of its one column.
-
-    Raises OperatorError (exit code 2) when it has other columns.
-    """
-    columns: dict[str, Any] = orjson.loads(sample)
-    try:
-        value = orjson.loads(given)
-    except orjson.JSONDecodeError:
-        value = given
-    if not isinstance(value, dict):
-        value = {name: value if isinstance(like, int) else given for name, like in columns.items()}
-        if len(columns) != 1:
-            value = {}
-    if value.keys() != columns.keys():
-        raise OperatorError(
-            f"{given} is no key: it has the columns {', '.join(columns)}.", f"Write it like {sample}.", exit_code=2
-        )
-    return _text({name: value[name] for name in columns})
-
-
 def keys_of(connection: psycopg.Connection[Any], entity: str, given: str) -> list[str]:
     """A key as the log writes those of a table: sources may call its columns differently.
 
@@ -155,7 +135,7 @@ def keys_of(connection: psycopg.Connection[Any], entity: str, given: str) -> lis
     refused = OperatorError(f"The audit log knows nothing of {entity}.", "Name a table as schema.table.", exit_code=2)
     for sample in samples(connection, entity).values():
         try:
-            found.append(key_like(sample, given))
+            found.append(_text(key_like(sample, given)))
         except OperatorError as error:
             refused = error
     if not found:

@@ -163,19 +163,19 @@ def erase(
     """Erase the values of a row from all of its entries, and from what hubs keep of it, for good; under every name that
     it has where its table goes both ways. The entries stay, and still verify. The same again finishes what broke off.
     """
-    from daemon import wiring
     from daemon.audit.erasable import Beside
     from daemon.audit.erase import erase as run
+    from daemon.wiring import erasing
 
     settings = read_settings(ctx)
 
     def parked(names: Sequence[Name]) -> dict[str, int]:
         with nothing_erased():
-            return wiring.parked(settings, names)
+            return erasing.parked(settings, names)
 
     with ExitStack() as stack:
         with nothing_erased():
-            beside = Beside(stack.enter_context(wiring.erasing(settings)), parked)
+            beside = Beside(stack.enter_context(erasing.hubs(settings)), parked)
         done = run(settings, beside, _table(entity), key, reason, by, source=source, also=also or (), dry_run=dry_run)
     if as_json:
         write_json(erasure_json(done, dry_run=dry_run))

@@ -20,6 +20,7 @@ from connectors.contract import Partition
 from daemon import broker
 from daemon.config.kafka import Kafka
 from daemon.errors import OperatorError, Unavailable
+from daemon.keys import key_like
 from daemon.recover.reader import position_of
 from daemon.recover.window import Beginning, Commit, End, Moment, OneKey, Record, Start
 from schemas.position import era_of
@@ -214,7 +215,7 @@ class Locator:
         for one, begin in self._offsets(partitions, "earliest").items():
             for message in self._read(one, begin, min(begin + 100, self._offsets([one], "latest")[one])):
                 if message.key():
-                    return _like(message.key() or b"", text)
+                    return orjson.dumps(key_like(message.key() or b"", text))
         raise OperatorError("The topic holds no event of any key.", "Take the row from the source: see placemat -h.")
 
     def _partitions(self, topics: Collection[str]) -> list[Partition]:
@@ -257,33 +258,6 @@ class Locator:
             raise _unavailable(error) from error
         finally:
             self._consumer.unassign()
-
-
-def _like(sample: bytes, text: str) -> bytes:
-    """A key given as JSON or, where it is one column, as its plain value, written as the sample is."""
-    names: dict[str, object] = orjson.loads(sample)
-    try:
-        given = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        given = text
-    if not isinstance(given, dict):
-        given = {name: text for name in names} if len(names) == 1 else {}
-    if given.keys() != names.keys():
-        raise OperatorError(
-            f"{text} is no key: it has the columns {', '.join(names)}.",
-            "Write it as JSON, as placemat tail --json shows keys.",
-            exit_code=2,
-        )
-    try:
-        alike = {name: _as(value, given[name]) for name, value in names.items()}
-    except (TypeError, ValueError):
-        raise OperatorError(f"{text} is not of its column's type.", "Correct it.", exit_code=2) from None
-    return orjson.dumps(alike)
-
-
-def _as(sample: object, value: object) -> object:
-    """A value in the form of another one of its column."""
-    return int(str(value)) if isinstance(sample, int) and not isinstance(sample, bool | str) else str(value)
 
 
 def _unavailable(error: KafkaException) -> Unavailable:
