@@ -13,10 +13,10 @@ import psycopg
 import pytest
 
 from daemon.audit import chain, sealing, signing
-from daemon.audit.beginning import begin
 from daemon.audit.entry import Draft, Entry, Head, chained
 from daemon.audit.findings import AuditReport
-from daemon.audit.heads import Heads
+from daemon.audit.heads.beginning import begin
+from daemon.audit.heads.kept import Heads
 from daemon.audit.verify import verify
 from daemon.config.settings import Settings
 from tests.fix_servers import Kafka

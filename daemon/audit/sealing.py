@@ -16,10 +16,11 @@ from typing import Any
 
 import psycopg
 
-from daemon.audit import chain, heads, segment_files, segments, signing
+from daemon.audit import chain, segment_files, segments, signing
 from daemon.audit.entry import Draft, Entry, Values
-from daemon.audit.erasures import erased
+from daemon.audit.erasing.erasures import erased
 from daemon.audit.findings import AuditReport
+from daemon.audit.heads import kept as heads
 from daemon.audit.segments import Segment
 from daemon.audit.signing import Signer
 from daemon.audit.walk import Erasures, Walk

@@ -9,12 +9,13 @@ from typing import Any
 
 import psycopg
 
-from daemon.audit import chain, erasures, segments, signing
-from daemon.audit.claims import Claims
+from daemon.audit import chain, segments, signing
 from daemon.audit.entry import GENESIS, Entry, Values
+from daemon.audit.erasing import erasures
 from daemon.audit.findings import AuditReport
-from daemon.audit.heads_topic import HeadsTopic
-from daemon.audit.published import Reading
+from daemon.audit.heads.claims import Claims
+from daemon.audit.heads.published import Reading
+from daemon.audit.heads.topic import HeadsTopic
 from daemon.audit.segments import Segment
 from daemon.audit.signing import Verifier
 from daemon.audit.walk import Erasures, Walk

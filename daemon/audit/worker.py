@@ -13,8 +13,8 @@ import structlog
 
 from connectors.contract import Outbox
 from daemon.audit import chain, sealing, signing
-from daemon.audit.heads import Heads
-from daemon.audit.heads_report import ReportedHeads
+from daemon.audit.heads.kept import Heads
+from daemon.audit.heads.report import ReportedHeads
 from daemon.audit.ledger import Ledger, turn
 from daemon.audit.relay import ROWS, Relay
 from daemon.audit.sealing import months_before

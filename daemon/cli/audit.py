@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from daemon.audit.entry import Entry, Values
-    from daemon.audit.row_names import Name
+    from daemon.audit.erasing.row_names import Name
     from daemon.audit.search import Search
     from daemon.audit.segments import Segment
 
@@ -163,8 +163,8 @@ def erase(
     """Erase the values of a row from all of its entries, and from what hubs keep of it, for good; under every name that
     it has where its table goes both ways. The entries stay, and still verify. The same again finishes what broke off.
     """
-    from daemon.audit.erasable import Beside
-    from daemon.audit.erase import erase as run
+    from daemon.audit.erasing.erasable import Beside
+    from daemon.audit.erasing.erase import erase as run
     from daemon.wiring import erasing
 
     settings = read_settings(ctx)
@@ -252,7 +252,8 @@ def _found(ctx: typer.Context, search: Search, limit: int | None, *, newest_firs
 
 def _unfinished(ctx: typer.Context, entries: Sequence[Entry]) -> set[int]:
     """Those of them that ask for an erasure which has not come to its end."""
-    from daemon.audit import chain, erasures
+    from daemon.audit import chain
+    from daemon.audit.erasing import erasures
 
     asked = {one.sequence for one in entries if (one.kind, one.op, one.outcome) == ("action", "erase", erasures.ASKED)}
     if not asked:
@@ -266,7 +267,7 @@ def _search(
     action: str | None, start: str | None, end: str | None, before: int | None,
 ) -> Search:  # fmt: skip
     from daemon.audit import chain
-    from daemon.audit.row_names import keys_of
+    from daemon.audit.erasing.row_names import keys_of
     from daemon.audit.search import Search
 
     table = _table(entity) if entity is not None else None

@@ -12,7 +12,7 @@ from daemon.errors import OperatorError
 
 if TYPE_CHECKING:
     from connectors.erasing import Held
-    from daemon.audit.erasable import Erasure
+    from daemon.audit.erasing.erasable import Erasure
 
 LISTED = 40
 

@@ -33,7 +33,7 @@ def init(
 ) -> None:
     """Create what is needed on each side, and check it. State tables, publication, slot, topics; safe to repeat."""
     from daemon import broker
-    from daemon.audit import beginning
+    from daemon.audit.heads import beginning
     from daemon.state import engine as state
 
     if new_audit_log != (reason is not None):
@@ -69,7 +69,7 @@ def _begin_log(
     settings: Settings, engine: sqlalchemy.Engine, reason: str | None, by: str | None, *, fresh: bool, speak: bool
 ) -> None:
     """A first log begins before the state database has tables: these tell a repetition that it is not the first."""
-    from daemon.audit import beginning
+    from daemon.audit.heads import beginning
     from daemon.state import engine as state
 
     if settings.audit.enabled and reason is None:

@@ -19,7 +19,7 @@ from daemon.wiring import dead_letters
 if TYPE_CHECKING:
     from connectors.contract import Destination
     from connectors.erasing import Erasing, Hubs
-    from daemon.audit.row_names import Name
+    from daemon.audit.erasing.row_names import Name
 
 
 @contextmanager

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from daemon import broker
-from daemon.audit import chain, heads, signing
+from daemon.audit import chain, signing
 from daemon.audit.entry import Draft
-from daemon.audit.heads import Heads
-from daemon.audit.heads_topic import Begun, HeadsTopic, Published
+from daemon.audit.heads import kept as heads
+from daemon.audit.heads.kept import Heads
+from daemon.audit.heads.topic import Begun, HeadsTopic, Published
 from daemon.config.audit import Audit
 from tests.acceptance.test_cli_init import assert_fault
 from tests.fix_site import Site

@@ -8,8 +8,8 @@ import pytest
 
 from daemon.audit import chain, signing
 from daemon.audit.entry import Draft
-from daemon.audit.heads import Heads
-from daemon.audit.heads_topic import Begun, HeadsTopic, Published
+from daemon.audit.heads.kept import Heads
+from daemon.audit.heads.topic import Begun, HeadsTopic, Published
 from daemon.audit.ledger import turn
 from daemon.state import engine as state
 from tests.acceptance.test_cli_init import assert_fault

@@ -539,7 +539,7 @@ RULES = (
     Rule(
         "copied_heads_believed",
         "A signed head counts in the topic to which it was written, and in no other one.",
-        "daemon/audit/faults.py",
+        "daemon/audit/heads/faults.py",
         "if one.topic_id != topic_id and (",
         "if one.topic_id == topic_id and not (",
         (
@@ -550,7 +550,7 @@ RULES = (
     Rule(
         "first_key_believed",
         "With a key, a signed word stands before the first signed head: signatures cannot be taken off in secret.",
-        "daemon/audit/published.py",
+        "daemon/audit/heads/published.py",
         "elif not isinstance(first, Begun):",
         "elif first.offset < 0:",
         (f"{_HEADS}::test_a_log_from_which_all_signatures_were_taken_is_named",),
@@ -558,7 +558,7 @@ RULES = (
     Rule(
         "missing_heads_believed",
         "Offsets of the heads' topic begin at 0 and have no gaps.",
-        "daemon/audit/published.py",
+        "daemon/audit/heads/published.py",
         "if one.offset > self._next:",
         "if one.offset < self._next:",
         (
@@ -569,7 +569,7 @@ RULES = (
     Rule(
         "begin_repeated",
         "A signed word that begins a log holds once: written again, it ends none.",
-        "daemon/audit/faults.py",
+        "daemon/audit/heads/faults.py",
         "one.stands_at != one.offset:",
         "one.stands_at < 0:",
         (
@@ -580,7 +580,7 @@ RULES = (
     Rule(
         "unsigned_word_believed",
         "Where a key is known, only what it has signed begins another log.",
-        "daemon/audit/published.py",
+        "daemon/audit/heads/published.py",
         "if self._keys and one.signature is None:",
         "if one.offset < 0:",
         (f"{_ERAS}::test_a_word_without_a_signature_gives_up_nothing_also_before_anything_was_signed",),
@@ -588,7 +588,7 @@ RULES = (
     Rule(
         "begun_beside_workers",
         "No log is begun anew while a worker publishes heads.",
-        "daemon/audit/standstill.py",
+        "daemon/audit/heads/standstill.py",
         "if at_work:",
         "if not at_work and at_work:",
         (
@@ -598,7 +598,7 @@ RULES = (
     Rule(
         "past_signed_away",
         "No log is begun in silence where Kafka tells of more than the state database has.",
-        "daemon/audit/beginning.py",
+        "daemon/audit/heads/beginning.py",
         "if newest > last:",
         "if newest < 0:",
         (f"{_HEADS}::test_heads_of_a_log_before_the_state_database_was_made_anew_are_no_alarm",),
@@ -614,7 +614,7 @@ RULES = (
     Rule(
         "erased_unasked",
         "What is to be erased is entered before anything goes.",
-        "daemon/audit/erase.py",
+        "daemon/audit/erasing/erase.py",
         "asked = _ask(connection, found, wanted)",
         "asked = found.entries",
         (f"{_ERASE}::{_DIED}[after_hub_erased]",),
@@ -622,7 +622,7 @@ RULES = (
     Rule(
         "asked_is_done",
         "That an erasure was asked for explains no values that are gone.",
-        "daemon/audit/erasures.py",
+        "daemon/audit/erasing/erasures.py",
         "        if one.outcome == DONE:\n            for",
         "        if one.outcome:\n            for",
         (f"{_TAMPERING}::test_values_that_go_without_the_word_that_they_were_erased_are_a_finding",),
@@ -630,7 +630,7 @@ RULES = (
     Rule(
         "erased_everywhere",
         "Of sources that have a table of the same name, one row is erased.",
-        "daemon/audit/mentions.py",
+        "daemon/audit/erasing/mentions.py",
         " AND (entry.source = named.source OR",
         " AND (true OR",
         ("tests/acceptance/test_cli_audit.py::test_erase_asks_for_the_source_where_several_have_such_a_table",),
@@ -638,7 +638,7 @@ RULES = (
     Rule(
         "erased_under_one_name",
         "A row is erased under every name that it has where its table goes both ways.",
-        "daemon/audit/erasable.py",
+        "daemon/audit/erasing/erasable.py",
         "    first, *sides = row_names.places(settings, source, entity)",
         "    first, *sides = row_names.places(settings, source, entity)[:1]",
         (f"{_ERASE_NAMES}::test_what_waits_under_the_row_s_other_name_is_told",),
@@ -646,7 +646,7 @@ RULES = (
     Rule(
         "erased_without_the_hub",
         "An erasure is not finished before every hub was reached that kept something of the row.",
-        "daemon/audit/erasures.py",
+        "daemon/audit/erasing/erasures.py",
         "        elif one.details.left:",
         "        elif False:",
         (

@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 
 from daemon import broker
-from daemon.audit import chain, heads, repeats, signing
-from daemon.audit.beginning import begin, begin_anew
-from daemon.audit.eras import Era
-from daemon.audit.heads import Heads
-from daemon.audit.heads_topic import BEGIN, HeadsTopic, Published
-from daemon.audit.repeats import Repeats
+from daemon.audit import chain, signing
+from daemon.audit.heads import kept as heads
+from daemon.audit.heads import repeats
+from daemon.audit.heads.beginning import begin, begin_anew
+from daemon.audit.heads.eras import Era
+from daemon.audit.heads.kept import Heads
+from daemon.audit.heads.repeats import Repeats
+from daemon.audit.heads.topic import BEGIN, HeadsTopic, Published
 from daemon.config.settings import Settings
 from daemon.errors import OperatorError
 from tests.fix_audit_log import Log, with_audit

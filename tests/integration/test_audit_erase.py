@@ -16,8 +16,8 @@ from connectors.postgres.turns import LOCK_CLASS
 from connectors.postgres.two_way.erasing import HubErasure
 from daemon import seams
 from daemon.audit import chain
-from daemon.audit import erase as erase_module
 from daemon.audit.entry import Draft
+from daemon.audit.erasing import erase as erase_module
 from tests.asking import ask
 from tests.deciding import apart, assert_settled, text, verb
 from tests.fix_linked import Linked
@@ -228,7 +228,7 @@ def test_what_is_away_is_told_and_nothing_is_erased(
         with monkeypatch.context() as away:
             away.setenv(f"PLACEMAT_TARGETS__{target.upper()}__URL", "postgresql://nobody@127.0.0.1:1/none")
             assert "Nothing was erased." in erased(both, key, code=1)["error"]
-    monkeypatch.setattr("daemon.audit.erase.OBSERVED_SECONDS", 0.1)
+    monkeypatch.setattr("daemon.audit.erasing.erase.OBSERVED_SECONDS", 0.1)
     with unobserved(both):
         both.hub.execute("DELETE FROM storytellers WHERE id = %s", [key])
         assert "are not all known yet): nothing was erased" in erased(both, key, code=1)["error"]

@@ -145,7 +145,7 @@ def test_a_log_that_is_busy_is_told_and_the_same_command_finishes_it(
     both: Linked, workspace: uuid.UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = gone(both, workspace)
-    monkeypatch.setattr("daemon.audit.erase.PATIENCE_MS", 100)
+    monkeypatch.setattr("daemon.audit.erasing.erase.PATIENCE_MS", 100)
     commit = erasing.HubErasure.commit
     with psycopg.connect(both.site.state) as busy:
 

@@ -16,9 +16,10 @@ from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from daemon import broker
-from daemon.audit import heads, signing
-from daemon.audit.beginning import begin, begin_anew
-from daemon.audit.heads_topic import BEGIN, Foreign, HeadsTopic
+from daemon.audit import signing
+from daemon.audit.heads import kept as heads
+from daemon.audit.heads.beginning import begin, begin_anew
+from daemon.audit.heads.topic import BEGIN, Foreign, HeadsTopic
 from daemon.audit.signing import Signer
 from daemon.config.settings import Settings
 from daemon.errors import OperatorError

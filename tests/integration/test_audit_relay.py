@@ -15,8 +15,8 @@ from connectors.postgres import conditions
 from daemon import broker
 from daemon.audit import chain
 from daemon.audit.entry import Draft
-from daemon.audit.erasable import Beside
-from daemon.audit.erase import erase
+from daemon.audit.erasing.erasable import Beside
+from daemon.audit.erasing.erase import erase
 from daemon.audit.ledger import Ledger
 from daemon.errors import Fenced, Unavailable
 from daemon.observe.meter import Meters

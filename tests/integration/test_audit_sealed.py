@@ -15,8 +15,8 @@ import pytest
 
 from daemon.audit import chain, sealing, segment_files
 from daemon.audit.entry import Entry, Head, Values, chained
-from daemon.audit.erasable import Beside
-from daemon.audit.erase import erase
+from daemon.audit.erasing.erasable import Beside
+from daemon.audit.erasing.erase import erase
 from daemon.audit.search import Search, find
 from daemon.config.settings import Settings
 from daemon.errors import OperatorError

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from daemon.audit import chain, sealing
-from daemon.audit.beginning import begin_anew
+from daemon.audit.heads.beginning import begin_anew
 from daemon.config.settings import Settings
 from tests.fix_audit_log import Log, log_of_june, seal, the_finding, with_audit
 

@@ -12,9 +12,9 @@ import pytest
 
 from daemon.audit import chain, signing
 from daemon.audit.entry import COLUMNS, Draft, Entry, Head, chained, values_hash
-from daemon.audit.erasable import Beside
-from daemon.audit.erase import erase
-from daemon.audit.heads import Heads
+from daemon.audit.erasing.erasable import Beside
+from daemon.audit.erasing.erase import erase
+from daemon.audit.heads.kept import Heads
 from daemon.audit.verify import verify
 from daemon.errors import OperatorError
 from tests.fix_audit_log import ENTITY, Log, the_finding, with_audit

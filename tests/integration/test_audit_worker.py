@@ -8,8 +8,8 @@ import pytest
 from prometheus_client import REGISTRY
 
 from daemon import broker
-from daemon.audit import heads
-from daemon.audit.heads_topic import HeadsTopic, Published
+from daemon.audit.heads import kept as heads
+from daemon.audit.heads.topic import HeadsTopic, Published
 from tests.fix_servers import Kafka
 from tests.integration.apply_stream import World, insert, running
 from tests.integration.audit_world import CHILDREN, DDL, PARENTS, Audited, audited, relaying

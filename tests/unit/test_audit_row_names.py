@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from daemon.audit.row_names import Name, SampleOf, chosen, key_at, names, places
+from daemon.audit.erasing.row_names import Name, SampleOf, chosen, key_at, names, places
 from daemon.config.settings import Settings
 from daemon.errors import OperatorError
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from connectors.erasing import Hubs
-from daemon.audit.erasable import left
-from daemon.audit.erasures import Details, Said, Unfinished
-from daemon.audit.row_names import Name
+from daemon.audit.erasing.erasable import left
+from daemon.audit.erasing.erasures import Details, Said, Unfinished
+from daemon.audit.erasing.row_names import Name
 
 ROW = Name("hub", "public.stories", '{"id":1}')
 SAID = Said(1, *ROW, "asked", "ada", "she asked", Details())

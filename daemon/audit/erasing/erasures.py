@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 import psycopg
 
-from daemon.audit.row_names import Name
+from daemon.audit.erasing.row_names import Name
 from daemon.audit.walk import Erasures
 
 ASKED, DONE = "asked", "done"

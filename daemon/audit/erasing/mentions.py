@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import orjson
 import psycopg
 
-from daemon.audit.row_names import Name
+from daemon.audit.erasing.row_names import Name
 
 if TYPE_CHECKING:
     from daemon.config.settings import Settings

@@ -17,7 +17,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from daemon import broker
 from daemon.audit import chain, signing
 from daemon.audit.entry import Head
-from daemon.audit.heads_topic import PARTITION
+from daemon.audit.heads.topic import PARTITION
 from daemon.audit.signing import Signer
 from daemon.broker import KafkaUnavailable
 from daemon.config.audit import Audit

@@ -16,13 +16,14 @@ import msgspec
 import psycopg
 
 from connectors.contract import TryAgain
-from daemon.audit import chain, erasable, erasures
+from daemon.audit import chain
 from daemon.audit.actions import person
 from daemon.audit.entry import Draft, Head
-from daemon.audit.erasable import Beside, Erasure, Wanted
-from daemon.audit.erasures import Details
-from daemon.audit.mentions import OWN, named
-from daemon.audit.row_names import Name
+from daemon.audit.erasing import erasable, erasures
+from daemon.audit.erasing.erasable import Beside, Erasure, Wanted
+from daemon.audit.erasing.erasures import Details
+from daemon.audit.erasing.mentions import OWN, named
+from daemon.audit.erasing.row_names import Name
 from daemon.errors import OperatorError, Unavailable
 from daemon.seams import AFTER_ERASURE_ASKED, AFTER_HUB_ERASED, seam
 

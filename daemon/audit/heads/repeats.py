@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from daemon.audit.eras import Era
-from daemon.audit.heads_topic import HeadsTopic, Published
+from daemon.audit.heads.eras import Era
+from daemon.audit.heads.topic import HeadsTopic, Published
 
 LATE = timedelta(minutes=1)
 """A signed head that is so much older than a near one before it may have been written again: that is looked for."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from daemon.audit.claims import Claims
 from daemon.audit.findings import AuditReport
-from daemon.audit.heads_topic import Begun, Said
+from daemon.audit.heads.claims import Claims
+from daemon.audit.heads.topic import Begun, Said
 
 
 @dataclass(slots=True)

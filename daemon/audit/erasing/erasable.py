@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import psycopg
 
 from connectors.erasing import Hubs
-from daemon.audit import erasures, row_names
-from daemon.audit.erasures import Said, Unfinished
-from daemon.audit.mentions import OWN, Mention, mentions, named
-from daemon.audit.row_names import Name
+from daemon.audit.erasing import erasures, row_names
+from daemon.audit.erasing.erasures import Said, Unfinished
+from daemon.audit.erasing.mentions import OWN, Mention, mentions, named
+from daemon.audit.erasing.row_names import Name
 from daemon.errors import OperatorError
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Beside:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """See `daemon.audit.erase.erase`."""
+    """See `daemon.audit.erasing.erase.erase`."""
 
     entity: str
     key: str

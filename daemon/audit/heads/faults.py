@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from daemon.audit.heads_topic import Begun, Said
+from daemon.audit.heads.topic import Begun, Said
 from daemon.audit.signing import Verifier
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from daemon.audit.claims import Claims
-from daemon.audit.eras import Era, Eras
-from daemon.audit.faults import signature_fault
 from daemon.audit.findings import AuditReport
-from daemon.audit.heads_topic import Begun, Foreign, HeadsTopic, Published, Record, Said
-from daemon.audit.repeats import Repeats
+from daemon.audit.heads.claims import Claims
+from daemon.audit.heads.eras import Era, Eras
+from daemon.audit.heads.faults import signature_fault
+from daemon.audit.heads.repeats import Repeats
+from daemon.audit.heads.topic import Begun, Foreign, HeadsTopic, Published, Record, Said
 from daemon.audit.signing import Verifier
 from daemon.errors import Unavailable
 

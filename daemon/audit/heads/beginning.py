@@ -9,12 +9,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from daemon import broker
-from daemon.audit import actions, chain, heads, signing
+from daemon.audit import actions, chain, signing
 from daemon.audit.entry import Head
-from daemon.audit.faults import vouched
-from daemon.audit.heads_topic import BEGIN, Begun, Foreign, HeadsTopic, Published
+from daemon.audit.heads import kept as heads
+from daemon.audit.heads.faults import vouched
+from daemon.audit.heads.standstill import standstill
+from daemon.audit.heads.topic import BEGIN, Begun, Foreign, HeadsTopic, Published
 from daemon.audit.signing import Signer, Verifier
-from daemon.audit.standstill import standstill
 from daemon.broker import KafkaUnavailable
 from daemon.config.audit import Audit
 from daemon.config.settings import Settings

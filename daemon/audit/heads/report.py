@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import structlog
 
-from daemon.audit.heads import Heads
+from daemon.audit.heads.kept import Heads
 from daemon.broker import KafkaUnavailable
 from daemon.observe import metrics
 from daemon.supervisor import Report

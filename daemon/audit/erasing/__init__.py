@@ -1,0 +1,1 @@
+"""A row's values leave the audit log, and what hubs keep of it goes with them."""
