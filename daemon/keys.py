@@ -5,7 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+import orjson
+
 from daemon.errors import OperatorError
+
+_LONGEST = len(str(-(2**63)))
+"""Digits and sign of an integer."""
 
 
 def key_text(key: str | bytes) -> str:
@@ -19,9 +24,9 @@ def key_like(sample: str | bytes, given: str) -> dict[str, object]:
 
     Raises OperatorError (exit code 2) when it has other columns, or a value is none of its column's type.
     """
-    columns: Mapping[str, object] = json.loads(sample)
+    columns: Mapping[str, object] = orjson.loads(sample)
     try:
-        value = json.loads(given)
+        value = orjson.loads(given)
     except ValueError:
         value = given
     if not isinstance(value, dict):
@@ -38,6 +43,10 @@ def key_like(sample: str | bytes, given: str) -> dict[str, object]:
 def _like(sample: object, value: object) -> object:
     """A value in the form of another one of its column."""
     text = str(value)
+    if value is None or (isinstance(sample, int) and len(text) > _LONGEST):
+        raise ValueError("no key")
     if isinstance(sample, bool):
         return ("false", "true").index(text.lower()) == 1
-    return int(text) if isinstance(sample, int) else text
+    if isinstance(sample, int):
+        return int(text)
+    return float(text) if isinstance(sample, float) else text

@@ -16,7 +16,7 @@ from connectors.postgres.outcomes import Outcomes
 from connectors.postgres.parked import FOREIGN_KEY, Key, Parked
 from connectors.postgres.rows import CannotFold, Event
 from connectors.postgres.statements import Catalogue
-from connectors.postgres.table_writes import MadeMeanwhile, TableWrites
+from connectors.postgres.table_writes import ChangedMeanwhile, TableWrites
 from schemas.outbox import PARKED, REDRIVEN, REFUSED
 
 RETRY_SECONDS = 1.0
@@ -112,7 +112,7 @@ class Retrying:
         events = self._parked.events(*keys)
         try:
             missing, orphans = self._effects.write_screened(events)
-        except (Refused, CannotFold, MadeMeanwhile):
+        except (Refused, CannotFold, ChangedMeanwhile):
             if len(keys) == 1:
                 self.redrive(keys[0], asked=False)
             else:

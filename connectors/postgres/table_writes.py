@@ -30,11 +30,12 @@ _SUPPRESSED = Refused(SUPPRESSED, "a trigger or rule of the target suppressed th
 _REFERRED = Refused(FOREIGN_KEY, f"rows refer to it still, and would go with it (SQLSTATE {FOREIGN_KEY})")
 
 
-class MadeMeanwhile(TryAgain):
-    """A row that is to be added is there: somebody has made it at this moment, or a trigger on a row beside it."""
+class ChangedMeanwhile(TryAgain):
+    """A row that is to be added is there, or one that is to be changed and was locked is gone: somebody has made it at
+    this moment, or a trigger on a row beside it did that."""
 
     def __init__(self, target: str, step: Step) -> None:
-        super().__init__(f"a row was made in target {target} at this moment")
+        super().__init__(f"a row was made or deleted in target {target} at this moment")
         self.step = step
 
 
@@ -62,7 +63,7 @@ class TableWrites:
         """Write one effect per key, by table; returns keys of which a part is known and no row was there. `foretold`
         are messages, by prefix and content, that are to stand before the rows.
 
-        Nothing is written, and Refused, CannotFold or MadeMeanwhile raised, where one of the rows is not welcome.
+        Nothing is written, and Refused, CannotFold or ChangedMeanwhile raised, where one of the rows is not welcome.
         """
         steps = [step_of(*group) for group in groups(self._catalogue, tables)]
         for _ in range(
@@ -70,7 +71,7 @@ class TableWrites:
         ):  # a row that is gone with what was undone: somebody's, or a trigger's that makes it each time
             try:
                 return self._write(steps, foretold)
-            except MadeMeanwhile as error:
+            except ChangedMeanwhile as error:
                 if self._present(error.step.table, error.step.keys):
                     raise
         raise _SUPPRESSED
@@ -88,7 +89,9 @@ class TableWrites:
                 orphans |= {(table.name, key): reason for key, reason in alone.items()}
                 if left := [row for row in rows if row[0] not in alone]:
                     step = step_of(table, kind, sent, left)
-                    missing += self._missing(step, self._execute(table, step.statement.text, step.values))
+                    missing += (found := self._missing(step, self._execute(table, step.statement.text, step.values)))
+                    if found and kind == "change":
+                        raise ChangedMeanwhile(self._target, step)
             self._check_constraints()
         return missing, orphans
 
@@ -163,7 +166,9 @@ class TableWrites:
                 cursors = [self._execute(step.table, step.statement.text, step.values) for step in steps]
                 self._check_constraints()
             for step, cursor in zip(steps, cursors, strict=True):
-                missing += self._missing(step, cursor)
+                missing += (found := self._missing(step, cursor))
+                if found and step.kind == "change" and len(steps) + len(step.keys) > 2:
+                    raise ChangedMeanwhile(self._target, step)
         return missing
 
     def _orphans(
@@ -203,7 +208,7 @@ class TableWrites:
         """Why rows were not written, or not deleted; a row that was not there to be deleted is gone as it should be."""
         present = step.kind != "upsert" and self._present(step.table, step.keys)
         if step.kind == "add" and present:
-            raise MadeMeanwhile(self._target, step)
+            raise ChangedMeanwhile(self._target, step)
         if step.kind == "remove" and present and self._count("referred", step.table, step.keys):
             raise _REFERRED
         if step.kind in ("upsert", "add") or present:

@@ -25,7 +25,7 @@ from connectors.postgres.retrying import PARTIAL, Retrying
 from connectors.postgres.router import Router
 from connectors.postgres.rows import CannotFold, Event, rounds_of
 from connectors.postgres.statements import Catalogue
-from connectors.postgres.table_writes import MadeMeanwhile, TableWrites
+from connectors.postgres.table_writes import ChangedMeanwhile, TableWrites
 from connectors.postgres.two_way.notes import ANSWER
 from connectors.postgres.two_way.session import TwoWay
 from connectors.postgres.two_way.writing import Judged
@@ -359,7 +359,7 @@ class Writer:
             else:
                 self._halve(events)
             return
-        except (CannotFold, MadeMeanwhile) as error:
+        except (CannotFold, ChangedMeanwhile) as error:
             self._halve(events, error)
             return
         self._leaving.count(self._writes, events)
@@ -370,7 +370,7 @@ class Writer:
         """Write a set but for the rows whose parent is missing, which are parked; halve it if it is refused still."""
         try:
             missing, orphans = self._effects.write_screened(events)
-        except (Refused, CannotFold, MadeMeanwhile) as error:
+        except (Refused, CannotFold, ChangedMeanwhile) as error:
             self._halve(events, error)
             return
         self._leaving.count(self._writes, events)
@@ -387,7 +387,7 @@ class Writer:
                 self._refused.append(key)
 
     def _halve(self, events: Sequence[Event], error: Exception | None = None) -> None:
-        if isinstance(error, MadeMeanwhile) and len(events) == 1:
+        if isinstance(error, ChangedMeanwhile) and len(events) == 1:
             raise error
         self._process(events[: len(events) // 2])
         self._process(events[len(events) // 2 :])

@@ -111,8 +111,9 @@ def _behind(record: SpokeRecord, hub: Hub, told: Told) -> bool:
         return True
     if row is not None:
         touched = row if record.row is None else {**told.edits, **told.machine}
-        # A row that came from a side without that field, before the observer took in the others.
-        unknown = isinstance(state.rver, Pending) or state.rver > hub.observed
+        # A row that came from a side without that field, or was there before the column: somebody may have changed it.
+        unobserved = isinstance(state.rver, Pending) or state.rver > hub.observed
+        unknown = unobserved or hub.end == START or hub.observed < hub.end
         return any(
             name in row and (unknown if name not in state.fields else state.fields[name].digest != digest(row[name]))
             for name in touched

@@ -55,11 +55,14 @@ def _ours(record: HubRecord, state: RowState) -> RowState:
     """What a transaction of ours did beside what it has stored: a trigger of the hub did it, or a foreign key."""
     if record.answer or (_ahead(state.rver, record.at) and state.rver != record.at):
         return state
+    if state.erased and _in_one(state.rver, record.at):
+        return state  # it was erased since that
     own = not record.by_trigger and _in_one(state.rver, record.at)
     if record.row is None:
         if state.alive:
             return _taken_away(record, state, own)
-        return replace(state, values=record.last) if own else state  # what the spoke does not have, too
+        # What the spoke does not have, too; a large row is not told.
+        return replace(state, values={**state.values, **record.last}) if own else state
     if not state.alive and not own:
         return _created(record, record.row, state)
     return replace(state, alive=True, values={}, fields={**state.fields, **_triggers(record, record.row, state)})

@@ -60,7 +60,7 @@ def plan(spoke: str, record: HubRecord, side: Side, current: Row | None, rules: 
     if (record.row is None or current is None) and any(record.at <= one.at for one in side.fields.values()):
         return Plan("skip", record.at)  # a replay: the row was there after this
     if record.row is None and current is None:
-        return Plan("agree", record.at, told=side.alive and record.origin != spoke)
+        return Plan("agree", record.at, told=record.folded or (side.alive and record.origin != spoke))
     if record.row is None:
         return _delete(record, side, current or {}, known, rules)
     if current is None:
@@ -122,6 +122,8 @@ def _update(record: HubRecord, side: Side, row: Row, current: Row, known: Known,
             agreed[name] = own
         elif rules.of(name).outward or _untouched(name, own, side) or known.covers(name, own):
             values[name] = value
+        elif settled is None and side.alive and own == digest(None):
+            values[name] = value  # a column that is new; what a person has emptied here, the hub hears of before
         else:
             held.add(name)
     if not values and not agreed:

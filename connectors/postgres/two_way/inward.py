@@ -36,6 +36,7 @@ from schemas.resolution import (
     Others,
     Place,
     RowChange,
+    RowEntry,
 )
 
 PATIENCE_SECONDS = 0.3
@@ -50,6 +51,7 @@ class _At(msgspec.Struct):
 
 
 _at = msgspec.json.Decoder(_At).decode
+_state = msgspec.json.Decoder(RowEntry).decode
 
 
 class Behind(TryAgain):
@@ -232,6 +234,7 @@ class HubRows:
                 if found is None or known != before:
                     found = self._judge(changes, current, observed, known, others, rejected=rejected)
                 if found is None and others is None:
+                    self._look_for_unknown(changes, current, known)
                     others = self._others(changes, current)
                     found = self._judge(changes, current, observed, known, others, rejected=rejected)
             if found is not None and self._held:
@@ -290,6 +293,17 @@ class HubRows:
         )
         if new := {_transaction(some[-1]) for some in missing} - self._awaited.ends.keys():
             self._awaited.ends |= dict.fromkeys(new, self._end())
+
+    def _look_for_unknown(
+        self, changes: Mapping[Key, Sequence[RowChange]], current: Mapping[Key, Fields], known: Known
+    ) -> None:
+        """The same of a row with a column of which nothing is kept: somebody may have changed that."""
+        for key, some in changes.items():
+            state = known.states.get(self._hub_name(key))
+            if key not in current or state is None or _transaction(some[-1]) in self._awaited.ends:
+                continue
+            if not current[key].keys() <= _state(state).fields.keys():
+                self._awaited.ends[_transaction(some[-1])] = self._end()
 
     def _end(self) -> Position:
         return Position(self._store.observed().timeline, self._outside.end(), 0)

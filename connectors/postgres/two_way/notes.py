@@ -160,8 +160,11 @@ class Notes:
         """The transaction's origin, as far as this row is concerned."""
         if head.op not in "cd" or self._by_triggers == self._origin:
             return self._origin
-        foretold = record.key and (table, self._tables[table].key_text(record.key)) in self._foretold
-        return self._origin if foretold else self._by_triggers
+        name = table, self._tables[table].key_text(record.key) if record.key else ""
+        if name not in self._foretold:
+            return self._by_triggers
+        self._foretold.remove(name)  # what comes after that is a trigger's, or foretold anew
+        return self._origin
 
     def _mark(self, record: Record, note: bytes, ts_ms: int) -> Iterator[Event]:
         """A row of ours, as it was in the end; or one that was only compared."""

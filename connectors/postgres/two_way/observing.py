@@ -51,7 +51,7 @@ class HubObserver:
         """Persons' decisions among them: the first record of each has the position of what it has changed."""
         for change in changes:
             origin = _origin(change.origin) if change.origin else None
-            if origin is not None and origin.mark and not origin.origin:
+            if origin is not None and origin.mark and not (origin.origin or origin.tells):
                 self.store.place_decision(key, origin.mark, change.position)
 
     def _read(self, events: Sequence[Event]) -> dict[Key, list[RowChange]]:
