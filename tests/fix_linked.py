@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psycopg
 import pytest
@@ -108,12 +108,12 @@ class Linked:
         ]  # fmt: skip
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Nothing of what is done in the block is taken by another side before its end."""
+    def held(self, side: Literal["spoke", "both"] = "both") -> Iterator[None]:
+        """Nothing of what is done in the block is taken by another side, or by the spokes, before its end."""
         spokes = {self.spoke_name: self.spoke, **self.others}
         with ExitStack() as stack:
             hub = stack.enter_context(psycopg.connect(self.site.primary))
-            locks = [(hub, name) for name in spokes]
+            locks = [(hub, name) for name in spokes] if side == "both" else []
             for spoke in spokes.values():
                 url = f"{self.site.ledger.rpartition('/')[0]}/{spoke.info.dbname}"
                 locks.append((stack.enter_context(psycopg.connect(url)), self.site.source))

@@ -253,17 +253,23 @@ class World:
     # What the daemon does
 
     def observe(self) -> bool:
-        """The hub reads one record of its own stream."""
+        """The hub reads one transaction of its own stream."""
         if self.observed == len(self.stream):
             return False
-        key, record = self.stream[self.observed]
-        self.observed += 1
+        place = self.stream[self.observed][1].at[:2]
+        while self.observed < len(self.stream) and self.stream[self.observed][1].at[:2] == place:
+            self._observe(*self.stream[self.observed])
+            self.observed += 1
+        for key, state in self.states.items():
+            assert not (state.erased and (state.values or state.fields)), ("what was erased is back", key, state)
+        return True
+
+    def _observe(self, key: str, record: HubRecord) -> None:
         self.states[key] = observe(record, self.states.get(key, NO_ROW))
         if record.pending is not None:
             for spoke in self.spokes:
                 if link := self.links.get((spoke, key)):
                     self.links[spoke, key] = settle_link(link, record.pending, record.at)
-        return True
 
     def hub_at(self, key: str, spoke: str = HUB) -> Hub:
         """What is known of a row at the hub, for a spoke without what that does not have."""
@@ -444,7 +450,8 @@ class World:
         state = self.states.get(key, NO_ROW)
         if key in self.hub.rows or self.conflicts.get(key) or any(of == key for _, of in self.parked):
             return False
-        left = tombstone(wire.write_state(replace(state, values={})))
+        texts: Row = {name: str(value) for name, value in state.values.items()}
+        left = tombstone(wire.write_state(replace(state, values=texts)))
         if left is not None:
             self.states[key] = wire.read_state(left)
         return left is not None

@@ -42,6 +42,7 @@ _LINK = "tests/integration/test_link.py"
 _RESOLUTION = "tests/unit/test_resolution_traces.py"
 _SIDE_EFFECTS = "tests/integration/test_both_ways_side_effects.py"
 _ONE_TRANSACTION = "tests/integration/test_both_ways_one_transaction.py"
+_UNOBSERVED = "tests/integration/test_both_ways_unobserved.py"
 _HUB_TRIGGERS = "tests/integration/test_both_ways_hub_triggers.py"
 _LIVES = "tests/unit/test_resolution_lives.py"
 _DECISIONS = "tests/unit/test_resolution_decisions.py"
@@ -782,9 +783,43 @@ RULES = (
         "made_by_triggers",
         "A row that a trigger of the hub makes beside a spoke's is no row that the spoke has made.",
         "connectors/postgres/two_way/notes.py",
-        "return self._by_triggers\n        self._foretold",
-        "return self._origin",
+        "if name not in self._foretold:\n            return self._by_triggers",
+        "if name not in self._foretold:\n            return self._origin",
         (f"{_HUB_TRIGGERS}::test_a_row_that_a_trigger_makes_for_a_spokes_row_comes_to_that_spoke_too",),
+    ),
+    Rule(
+        "foretold_for_ever",
+        "What a trigger of the hub deletes later than our own write is no deletion that the spoke knows of.",
+        "connectors/postgres/two_way/notes.py",
+        "self._foretold.remove(name)",
+        "pass",
+        (f"{_ONE_TRANSACTION}::test_a_row_that_a_trigger_takes_away_later_is_not_brought_back_unlisted[made in it]",),
+    ),
+    Rule(
+        "gone_beside",
+        "A row that goes by a trigger beside the one that is written is judged after that.",
+        "connectors/postgres/table_writes.py",
+        'if found and step.kind == "change" and len(steps) + len(step.keys) > 2:',
+        "if False:",
+        (f"{_ONE_TRANSACTION}::test_an_edit_beside_the_deletion_of_its_row_by_a_trigger_is_listed",),
+    ),
+    Rule(
+        "unknown_is_unchanged",
+        "A field of which nothing is kept may have been edited at the hub.",
+        "daemon/resolve/inbound.py",
+        "unknown = unobserved or hub.end == START or hub.observed < hub.end",
+        "unknown = unobserved",
+        (
+            f"{_UNOBSERVED}::test_an_edit_of_a_new_column_that_was_not_observed_meets_that_of_a_spoke_as_a_conflict[edit]",
+        ),
+    ),
+    Rule(
+        "erased_comes_back",
+        "What was erased before its deletion was observed stays erased.",
+        "daemon/resolve/observer.py",
+        "if state.erased and _in_one(state.rver, record.at):",
+        "if False:",
+        (f"{_UNOBSERVED}::test_what_is_erased_before_the_hubs_own_stream_shows_its_deletion_stays_erased",),
     ),
     Rule(
         "made_itself_for_ever",

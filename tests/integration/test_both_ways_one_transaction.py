@@ -92,6 +92,44 @@ def test_an_answer_tells_the_row_as_triggers_beside_it_have_left_it(
     assert both.equal("stories", STORY)
 
 
+def test_an_edit_beside_the_deletion_of_its_row_by_a_trigger_is_listed(both: Linked, workspace: uuid.UUID) -> None:
+    teller = a_teller(both, both.spoke, workspace, name="one")
+    story = a_story(both, workspace, teller, title="old", content="told")
+    with both.spoke.transaction():
+        put(both.spoke, "storytellers", teller, name="drop")
+        put(both.spoke, "stories", story, title="new")
+    until(lambda: value(both.hub, "storytellers", "name", teller) == "drop")
+    both.rest()
+    assert both.equal("stories", STORY)
+    assert conflicts(both, story) == [(None, "update_deleted", "keep_local", "ours")]
+
+
+@pytest.mark.parametrize("before", ["there before", "made in it"])
+def test_a_row_that_a_trigger_takes_away_later_is_not_brought_back_unlisted(
+    both: Linked, workspace: uuid.UUID, before: str
+) -> None:
+    teller, story = a_teller(both, both.spoke, workspace, name="one"), uuid.uuid4()
+    row = {"id": story, "workspace_id": workspace, "storyteller_id": teller, "title": "new", "content": "told"}
+    if before == "there before":
+        made(both.spoke, "stories", **row)
+        both.rest()
+    with both.held("spoke"):
+        with both.spoke.transaction():
+            if before == "there before":
+                put(both.spoke, "stories", story, title="second")
+            else:
+                made(both.spoke, "stories", **row)
+            put(both.spoke, "storytellers", teller, cultural_background="any")
+            put(both.spoke, "storytellers", teller, name="drop")
+        until(lambda: value(both.hub, "storytellers", "name", teller) == "drop")
+        put(both.spoke, "stories", story, title="edited at the same time")
+        beside = made(both.spoke, "storytellers", workspace_id=workspace, name="beside")
+        until(lambda: seen(both.hub, "storytellers", beside))
+    both.rest()
+    assert both.equal("stories", STORY)
+    assert conflicts(both, story)
+
+
 def test_a_row_that_a_trigger_takes_away_on_the_way_comes_back_as_it_is_made_again(
     both: Linked, workspace: uuid.UUID
 ) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from daemon.resolve import outbound
 from daemon.resolve.interval import at
-from daemon.resolve.records import HubRecord, Known
+from daemon.resolve.records import HUB, HubRecord, Known
 from daemon.resolve.rules import Rules
-from daemon.resolve.state import Settled, Side
+from daemon.resolve.state import Pending, Settled, Side
 from daemon.resolve.values import digest
 from schemas.position import Position
 from tests.resolution_row import assert_everywhere, assert_nowhere, world
@@ -23,6 +23,18 @@ def test_trace_17_a_corrected_value_does_not_wait_behind_the_one_that_was_refuse
     parked = outbound.fold("ledger", [refused, corrected])
     plan = outbound.plan("ledger", parked, side, {"name": "edited"}, Rules())
     assert (plan.action, plan.values, plan.at) == ("update", {"name": "corrected"}, Position(1, 3, 1))
+
+
+def test_a_row_made_again_at_the_hub_while_a_deletion_is_agreed_is_not_left_out() -> None:
+    """The answer knows nothing of it; the spoke says that it has no row, and the hub answers with what it has."""
+    side = Side(True, Position(1, 1, 1), {"name": Settled(digest("base"), Position(1, 1, 1))})
+    dead = {"ledger": Known(dead=True)}
+    run = [
+        HubRecord(Position(1, 5, 1), None, at(5), last={"name": "base"}),
+        HubRecord(Position(1, 6, 1), {"name": "again"}, at(6), created_by=frozenset({HUB})),
+        HubRecord(Position(1, 7, 1), None, at(7), Pending("ours"), answer=True, known=dead, origin="ledger"),
+    ]
+    assert outbound.plan("ledger", outbound.fold("ledger", run), side, None, Rules()).told
 
 
 def test_trace_17_what_the_hub_has_refused_is_taken_once_it_is_corrected() -> None:

@@ -123,3 +123,24 @@ def test_a_row_that_a_spoke_deletes_keeps_what_that_spoke_does_not_have() -> Non
     state = RowState(False, OURS, at(6), values={"name": "old"})
     last: Row = {"name": "old", "note": "of the hub"}
     assert observe(HubRecord(OBSERVED, None, at(9), OURS, last=last), state).values == last
+
+
+def test_a_deletion_that_is_too_large_to_be_told_keeps_what_is_known() -> None:
+    state = RowState(False, OURS, at(6), values={"id": "1", "name": "newer"})
+    assert observe(HubRecord(OBSERVED, None, at(9), OURS, last={"id": "1"}), state).values == state.values
+
+
+def test_what_was_erased_before_our_transaction_was_observed_stays_erased() -> None:
+    """Made and deleted in one, or only deleted."""
+    erased = RowState(False, OURS, at(6), erased=True)
+    for records in (
+        [HubRecord(Position(1, 2, 1), None, at(9), OURS, last={"name": "secret"})],
+        [
+            HubRecord(Position(1, 2, 1), {"name": "secret"}, at(9), OURS, frozenset({"ledger"})),
+            HubRecord(Position(1, 2, 3), None, at(9), OURS, last={"name": "secret"}),
+        ],
+    ):
+        state = erased
+        for record in records:
+            state = observe(record, state)
+        assert (state.alive, state.erased, state.fields, state.values) == (False, True, {}, {})
