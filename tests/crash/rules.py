@@ -393,9 +393,9 @@ RULES = (
         "both_deleted_untold",
         "A spoke tells that it has deleted what the hub deletes.",
         "daemon/resolve/outbound.py",
-        "told=side.alive and record.origin != spoke",
+        "told=record.folded or (side.alive and record.origin != spoke)",
         "told=False",
-        (f"{_AGREEMENT}::test_both_sides_delete_a_row_that_waits", _MACHINE),
+        (f"{_AGREEMENT}::test_both_sides_delete_a_row_that_waits",),
     ),
     Rule(
         "made_again_knows_all",
@@ -814,7 +814,7 @@ RULES = (
         ),
     ),
     Rule(
-        "erased_comes_back",
+        "erased_observed_later",
         "What was erased before its deletion was observed stays erased.",
         "daemon/resolve/observer.py",
         "if state.erased and _in_one(state.rver, record.at):",

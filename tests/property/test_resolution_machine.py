@@ -406,7 +406,7 @@ class ServiceResolution(Resolution):
 
 # A fault is shown as it was found, in seconds; the long runs shorten it, which may take minutes.
 QUICK = settings(
-    max_examples=120, stateful_step_count=30, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck),
+    max_examples=300, stateful_step_count=30, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck),
     report_multiple_bugs=False, phases=(Phase.explicit, Phase.generate),
 )  # fmt: skip
 LONG = settings(QUICK, max_examples=1_500, stateful_step_count=60, derandomize=False, phases=tuple(Phase))
