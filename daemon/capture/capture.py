@@ -82,7 +82,7 @@ class Capture:
         claim = state.claim()
         self._stored = claim.flush_lsn
         slot.check_server(source, self._config.slot, claim, server.system_identifier)
-        slot.check(reader, source, self._config.slot, self._stored)
+        slot.check(slot.look(reader, self._config.slot), source, self._config.slot, self._stored)
         self._known, self._unreadable = claim.published, ""
         masks = source_masks(settings, source)
         self._announcer = Announcer(settings.kafka, SCHEMA_CHANGES_TOPIC, self._while_full)
@@ -244,7 +244,8 @@ class Capture:
         self._watch.check()
         if now >= self._next_check:
             self._next_check = now + self._config.check_interval_seconds
-            slot.check(self._reader, self._source, self._config.slot, self._stored)
+            name = self._config.slot
+            slot.check(slot.look(self._reader, name), self._source, name, self._stored)
             self._check_publication()
         if now >= self._next_beat:
             self._next_beat = now + BEAT_SECONDS

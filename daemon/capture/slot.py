@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -75,13 +75,21 @@ def check_server(source: str, slot: str, claim: Claim, system_identifier: str) -
         )
 
 
-def check(reader: Server, source: str, slot: str, flush_lsn: int) -> None:
-    """Raises Gap when the slot is gone, or is not where this source was left. `flush_lsn` is the highest ever told."""
-    since = f"changes after {format_lsn(flush_lsn)} may be lost"
+def look(reader: Server, slot: str) -> Mapping[str, Any] | None:
+    """The server's row of the slot, by column; None where there is none."""
     row = reader.query(_SLOT, [slot])
-    if row is None:
+    return row[0] if row else None
+
+
+def check(found: Mapping[str, Any] | None, source: str, slot: str, flush_lsn: int) -> None:
+    """Raises Gap when the slot is gone, or is not where this source was left.
+
+    `found` is what `look` has seen, `flush_lsn` the highest that the state knew afterwards: what the slot is told is
+    stored before, so one that was read earlier may be below what a running capture has told meanwhile.
+    """
+    since = f"changes after {format_lsn(flush_lsn)} may be lost"
+    if found is None:
         raise Gap(f"Slot {slot} of source {source} is missing: {since}.", "slot_missing")
-    found = row[0]
     if found["wal_status"] == "lost" or found.get("invalidation_reason"):
         raise Gap(
             f"Slot {slot} of source {source} was invalidated ({_why(found)}): {since}.",
@@ -134,7 +142,7 @@ def timeline_of(timeline: int, history: str) -> Callable[[int], int]:
     return lambda lsn: timelines[bisect.bisect_right(ends, lsn)]
 
 
-def _why(found: dict[str, str | None]) -> str:
+def _why(found: Mapping[str, Any]) -> str:
     reason = found.get("invalidation_reason")  # PostgreSQL 17 and newer tell it
     if reason in (None, "wal_removed"):
         return f"wal_removed, max_slot_wal_keep_size is {found['kept']}"

@@ -81,9 +81,9 @@ class CaptureWorker:
                 standby.wait(stop, report)
             except SlotRefused as refusal:
                 stream.close()
-                left = state.peek()
+                found, left = slot.look(reader, config.slot), state.peek()
                 slot.check_server(self._source, config.slot, left, server.system_identifier)
-                slot.check(reader, self._source, config.slot, left.flush_lsn)
+                slot.check(found, self._source, config.slot, left.flush_lsn)
                 raise Unavailable(f"source {self._source} does not start replication: {refusal}") from refusal
             except BaseException:  # raised again, once the stream is closed
                 stream.close()

@@ -86,13 +86,8 @@ def _of_the_server(
 
 
 def _check_slot(engine: sqlalchemy.Engine, server: _Server, row: Mapping[str, Any]) -> None:
-    try:
-        slot.check(server, row["name"], row["slot"], int(row["flush_lsn"]))
-    except Gap as gap:
-        if gap.reason != "slot_moved":
-            raise
-        # A capture may have stored and told more since the row was read.
-        slot.check(server, row["name"], row["slot"], int(known(engine, row["name"])["flush_lsn"]))
+    found = slot.look(server, row["slot"])
+    slot.check(found, row["name"], row["slot"], int(known(engine, row["name"])["flush_lsn"]))
 
 
 def _published(engine: sqlalchemy.Engine, name: str) -> Mapping[str, Any] | None:
