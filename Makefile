@@ -30,7 +30,7 @@ soak: ## at least 200 kills under load in 20 minutes, counted by the witness; DA
 	@deploy/bootstrap.sh embedded,dev
 	@.venv/bin/python -m tests.crash.soak $(if $(DATA),--data "$(DATA)") $(if $(JSON),--json)
 
-rules: ## the rules of delivery, each switched off in a copy: its tests must fail (10 minutes)
+rules: ## the rules of delivery, each switched off in a copy: its tests must fail (half an hour)
 	@deploy/bootstrap.sh embedded,dev
 	@.venv/bin/python -m tests.crash.switched_off --baseline
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from daemon.resolve.rules import FieldRule, Rules
 from daemon.resolve.values import Value
-from tests.resolution_world import SECOND, World
+from tests.resolution_sites import SECOND
+from tests.resolution_world import World
 
 COLUMNS = ("name", "note", "tags")
 

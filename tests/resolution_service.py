@@ -13,7 +13,8 @@ from daemon.resolve.records import SpokeRecord
 from daemon.resolve.state import NO_SIDE
 from daemon.resolve.values import Row
 from schemas.position import START
-from tests.resolution_world import SECOND, SpokeSite, World
+from tests.resolution_sites import SECOND, SpokeSite
+from tests.resolution_world import World
 
 MINUTE = 60 * SECOND
 

@@ -16,7 +16,8 @@ from daemon.resolve.rules import FieldRule, Rule, Rules
 from daemon.resolve.values import Row, Value
 from tests.resolution_ledger import Ledger
 from tests.resolution_service import ServiceSite
-from tests.resolution_world import SECOND, SpokeSite, World
+from tests.resolution_sites import SECOND, SpokeSite
+from tests.resolution_world import World
 
 SPOKES = ("ledger", "archive")
 SITES = ("hub", *SPOKES)

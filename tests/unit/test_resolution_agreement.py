@@ -13,7 +13,8 @@ from daemon.resolve.rules import FieldRule, Rules
 from daemon.resolve.state import NO_SIDE
 from daemon.resolve.values import Row, Value
 from schemas.position import Position
-from tests.resolution_world import SECOND, World
+from tests.resolution_sites import SECOND
+from tests.resolution_world import World
 
 COLUMNS = ("name", "note")
 MANUAL = {"name": FieldRule("manual")}

@@ -10,7 +10,8 @@ from daemon.resolve.rules import FieldRule, Rules
 from daemon.resolve.values import Row, Value, digest
 from schemas.position import Position
 from tests.resolution_service import ServiceSite
-from tests.resolution_world import SECOND, World
+from tests.resolution_sites import SECOND
+from tests.resolution_world import World
 
 AT = Position(1, 5, 1)
 

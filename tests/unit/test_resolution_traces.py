@@ -10,7 +10,7 @@ from daemon.resolve.interval import UNKNOWN, at
 from daemon.resolve.rules import FieldRule
 from daemon.resolve.values import Value, digest
 from tests.resolution_row import assert_everywhere, assert_nowhere, world
-from tests.resolution_world import SECOND
+from tests.resolution_sites import SECOND
 
 
 def upper(value: Value) -> Value:
