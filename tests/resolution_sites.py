@@ -96,7 +96,8 @@ class SpokeSite(Site):
         return key, run[:most]
 
     def _shown(self, record: HubRecord) -> HubRecord:
-        if record.row is None or not self.lacks:
+        """Events come by the route; answers tell the whole row."""
+        if record.row is None or record.answer:
             return record
         return replace(record, row=self.part(record.row))
 
@@ -104,7 +105,7 @@ class SpokeSite(Site):
         if plan.action == "delete":
             del self.rows[key]
         elif plan.action in ("create", "update"):
-            self.store(key, {**(current or {}), **plan.values})
+            self.store(key, {**(current or {}), **self.part(plan.values)})
         return self.rows.get(key)
 
     def record(self, key: str, plan: Plan, stored: Row | None) -> Mark | None:

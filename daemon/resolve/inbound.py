@@ -91,6 +91,8 @@ def sort_out(record: SpokeRecord, link: Link, rules: Rules) -> Told:
     shadow = link.shadow or {}
     values = digests(row)
     changed = {name: row[name] for name, one in values.items() if one != shadow.get(name)}
+    if link.shadow is not None:  # a column that is new there: empty, nobody has edited it
+        changed = {name: value for name, value in changed.items() if value is not None or name in shadow}
     kept = {name: value for name, value in {**link.kept, **row}.items() if rules.keeps(name)}
     sent = {} if mark is None else mark.sent  # of a row that is too large to be told, that is all that is known
     after = Link(record.at, {**shadow, **sent, **values}, kept, seen, row_seen, seq, read)

@@ -8,7 +8,7 @@ from daemon.resolve.interval import Interval
 from daemon.resolve.records import HubRecord
 from daemon.resolve.state import FieldState, Link, Pending, RowState, Version, latest
 from daemon.resolve.values import Row, Value, digest
-from schemas.position import Position
+from schemas.position import START, Position
 
 
 def observe(record: HubRecord, state: RowState) -> RowState:
@@ -87,7 +87,7 @@ def _triggers(record: HubRecord, row: Row, state: RowState) -> dict[str, FieldSt
     for name, value in row.items():
         known = state.fields.get(name)
         if known is None:
-            changed[name] = FieldState(digest(value), state.rver, record.at, state.time)
+            changed[name] = _made_with_row(value, record, state)
         elif digest(value) != known.digest and not isinstance(known.pos, Pending):
             changed[name] = replace(known, digest=digest(value), pos=record.at)
     return changed
@@ -97,9 +97,16 @@ def _changed(record: HubRecord, row: Row, state: RowState) -> dict[str, FieldSta
     changed = {}
     for name, value in row.items():
         known = state.fields.get(name)
-        if known is None or (not _ahead(known.pos, record.at) and digest(value) != known.digest):
+        if known is None and value is None:  # a column that is new: empty, nobody has edited it
+            changed[name] = _made_with_row(value, record, state)
+        elif known is None or (not _ahead(known.pos, record.at) and digest(value) != known.digest):
             changed[name] = _by_person(value, record.at, record.time if known is None else _later(record, known))
     return changed
+
+
+def _made_with_row(value: Value, record: HubRecord, state: RowState) -> FieldState:
+    """Of a field that nobody has edited since the row is there; where it is empty, no side lacks anything of it."""
+    return FieldState(digest(value), START if value is None else state.rver, record.at, state.time)
 
 
 def _later(record: HubRecord, known: FieldState) -> Interval:

@@ -115,8 +115,8 @@ def _update(record: HubRecord, side: Side, row: Row, current: Row, known: Known,
     values, agreed, held = {}, {}, set()
     for name, value in row.items():
         settled = side.fields.get(name)
-        if settled is not None and record.at <= settled.at:
-            continue
+        if name not in current or (settled is not None and record.at <= settled.at):
+            continue  # an answer tells the whole row, also what this spoke does not have
         own = digest(current.get(name))
         if own == digest(value):
             agreed[name] = own
@@ -152,7 +152,7 @@ def settle(plan: Plan, side: Side, stored: Row | None) -> tuple[Side, Mark | Non
         return Side(False, at), Mark(at, row=True) if plan.told and plan.action == "agree" else None
     written = {name: Settled(digest(stored[name]), at) for name in plan.values if name in stored}
     agreed = {name: Settled(one, at) for name, one in plan.agreed.items()}
-    sent = {name: digest(value) for name, value in plan.values.items()}
+    sent = {name: digest(value) for name, value in plan.values.items() if name in written}
     made = {name: stored[name] for name, one in written.items() if one.digest != sent[name]}
     if plan.action == "create":
         return Side(True, at, written), Mark(at, sent, made=made, row=True)

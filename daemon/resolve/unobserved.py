@@ -28,9 +28,10 @@ def unobserved(hub: Hub, link: Link, time: Interval) -> Hub:
         if link.shadow is None:
             return hub
         return replace(hub, state=replace(state, alive=False, rver=UNSEEN, time=latest(state, time)))
+    known = {name: state.fields[name] for name in row if name in state.fields}
     edited = {
-        name: FieldState(digest(value), UNSEEN, UNSEEN, time if known is None else time.or_later(known.time))
+        name: FieldState(digest(value), UNSEEN, UNSEEN, time.or_later(known[name].time) if name in known else time)
         for name, value in row.items()
-        if (known := state.fields.get(name)) is None or known.digest != digest(value)
+        if (known[name].digest != digest(value) if name in known else value is not None)
     }
     return replace(hub, state=replace(state, fields={**state.fields, **edited})) if edited else hub

@@ -42,6 +42,8 @@ _LINK = "tests/integration/test_link.py"
 _RESOLUTION = "tests/unit/test_resolution_traces.py"
 _SIDE_EFFECTS = "tests/integration/test_both_ways_side_effects.py"
 _ONE_TRANSACTION = "tests/integration/test_both_ways_one_transaction.py"
+_BESIDE = "tests/integration/test_both_ways_beside.py"
+_COLUMNS = "tests/unit/test_resolution_columns.py"
 _UNOBSERVED = "tests/integration/test_both_ways_unobserved.py"
 _HUB_TRIGGERS = "tests/integration/test_both_ways_hub_triggers.py"
 _LIVES = "tests/unit/test_resolution_lives.py"
@@ -435,8 +437,8 @@ RULES = (
         "replay_over_newer",
         "An older hub record does not overwrite a newer one.",
         "daemon/resolve/outbound.py",
-        "if settled is not None and record.at <= settled.at:",
-        "if settled is not None and record.at == settled.at:",
+        "(settled is not None and record.at <= settled.at)",
+        "(settled is not None and record.at == settled.at)",
         (f"{_RESOLUTION}::test_trace_18_a_replay_changes_nothing_that_has_moved_on",),
     ),
     Rule(
@@ -760,7 +762,7 @@ RULES = (
         "connectors/postgres/writer.py",
         "if isinstance(error, ChangedMeanwhile) and len(events) == 1:",
         "if isinstance(error, ChangedMeanwhile):",
-        (f"{_SIDE_EFFECTS}::test_a_row_that_triggers_of_both_sides_make_is_one_row[spoke]",),
+        (f"{_SIDE_EFFECTS}::test_a_row_that_triggers_of_both_sides_make_beside_one_without_its_parent_is_one_row",),
     ),
     Rule(
         "one_transaction_two_versions",
@@ -774,7 +776,7 @@ RULES = (
         "answered_as_planned",
         "An answer tells the row as the hub's triggers have left it.",
         "connectors/postgres/two_way/inward.py",
-        "locked=False) if work.nets else work.rows",
+        "locked=False) if work.nets or work.beside else work.rows",
         "locked=False) if False else work.rows | self._changes.present(\n"
         '            [key for key, one in planned.items() if one.action != "none"], locked=False\n        )',
         (f"{_ONE_TRANSACTION}::test_an_answer_tells_the_row_as_triggers_beside_it_have_left_it[bio]",),
@@ -820,6 +822,62 @@ RULES = (
         "if state.erased and _in_one(state.rver, record.at):",
         "if False:",
         (f"{_UNOBSERVED}::test_what_is_erased_before_the_hubs_own_stream_shows_its_deletion_stays_erased",),
+    ),
+    Rule(
+        "answered_before_what_is_beside",
+        "An answer tells what a row that goes one way, written beside it, has set off.",
+        "connectors/postgres/two_way/writing.py",
+        "work.beside = bool(one_way)",
+        "work.beside = False",
+        (f"{_BESIDE}::test_an_answer_tells_what_a_row_that_goes_one_way_has_set_off_in_the_same_transaction",),
+    ),
+    Rule(
+        "lacking_is_empty",
+        "Of a column that a spoke does not have, nothing is written or said there.",
+        "daemon/resolve/outbound.py",
+        "if name not in current or (settled",
+        "if (settled",
+        (f"{_COLUMNS}::test_an_answer_writes_nothing_of_a_column_that_the_spoke_does_not_have_and_says_nothing_of_it",),
+    ),
+    Rule(
+        "lacking_is_sent",
+        "A mark names only what the spoke has stored.",
+        "daemon/resolve/outbound.py",
+        "for name, value in plan.values.items() if name in written}",
+        "for name, value in plan.values.items()}",
+        (f"{_COLUMNS}::test_of_a_row_that_an_answer_makes_only_the_columns_that_are_there_are_told",),
+    ),
+    Rule(
+        "empty_there_is_an_edit",
+        "A column that is new in a spoke, and empty, was not edited there.",
+        "daemon/resolve/inbound.py",
+        "if link.shadow is not None:  #",
+        "if False:  #",
+        (f"{_UNOBSERVED}::test_a_new_column_that_is_empty_is_no_edit_of_who_changes_another_field[hub]",),
+    ),
+    Rule(
+        "empty_here_is_an_edit",
+        "A column that is new at the hub, and empty, was not edited here.",
+        "daemon/resolve/observer.py",
+        "if known is None and value is None:  #",
+        "if False:  #",
+        (f"{_UNOBSERVED}::test_a_new_column_that_is_empty_is_no_edit_of_who_changes_another_field[spoke]",),
+    ),
+    Rule(
+        "empty_keeps_the_row",
+        "A column that is new and empty is no reason to keep a row that a spoke has deleted.",
+        "daemon/resolve/unobserved.py",
+        "else value is not None)",
+        "else True)",
+        (f"{_COLUMNS}::test_a_column_that_is_new_and_empty_keeps_no_row_from_being_deleted_late",),
+    ),
+    Rule(
+        "erased_as_it_was_made",
+        "A row that a trigger takes away as it is made stays erased.",
+        "daemon/resolve/decision.py",
+        "return replace(state, rver=pending, fields=fields)",
+        "return replace(state, fields=fields)",
+        (f"{_COLUMNS}::test_a_row_that_a_trigger_takes_away_as_it_is_made_stays_erased_before_it_is_observed",),
     ),
     Rule(
         "made_itself_for_ever",

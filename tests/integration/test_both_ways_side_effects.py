@@ -24,6 +24,7 @@ CREATE TRIGGER derive BEFORE UPDATE ON storytellers FOR EACH ROW EXECUTE FUNCTIO
 
 def prepare(linked: Linked) -> None:
     linked.hub.execute(DERIVED.encode())
+    linked.hub.execute("ALTER TABLE stories ADD CHECK (title <> 'unwelcome')")
     for where, connection in (("hub", linked.hub), ("spoke", linked.spoke)):
         connection.execute(FIRST_STORY.replace("{where}", where).encode())
 
@@ -70,6 +71,22 @@ def test_a_row_that_triggers_of_both_sides_make_is_one_row(both: Linked, workspa
     both.until_equal("stories", "id, title, content")
     put(both.spoke, "stories", story, title="edited in the spoke")
     until(lambda: value(both.hub, "stories", "title", story) == "edited in the spoke")
+    both.rest()
+    assert both.equal("stories", "id, title, content")
+
+
+def test_a_row_that_triggers_of_both_sides_make_beside_one_without_its_parent_is_one_row(
+    both: Linked, workspace: uuid.UUID
+) -> None:
+    teller = a_teller(both, both.spoke, workspace)
+    refused = made(both.spoke, "stories", workspace_id=workspace, storyteller_id=teller, title="unwelcome")
+    until(lambda: both.hub.execute("SELECT 1 FROM placemat.parked").fetchone())
+    with both.spoke.transaction():
+        media = made(both.spoke, "story_media", workspace_id=workspace, story_id=refused, kind="image", url="a")
+        key = made(both.spoke, "storytellers", workspace_id=workspace, name="one", bio="tells one")
+    until(lambda: seen(both.hub, "storytellers", key))
+    put(both.spoke, "stories", refused, title="welcome")
+    until(lambda: seen(both.hub, "story_media", media))
     both.rest()
     assert both.equal("stories", "id, title, content")
 

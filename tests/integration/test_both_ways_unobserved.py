@@ -60,6 +60,22 @@ def test_the_first_value_of_a_new_column_comes_to_the_spoke(linked: Linked) -> N
         until(lambda: value(linked.spoke, "storytellers", "nick", key) == "of the hub")
 
 
+@pytest.mark.parametrize("side", ["hub", "spoke"])
+def test_a_new_column_that_is_empty_is_no_edit_of_who_changes_another_field(linked: Linked, side: str) -> None:
+    key = with_new_column(linked)
+    filled, other = (linked.hub, linked.spoke) if side == "hub" else (linked.spoke, linked.hub)
+    with linked.running():
+        linked.rest()
+        with linked.held():
+            put(filled, "storytellers", key, nick="of the first")
+            put(other, "storytellers", key, name="two")
+        linked.rest()
+    for connection in (linked.hub, linked.spoke):
+        assert value(connection, "storytellers", "nick", key) == "of the first"
+        assert value(connection, "storytellers", "name", key) == "two"
+    assert linked.hub.execute("SELECT FROM placemat.conflict_log").fetchall() == []
+
+
 def test_what_is_erased_before_the_hubs_own_stream_shows_its_deletion_stays_erased(linked: Linked) -> None:
     linked.init()
     with linked.running():

@@ -162,7 +162,7 @@ class HubRows:
             if not left_out or (key[0], self._tables[key[0]].record_key(key[1])) not in left_out
         }
         # Triggers and foreign keys may have changed any of them: an answer comes behind that in the stream.
-        present = self._changes.present(list(planned), locked=False) if work.nets else work.rows
+        present = self._changes.present(list(planned), locked=False) if work.nets or work.beside else work.rows
         kept: dict[Key, Kept] = {}
         answers: list[str] = []
         for key, one in planned.items():

@@ -52,6 +52,8 @@ class Work:
     partial: list[Key] = field(default_factory=list)
     rows: dict[Key, Fields | None] = field(default_factory=dict)
     """As they were when it was decided."""
+    beside: bool = False
+    """Whether rows of tables that go one way are written with them, and triggers may do more."""
     each: dict[Key, Sequence[tuple[str, int]]] = field(default_factory=dict)
     """At the hub, by key and event: see `connectors.contract.PlannedOfSpoke`."""
 

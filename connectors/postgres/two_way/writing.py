@@ -46,7 +46,9 @@ class Judged:
         judged = [event for event in events if event.change.notice is not None]
         with self._writes.refusing():
             work = self._two_way.plan(judged)
-        return fold(one for one in events if one.change.notice is None) | work.nets, work, judged
+        one_way = fold(one for one in events if one.change.notice is None)
+        work.beside = bool(one_way)
+        return one_way | work.nets, work, judged
 
     def _partial(self, work: Work) -> list[Key]:
         return [(table, self._two_way.record_key(table, key)) for table, key in work.partial]
