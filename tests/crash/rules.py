@@ -875,7 +875,7 @@ RULES = (
         "erased_as_it_was_made",
         "A row that a trigger takes away as it is made stays erased.",
         "daemon/resolve/decision.py",
-        "return replace(state, rver=pending, fields=fields)",
+        "return replace(state, rver=pending, fields=fields, erased=False)",
         "return replace(state, fields=fields)",
         (f"{_COLUMNS}::test_a_row_that_a_trigger_takes_away_as_it_is_made_stays_erased_before_it_is_observed",),
     ),

@@ -59,3 +59,17 @@ def test_a_row_that_a_trigger_takes_away_as_it_is_made_stays_erased_before_it_is
     w.settle()
     state = w.states["1"]
     assert (state.erased, state.values, state.fields) == (True, {}, {})
+
+
+def test_a_row_made_anew_over_an_erased_one_and_taken_away_at_once_is_no_erased_one() -> None:
+    w = World(("ledger",), ("name",), RULES)
+    w.edit("hub", "1", name="erased")
+    w.settle()
+    w.delete("hub", "1")
+    w.settle()
+    assert w.erase("1")
+    w.side_effects = [lambda: w.delete("hub", "1")]
+    w.edit("ledger", "1", name="another")
+    w.receive_together("ledger", 1)
+    w.settle()
+    assert not w.states["1"].erased
