@@ -105,9 +105,6 @@ def _row_state(decision: Decision, hub: Hub, written: Written) -> RowState:
             fields[name] = one
     if decision.action == "delete":
         return _tombstone(replace(state, fields=fields), hub.row or {}, decision, pending)
-    if written.row is None and decision.action == "create":
-        # A trigger has taken it away at once.
-        return replace(state, rver=pending, fields=fields, erased=False)
     if written.row is None or decision.action == "none":
         return replace(state, fields=fields)
     names = written.row.keys() if decision.action == "create" else decision.values.keys() & written.row.keys()

@@ -872,14 +872,6 @@ RULES = (
         (f"{_COLUMNS}::test_a_column_that_is_new_and_empty_keeps_no_row_from_being_deleted_late",),
     ),
     Rule(
-        "erased_as_it_was_made",
-        "A row that a trigger takes away as it is made stays erased.",
-        "daemon/resolve/decision.py",
-        "return replace(state, rver=pending, fields=fields, erased=False)",
-        "return replace(state, fields=fields)",
-        (f"{_COLUMNS}::test_a_row_that_a_trigger_takes_away_as_it_is_made_stays_erased_before_it_is_observed",),
-    ),
-    Rule(
         "made_itself_for_ever",
         "A row that a trigger makes itself instead of ours is parked.",
         "connectors/postgres/table_writes.py",

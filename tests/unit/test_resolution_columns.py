@@ -12,7 +12,6 @@ from daemon.resolve.state import NO_SIDE, FieldState, Link, RowState, Settled, S
 from daemon.resolve.values import Row, digests
 from schemas.position import Position
 from tests.resolution_sites import SECOND
-from tests.resolution_world import World
 
 FIRST, THEN = Position(1, 10, 1), Position(1, 20, 1)
 HERE: Row = {"id": 1, "name": "one"}
@@ -48,28 +47,3 @@ def test_a_column_that_is_new_and_empty_keeps_no_row_from_being_deleted_late() -
         found = receive("ledger", deletion, hub, link, RULES)
         assert isinstance(found, Decision)
         assert found.action == action
-
-
-def test_a_row_that_a_trigger_takes_away_as_it_is_made_stays_erased_before_it_is_observed() -> None:
-    w = World(("ledger",), ("name",), RULES)
-    w.side_effects = [lambda: w.delete("hub", "1")]
-    w.edit("ledger", "1", name="SECRET")
-    w.receive_together("ledger", 1)
-    assert w.erase("1")
-    w.settle()
-    state = w.states["1"]
-    assert (state.erased, state.values, state.fields) == (True, {}, {})
-
-
-def test_a_row_made_anew_over_an_erased_one_and_taken_away_at_once_is_no_erased_one() -> None:
-    w = World(("ledger",), ("name",), RULES)
-    w.edit("hub", "1", name="erased")
-    w.settle()
-    w.delete("hub", "1")
-    w.settle()
-    assert w.erase("1")
-    w.side_effects = [lambda: w.delete("hub", "1")]
-    w.edit("ledger", "1", name="another")
-    w.receive_together("ledger", 1)
-    w.settle()
-    assert not w.states["1"].erased
