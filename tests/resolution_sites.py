@@ -47,16 +47,16 @@ class SpokeSite(Site):
 
     lacks: frozenset[str] = frozenset()
 
-    def part(self, row: Row) -> Row:
-        """Of a hub's row, what it has."""
-        return {name: value for name, value in row.items() if name not in self.lacks}
-
     sides: dict[str, Side] = field(default_factory=dict)
     stream: list[tuple[str, SpokeRecord]] = field(default_factory=list)
     taken: int = 0
     """Hub records applied here."""
     received: int = 0
     """Own records that the hub has taken."""
+
+    def part(self, row: Row) -> Row:
+        """Of a hub's row, what it has."""
+        return {name: value for name, value in row.items() if name not in self.lacks}
 
     def tell(self, world: World, key: str, row: Row | None, /) -> None:
         """A person has changed a row."""
