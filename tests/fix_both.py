@@ -22,6 +22,7 @@ def both(
         request.module.prepare(linked)
         linked.init()
         with linked.running():
+            linked.copied()
             yield linked
 
 

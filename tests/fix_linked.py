@@ -70,6 +70,13 @@ class Linked:
             workers.stop()
             assert workers.error is None, workers.error
 
+    def copied(self, seconds: float = 30.0) -> None:
+        """Wait until the initial copies of all sources are done: a row that is made earlier may be told twice, by the
+        copy and by the log."""
+        tables = sum(len(source.tables) for source in self.site.settings.sources.values())
+        done = "SELECT count(*) FROM placemat.snapshots WHERE kind = 'initial' AND done_at IS NOT NULL"
+        until(lambda: ask(self.site.state, done) == [(tables,)], seconds, what="the end of the initial copies")
+
     def init(self) -> None:
         done = self.site.placemat("init")
         assert done.code == 0, done.err

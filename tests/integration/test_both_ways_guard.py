@@ -30,6 +30,7 @@ def guarded(ring: Linked, *targets: str) -> None:
 
 def filled(ring: Linked) -> list[uuid.UUID]:
     """The keys of tellers that all sides have."""
+    ring.copied()
     workspace = uuid.uuid4()
     ring.hub.execute("INSERT INTO workspaces (id, name, slug) VALUES (%s, 'Commons', %s)", [workspace, workspace.hex])
     made = ring.hub.execute(

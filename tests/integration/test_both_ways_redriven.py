@@ -52,6 +52,7 @@ def both(postgres_server: Postgres, kafka_server: Kafka, tmp_path_factory: pytes
             at.execute(f"ALTER TABLE storytellers ADD CONSTRAINT welcome CHECK (name <> '{name}')".encode())
         linked.init()
         with linked.running():
+            linked.copied()
             yield linked
 
 
