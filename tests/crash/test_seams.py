@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import psycopg
 import pytest
 
@@ -9,10 +11,12 @@ from connectors.contract import Wanted
 from daemon import seams
 from daemon.apply.requests import RowRequests
 from daemon.config.kafka import Kafka
+from schemas.topics import table_topic
 from tests.crash import kills
 from tests.crash.both_ways import AUDIT_SEAMS
 from tests.crash.kills import Kill, die_at
 from tests.crash.stage import APPLY, CAPTURE, TARGET, Stage
+from tests.fix_capture import read_topics
 from tests.waiting import until
 
 KILLED = -9
@@ -37,13 +41,30 @@ def check(found: Stage, killed: list[Kill]) -> None:
     assert counted.journal_entries > 0
 
 
-def ask_for_rows(found: Stage) -> None:
-    """As a target that lacks them would."""
+def ask_for_rows(found: Stage, first: int = 0, most: int = 30) -> list[bytes]:
+    """As a target that lacks them would; their keys."""
     with psycopg.connect(found.primary) as primary:
-        keys = primary.execute("SELECT id::text FROM stories ORDER BY id LIMIT 30").fetchall()
+        query = "SELECT id::text FROM stories ORDER BY id LIMIT %s OFFSET %s"
+        keys = [b'{"id":"%b"}' % key.encode() for (key,) in primary.execute(query, [most, first])]
     requests = RowRequests(Kafka(bootstrap_servers=found.servers.kafka.bootstrap_servers), TARGET, "primary")
-    requests.ask([Wanted("public.stories", b'{"id":"%b"}' % key.encode()) for (key,) in keys])
+    requests.ask([Wanted("public.stories", key) for key in keys])
     requests.close()
+    return keys
+
+
+def answered(found: Stage) -> None:
+    """Wait until all that was asked for has come: the row that is asked for last comes last, once nothing changes."""
+    found.settle()
+    before = rows_read(found)
+    [last] = ask_for_rows(found, first=30, most=1)
+    until(lambda: rows_read(found)[last] > before[last], 60, what="the answer to the last request")
+
+
+def rows_read(found: Stage) -> Counter[bytes]:
+    """How often each story was published as it was read from its table."""
+    topic = table_topic("primary", "public", "stories")
+    records = read_topics(found.servers.kafka.bootstrap_servers, [topic])
+    return Counter(one.key for one in records if one.value.get("op") == "r")
 
 
 @pytest.mark.parametrize("seam", kills.STORED_SEAMS)
@@ -68,6 +89,7 @@ def test_a_capture_killed_while_it_answers_targets_loses_and_repeats_nothing(cra
         killed = die_at(crash_stage, CAPTURE, seam, 1)
         crash_stage.start(CAPTURE)
         ask_for_rows(crash_stage)  # again, as targets do until the rows come
+    answered(crash_stage)
     check(crash_stage, [killed])
 
 
