@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, NoReturn, Protocol
 
+from connectors.mirroring import Mirrored
 from connectors.route.condition import Condition
 from connectors.route.masks import Drop, Mask, Scalar
 from schemas.envelope import SchemaColumn
@@ -42,8 +43,9 @@ class Parent:
 class Routing:
     """How a table's changes are applied. Names of columns are the source's, but in `constants`.
 
-    `local` are columns that the target keeps for itself, `table` is the name there (None: the same), `columns` maps to
-    the target's names, and a row is there only while it passes `where`; `parents` are by their path in that condition.
+    `local` are columns that the target keeps for itself, `only` those that are written at all (None: any), `table` is
+    the name there (None: the same), `columns` maps to the target's names, and a row is there only while it passes
+    `where`; `parents` are by their path in that condition.
     """
 
     local: frozenset[str] = frozenset()
@@ -51,6 +53,7 @@ class Routing:
     table: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     exclude: frozenset[str] = frozenset()
+    only: frozenset[str] | None = None
     constants: Mapping[str, Scalar] = field(default_factory=dict)
     masks: Mapping[str, Mask] = field(default_factory=dict)
     where: Condition | None = None
@@ -58,7 +61,11 @@ class Routing:
 
     def leaves_out(self, column: str) -> bool:
         """Whether a column of the source is never written."""
-        return column in self.local or column in self.exclude or isinstance(self.masks.get(column), Drop)
+        return column in self.local or self.withholds(column) or isinstance(self.masks.get(column), Drop)
+
+    def withholds(self, column: str) -> bool:
+        """Whether a column of the source is not told to the target at all."""
+        return column in self.exclude or (self.only is not None and column not in self.only)
 
     def renamed(self, column: str) -> str:
         """The target's name of a column."""
@@ -162,8 +169,12 @@ class Destination:
     both_ways: BothWays | None = None
     delete_limit: DeleteLimit | None = None
     """None: whatever is deleted at the source is deleted here."""
+    mirror: bool = False
+    """The rows are those that a service is to have: it is told of them later, by what is queued with them."""
     audited: bool = False
     """What became of each event is written down in the target, for the audit log."""
+    mirrored: Sequence[Mirrored] = ()
+    """The tables of a mirror."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -442,6 +453,14 @@ class ReplayTarget(Protocol):
 
     def close(self) -> None:
         """Leave; safe to repeat."""
+
+
+class RetellTarget(ReplayTarget, Protocol):
+    """The mirror of a service."""
+
+    def retell(self, table: str, records: Mapping[bytes, str | None]) -> None:
+        """Have the service told of these keys as if it had never been, in the open transaction. By key the record that
+        it has for it, where that is known."""
 
 
 class OutboxRow(NamedTuple):

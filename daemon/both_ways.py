@@ -68,7 +68,7 @@ def _inverse(spoke: Target) -> Iterator[tuple[str, Route]]:
     for table, route in spoke.tables.items():
         if not route.both_ways:
             continue
-        there = route.table or table
+        there = spoke.comes_back_from(table)
         renamed = route.columns
         yield (
             there,
@@ -80,9 +80,11 @@ def _inverse(spoke: Target) -> Iterator[tuple[str, Route]]:
                 table=None if there == table else table,
                 columns={new: old for old, new in renamed.items()},
                 local=tuple(renamed.get(name, name) for name in route.local),
-                exclude=tuple(route.constants),
+                exclude=tuple(route.constants) if route.only is None else (),
+                constants=spoke.given_to(table),
+                only=None if route.only is None else tuple(renamed.get(name, name) for name in route.only),
                 truncate=route.truncate,
-                updated_at=None if route.updated_at is None else renamed.get(route.updated_at, route.updated_at),
+                updated_at=spoke.tells_time(route),
             ),
         )
 
@@ -95,11 +97,17 @@ def _followed(spokes: list[Target]) -> Iterator[tuple[str, Route]]:
             if route.both_ways:
                 routes.setdefault(table, []).append(route)
     for table, several in routes.items():
-        hidden = frozenset.intersection(*(frozenset((*one.local, *one.exclude)) for one in several))
+        named = {name for one in several for name in (*one.local, *one.exclude)}
+        hidden = frozenset(name for name in named if all(one.leaves_out(name) for one in several))
+        whole = any(one.only is None for one in several)
+        only = None if whole else tuple(sorted({name for one in several for name in one.only or ()}))
         times = {one.updated_at for one in several if one.updated_at is not None}
         yield (
             table,
             type(several[0])(
-                both_ways=True, local=tuple(sorted(hidden)), updated_at=times.pop() if len(times) == 1 else None
+                both_ways=True,
+                only=only,
+                local=tuple(sorted(hidden if only is None else hidden & set(only))),
+                updated_at=times.pop() if len(times) == 1 else None,
             ),
         )

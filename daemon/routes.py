@@ -20,6 +20,7 @@ def routings(settings: Settings, target: str) -> dict[str, Routing]:
             table=route.table,
             columns=route.columns,
             exclude=frozenset(route.exclude),
+            only=None if route.only is None else frozenset(route.only),
             constants=route.constants,
             masks=read_masks(settings, route.masks),
             where=parse(route.where) if route.where is not None else None,

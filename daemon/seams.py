@@ -42,6 +42,9 @@ AFTER_AUDIT_COMMIT: Final = "after_audit_commit"
 AFTER_OUTBOX_DELETED: Final = "after_outbox_deleted"
 AFTER_ERASURE_ASKED: Final = "after_erasure_asked"
 AFTER_HUB_ERASED: Final = "after_hub_erased"
+BEFORE_READ_STORED: Final = "before_read_stored"
+AFTER_READ_STORED: Final = "after_read_stored"
+AFTER_SWEEP_REQUESTED: Final = "after_sweep_requested"
 
 _wanted, _, _count = os.environ.get(VARIABLE, "").partition(":")
 _left = int(_count or 1)

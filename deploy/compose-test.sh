@@ -1,13 +1,18 @@
 #!/usr/bin/env bash
 # The containers of docker-compose.yml, tried: built, all healthy, a row arrives there and an edit comes back, the workers
-# killed under load and back by themselves, verify finds no difference. They run under a project name of their own, and nothing of them is left.
+# killed under load and back by themselves. Then Notion is added to what runs, its simulator in its place: a project becomes
+# a page, edits come back, push is killed under load, every project has one page. At the end verify finds no difference.
+# They run under a project name of their own, and nothing of them is left.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-export COMPOSE_PROJECT_NAME=placemat-test-$$
+export COMPOSE_PROJECT_NAME=placemat-test-$$ COMPOSE_FILE=docker-compose.yml
+image=${PLACEMAT_IMAGE:-placemat-sync:local}
 servers="primary empathy-ledger state kafka"
 workers="capture apply-empathy-ledger apply-primary audit"
 running=7
+notion_workers="capture apply-empathy-ledger apply-primary audit apply-notion push-notion fetch-notion webhooks"
+notion_running=15
 scratch=$(mktemp -d)
 workspace=00000000-0000-4000-8000-000000000001
 storyteller=00000000-0000-4000-8000-000000000002
@@ -55,10 +60,14 @@ until_true() {
     done
 }
 
-sql() { compose exec -T "$1" psql -X -q -At -v ON_ERROR_STOP=1 -U postgres -d "${1//-/_}"; }
+# The engine is asked, which is quicker than compose is.
+container() {
+    docker ps -aq --filter "label=com.docker.compose.project=$COMPOSE_PROJECT_NAME" \
+        --filter "label=com.docker.compose.service=$1" --filter label=com.docker.compose.oneoff=False
+}
+sql() { docker exec -i "$(container "$1")" psql -X -q -At -v ON_ERROR_STOP=1 -U postgres -d "${1//-/_}"; }
 placemat() { compose run --rm --no-deps -T init "$@" 2> "$scratch/said"; }
 
-container() { compose ps -q "$1"; }
 state() { docker inspect -f "{{.$2}}" "$(container "$1")"; }
 healthy() { [ "$(state "$1" State.Health.Status)" = healthy ]; }
 restarted() { [ "$(state "$1" RestartCount)" -ge 1 ]; }
@@ -69,7 +78,7 @@ arrived() { [ "$(stories empathy-ledger)" -ge "$1" ]; }
 
 # As a crash does it: what docker kill has ended, Docker does not start again.
 kill_worker() {
-    docker run --rm --pid host --user 0 --entrypoint python placemat-sync:local \
+    docker run --rm --pid host --user 0 --entrypoint python "$image" \
         -c "import os, signal; os.kill($(state "$1" State.Pid), signal.SIGKILL)"
 }
 
@@ -94,6 +103,50 @@ load() {
         echo "UPDATE stories SET title = 'Once, told again' WHERE slug = 'story-$((number / 2))';"
         echo "UPDATE storytellers SET bio = 'Has told $number stories.' WHERE id = '$storyteller';"
         echo "COMMIT;"
+    done
+}
+
+# What an operator puts into .env, and the simulator in Notion's place.
+use_notion() {
+    local script='from connectors.notion.simulator import NotionSimulator
+for name, source in NotionSimulator().sources.items():
+    print(f"export NOTION_{name.upper()}={source.id}")'
+    eval "$(docker run --rm --entrypoint python "$image" -c "$script")"
+    export NOTION_TOKEN=ntn_trial NOTION_WORKSPACE_ID=$workspace NOTION_REQUESTS_PER_MINUTE=6000 WEBHOOKS_PORT=
+    export NOTION_BASE_URL=http://notion:8420
+    TOKEN_KEY=$(head -c 32 /dev/urandom | base64 | tr '+/' '-_')
+    export TOKEN_KEY COMPOSE_FILE=docker-compose.yml:deploy/compose/notion.yml:tests/containers/simulator.yml
+}
+
+# Somebody in Notion, with a token of their own, of projects: no words lists keys and titles, or make NAME, rename NAME NAME.
+in_notion() {
+    docker exec -i "$(container notion)" python - "$NOTION_PROJECTS" "$person" "$@" < tests/containers/workspace.py
+}
+
+pages() { in_notion | LC_ALL=C sort; }
+projects() { sql primary <<< "SELECT id || E'\t' || name FROM projects" | LC_ALL=C sort; }
+as_projects() { [ "$(pages)" = "$(projects)" ]; }
+pages_made() { [ "$(pages | wc -l)" -ge "$1" ]; }
+insert_project() { echo "INSERT INTO projects (workspace_id, name) VALUES ('$workspace', '$1');"; }
+named() { [ "$(sql primary <<< "SELECT count(*) FROM projects WHERE name IN ('Renamed there', 'Made there')")" = 2 ]; }
+
+# What is not signed by Notion is not taken.
+unsigned_is_refused() {
+    local answer
+    exec 3<> "/dev/tcp/127.0.0.1/$1"
+    printf 'POST /webhooks/notion HTTP/1.1\r\nHost: here\r\nContent-Length: 2\r\n\r\n{}' >&3
+    read -r answer <&3
+    exec 3>&-
+    case $answer in "HTTP/1.1 401 "*) ;; *) echo "$answer"; return 1 ;; esac
+}
+
+# Some 20 projects in a second, each renamed later.
+load_projects() {
+    local number
+    for number in $(seq 300); do
+        insert_project "Project $number"
+        echo "UPDATE projects SET name = 'Project $((number / 2)), renamed' WHERE name = 'Project $((number / 2))';"
+        echo "SELECT pg_sleep(0.03);"
     done
 }
 
@@ -132,6 +185,40 @@ for service in $workers; do
     until_true 60 "$service is healthy again" healthy "$service"
 done
 say "all back, all $total stories applied"
+
+say "adding Notion"
+use_notion
+quietly sql primary < schemas/domain/notion.sql
+quietly compose up -d
+for service in $notion_workers; do
+    until_true 120 "$service is healthy" healthy "$service"
+done
+until_true 60 "all workers run, Notion's too" running "$notion_running"
+person=$(docker logs "$(container notion)" | grep -oE 'ntn_[0-9a-f]{50}')
+webhooks=$(compose port webhooks 9465)
+quietly unsigned_is_refused "${webhooks#127.0.0.1:}"
+say "all healthy, with Notion"
+
+insert_project "A first one" | sql primary
+until_true 30 "a project is a page" as_projects
+in_notion rename "A first one" "Renamed there"
+in_notion make "Made there"
+until_true 60 "edits in Notion have come back" named
+until_true 30 "each of them is one page" as_projects
+say "a project is a page, an edit of it and a new page have come back"
+
+load_projects | quietly sql primary &
+writer=$!
+until_true 60 "the projects arrive" pages_made 50
+kill_worker push-notion
+told=$(pages | wc -l) waiting=$(projects | wc -l)
+say "push-notion killed, $told of $waiting projects are pages"
+((told < waiting))
+until_true 60 "push-notion starts again by itself" restarted push-notion
+wait "$writer"
+until_true 120 "every project has one page" as_projects
+until_true 60 "push-notion is healthy again" healthy push-notion
+say "all $(projects | wc -l) projects have one page each"
 
 placemat verify
 say "verify finds no difference"

@@ -11,6 +11,10 @@ from typing import Any, Final
 import msgspec
 
 APPLIED: Final = "applied"
+TAKEN: Final = "taken"
+"""It stands in the mirror of a service, which was not told yet; what came of that is told later, as a change."""
+COLLAPSED: Final = "collapsed"
+"""A service was told of a later event of its key in its stead: `into` of the details."""
 PARKED: Final = "parked"
 """Refused, or waits for its row to come whole; `kind`, `reason` and `sqlstate` say which."""
 QUEUED: Final = "queued"
@@ -37,6 +41,10 @@ DISCARDED: Final = "discarded"
 
 ANSWERED: Final = "answered"
 """A row that goes both ways was made what the hub has decided; no event of its own says so."""
+SWEPT: Final = "swept"
+"""A service had two records of one key: the one that we had made, and that nobody had touched, went to the trash."""
+VANISHED: Final = "vanished"
+"""A service shows the record of a row no more, of a table that only goes there: it is told the row again."""
 
 Range = tuple[int, int]
 """First offset, and the one after the last."""

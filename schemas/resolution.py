@@ -113,6 +113,8 @@ class MarkEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     agreed: dict[str, bytes] = {}
     made: Texts = {}
     row: bool = False
+    unsure: list[str] = []
+    """At a service, after a crash: fields of which nobody can tell who changed them."""
 
 
 class KnownEntry(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -133,6 +135,42 @@ class AnswerEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     origin: str = ""
     untold: bool = False
     """There is a row, and it is too large to be told here; `row` is null then."""
+
+
+class BacklogEntry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the hub has said of one row and a service was not told yet, as one record. `row` is as far as it is told."""
+
+    at: Place
+    row: Texts | None
+    known: KnownEntry | None = None
+    created_by: list[str] = []
+    renewed: list[str] = []
+    origin: str = ""
+    copied: bool = False
+    folded: bool = False
+    decided: bool = False
+    """Somebody has decided that the row is to be as the hub has it, whatever it holds."""
+
+
+class MirroredEntry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`placemat.sides` in the mirror of a service: whether the hub has a row, and what the service was not told yet."""
+
+    alive: bool
+    backlog: BacklogEntry | None = None
+
+
+class IntentEntry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`placemat.intents`: what was about to be requested of a service. `values` are what it shows once it is done, and
+    `before` what it showed then (null: there was no record; of a table that goes one way nobody has looked)."""
+
+    values: Texts
+    before: Texts | None = None
+    action: str = ""
+    """Of a row that goes both ways, what was planned, and the rest of the plan."""
+    at: Place = (0, 0, 0)
+    agreed: dict[str, bytes] = {}
+    held: list[str] = []
+    told: bool = False
 
 
 class Origin(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -163,12 +201,32 @@ class LinkedEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     at: int | None = None
 
 
+class ReadEntry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a read of a service that has no stream says of one row before it; all times in microseconds since 1970."""
+
+    table: str
+    """The hub's."""
+    key: str
+    since: int
+    """When it was surely read as it was before, 0 where it never was."""
+    latest: int
+    """The latest that what it shows may have been edited."""
+    read: int
+    """When it was read."""
+    gone: bool = False
+    report: list[str] | None = None
+    """Fields that are held back there until the hub answers; empty: the row itself is."""
+    unsure: list[str] = []
+    """Fields of which nobody can tell who changed them."""
+
+
 ORIGIN_PREFIX = "placemat.origin"
 MARKS_PREFIX = "placemat.marks"
 ANSWERS_PREFIX = "placemat.answers"
 LINKED_PREFIX = "placemat.linked"
 FORETOLD_PREFIX = "placemat.foretold"
-NOTES = frozenset({ORIGIN_PREFIX, FORETOLD_PREFIX, MARKS_PREFIX, ANSWERS_PREFIX, LINKED_PREFIX})
+READS_PREFIX = "placemat.reads"
+NOTES = frozenset({ORIGIN_PREFIX, FORETOLD_PREFIX, MARKS_PREFIX, ANSWERS_PREFIX, LINKED_PREFIX, READS_PREFIX})
 """Messages of ours that stand in the streams of databases that go both ways."""
 
 

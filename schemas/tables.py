@@ -306,3 +306,22 @@ audit_configuration = Table(
     CheckConstraint("id = 1", name="one_row"),
     comment="the configuration as a daemon last started with it",
 )
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("connection", Text, primary_key=True, comment="name of the target"),
+    Column("content", LargeBinary, comment="the token, encrypted; null while it is asked for the first time"),
+    Column("broken", Text, comment="what the service has said when it refused to renew it"),
+    Column("updated_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    comment="tokens of services; who renews one locks its row",
+)
+
+quotas = Table(
+    "quotas",
+    metadata,
+    Column("connection", Text, primary_key=True, comment="name of the target"),
+    Column("used", JSONB, nullable=False, server_default="{}", comment="what was granted, and until when nothing is"),
+    Column("updated_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    comment="how much of a service's quota is used; who takes of it locks the row",
+)

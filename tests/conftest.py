@@ -7,6 +7,12 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from hypothesis import settings
+
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
+"""What a property claims has nothing to do with how long an example takes on a busy machine."""
+
 MEMORY = Path("/dev/shm")
 ROOM_BYTES = 8 << 30
 """More than all servers of three workers need."""
@@ -22,6 +28,11 @@ pytest_plugins = [
     "tests.fix_capture",
     "tests.fix_linked",
     "tests.fix_both",
+    "tests.fix_mirrored",
+    "tests.fix_office",
+    "tests.fix_outward",
     "tests.fix_standby_server",
     "tests.fix_audit_log",
+    "tests.fix_notion",
+    "tests.fix_heard",
 ]

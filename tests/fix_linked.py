@@ -20,11 +20,11 @@ from tests.asking import ask
 from tests.fix_capture import read_topics
 from tests.fix_servers import Kafka, Postgres, databases
 from tests.fix_site import PASSWORD, Site, made_site
+from tests.streams import Stream, taken
 from tests.supervised import Supervised
 from tests.waiting import until
 
 Connection = psycopg.Connection[Any]
-_TICK = "SELECT (pg_logical_emit_message(true, 'tests.tick', 'x') - '0/0'::pg_lsn)::bigint"
 OWN = {
     "workspaces": ("theme_colour",),
     "storytellers": ("preferred_contact",),
@@ -96,12 +96,8 @@ class Linked:
         """What each side's stream shows now was taken by all who follow it, and nothing came of that meanwhile."""
         before = self._written()
         spokes = {self.spoke_name: self.spoke, **self.others}
-        followed = {self.site.source: (self.hub, (self.hub, *spokes.values()))}
-        followed |= {name: (connection, (self.hub,)) for name, connection in spokes.items()}
-        for source, (connection, followers) in followed.items():
-            (place,) = connection.execute(_TICK).fetchone() or (0,)
-            for follower in followers:
-                until(lambda f=follower, s=source, p=place: self._applied(f, s) >= p, seconds, what=f"{source} taken")  # type: ignore[misc]
+        back = [Stream(name, connection, [self.hub]) for name, connection in spokes.items()]
+        taken([Stream(self.site.source, self.hub, [self.hub, *spokes.values()]), *back], seconds)
         return self._written() == before
 
     def _written(self) -> list[Any]:
@@ -127,11 +123,6 @@ class Linked:
             for connection, source in locks:
                 connection.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", [LOCK_CLASS, source])
             yield
-
-    def _applied(self, connection: Connection, source: str) -> int:
-        query = "SELECT commit_lsn::bigint FROM placemat.lanes WHERE source = %s AND lane = 'main'"
-        row = connection.execute(query, [source]).fetchone()
-        return int(row[0]) if row else 0
 
     def discard(self, table: str, key: object) -> None:
         """What a person does with `placemat dlq discard` at the hub."""

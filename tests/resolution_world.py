@@ -173,7 +173,8 @@ class World:
     def hub_at(self, key: str, spoke: str = HUB) -> Hub:
         """What is known of a row at the hub, for a spoke without what that does not have."""
         observed = self.stream[self.observed - 1][1].at if self.observed else START
-        state = without(self.states.get(key, NO_ROW), self.spokes[spoke].lacks if spoke else frozenset())
+        lacks = self.spokes[spoke].lacks if spoke else frozenset[str]()
+        state = without(self.states.get(key, NO_ROW), lacks.__contains__)
         conflict = self.conflicts.get(key, NO_CONFLICT)
         return Hub(self._part(self.hub.rows.get(key), spoke), state, observed, self._end(), conflict)
 

@@ -32,8 +32,13 @@ README, RUNBOOK, CLI, TEMPLATE, COMPOSE, MAKEFILE, CHANGELOG = (
         "CHANGELOG.md",
     )
 )
+NOTION = read("connectors/notion/README.md")
 TARGETS = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
-SERVICES = set(re.findall(r"^  ([a-z-]+):$", COMPOSE.split("\nservices:\n")[1].split("\nvolumes:\n")[0], re.MULTILINE))
+SERVICES = {
+    name
+    for file in (COMPOSE, read("deploy/compose/notion.yml"))
+    for name in re.findall(r"^  ([a-z-]+):", file.split("\nservices:\n")[1].split("\nvolumes:\n")[0], re.MULTILINE)
+}
 
 
 def shell_lines(document: str) -> list[str]:
@@ -73,9 +78,15 @@ def parse(words: list[str]) -> None:
 
 def check_compose(words: list[str]) -> None:
     match words:
-        case ["up"] | ["down", "--volumes"]:
+        case ["-f", file, *rest]:
+            assert (REPOSITORY / file).is_file()
+            check_compose(rest)
+        case ["up"] | ["up", "-d"] | ["up", "-d", "--remove-orphans"] | ["down", "--volumes"] | ["stop"]:
             pass
-        case ["exec", service, "psql", *_] | ["port", service, "9464"]:
+        case ["exec", "-T", service, "psql", *_, "<", file]:
+            assert service in SERVICES
+            assert (REPOSITORY / file).is_file()
+        case ["exec", service, "psql", *_] | ["start", service] | ["port", service, "9464"]:
             assert service in SERVICES
         case ["run", "--rm", "init", *verb]:
             parse(verb)
@@ -116,13 +127,19 @@ def test_every_verb_is_in_the_synopsis() -> None:
         assert any(set(verb) <= set(re.findall(r"[a-z]+", line)) for line in synopsis), verb
 
 
+def below(section: type[Section]) -> Iterator[type[Section]]:
+    for one in section.__subclasses__():
+        yield one
+        yield from below(one)
+
+
 def test_every_setting_is_documented() -> None:
-    sections: list[type[BaseModel]] = [Settings, *Section.__subclasses__()]
+    sections: list[type[BaseModel]] = [Settings, *below(Section)]
     for section in sections:
         for name, field in section.model_fields.items():
             if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
                 continue
-            assert re.search(rf"\b{name}\b", TEMPLATE + README), f"{section.__name__}.{name}"
+            assert re.search(rf"\b{name}\b", TEMPLATE + README + NOTION), f"{section.__name__}.{name}"
 
 
 def test_every_metric_is_in_the_runbook_and_no_other() -> None:

@@ -57,16 +57,19 @@ class ParkedKey:
     attempts: int
     request: Request | None
     events: int
+    code: str | None = None
+    """A service's own, where it is one that has refused it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ParkedEvent:
-    """One queued event of a refused key, as it stands in its topic (`event` is the envelope, JSON)."""
+    """One queued event of a refused key, as it stands in its topic: `event` is the envelope, JSON, None where a service
+    has refused what became of it."""
 
     topic: str
     partition: int
     offset: int
-    event: str
+    event: str | None
 
 
 @contextmanager

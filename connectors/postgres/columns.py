@@ -20,7 +20,10 @@ def check(
 ) -> Iterator[OperatorError]:
     """Names that no side has, and constants that their column cannot hold."""
     place = f"targets.{name}.tables.{table}"
-    named = {"local": routing.local, "exclude": routing.exclude, "columns": routing.columns, "masks": routing.masks}
+    named = {
+        "local": routing.local, "exclude": routing.exclude, "only": routing.only or frozenset(),
+        "columns": routing.columns, "masks": routing.masks,
+    }  # fmt: skip
     for setting, columns in named.items():
         for column in sorted(columns):
             if column not in theirs.columns and not (setting == "local" and column in ours.columns):

@@ -8,6 +8,7 @@ import psycopg
 
 from connectors.postgres import bookkeeping
 from connectors.postgres.bookkeeping import ParkedEvent, ParkedKey, Request
+from connectors.pushing import Backlogged
 
 
 class DeadLetters:
@@ -22,6 +23,10 @@ class DeadLetters:
         """How many keys are parked; 0 where nothing was ever prepared."""
         return bookkeeping.count_parked(self._connection, self._source)
 
+    def backlog(self) -> Backlogged | None:
+        """What a service has yet to be told; None: this is none, or nothing was ever prepared."""
+        return None
+
     def parked(self) -> list[ParkedKey]:
         """Every parked key, oldest first. Raises OperatorError when the target is not prepared."""
         with bookkeeping.prepared(self._target):
@@ -35,6 +40,10 @@ class DeadLetters:
         """The events that wait behind one key, in order."""
         with bookkeeping.prepared(self._target):
             return bookkeeping.read_queue(self._connection, parked_id)
+
+    def wanted(self, _parked_id: int) -> str | None:
+        """Of a service's key, the row as it is to be there, as JSON; None: none, or this is no service."""
+        return None
 
     def ask(self, ids: list[int], request: Request) -> list[int]:
         """Leave a request for the worker; returns the ids that are parked."""

@@ -67,6 +67,10 @@ class Guard:
         sample += [key.decode() for key, _ in found[: SAMPLE - len(sample)]]
         self.deletes[table] += min(rows, len(found))
 
+    def reach(self, table: str, through: Place) -> None:
+        """Which commits through this one have led to what was counted of a table, nobody can tell."""
+        self._places[table][through] += 0
+
     def count_all(self, table: str, rows: int, position: Position) -> None:
         """A table was emptied."""
         if not rows:

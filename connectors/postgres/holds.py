@@ -16,6 +16,7 @@ from psycopg.types.json import Jsonb
 from connectors.contract import Destination, Held, Hold, Place, Progress, TableLane
 from connectors.postgres.bookkeeping import MAIN_LANE
 from connectors.postgres.guard import LAST, Excess, Guard
+from connectors.postgres.mirror.naming import Named
 from connectors.postgres.statements import Catalogue
 
 KNOWN_SECONDS = 60.0
@@ -85,7 +86,9 @@ class Holds:
         self._tables: dict[str, list[str]] = {}
         self._lane = MAIN_LANE
         self._begun: Place | None = None
+        self._through: Place = (0, 0)
         self._known: dict[str, tuple[int, float]] = {}
+        self.named = Named(connection, destination.mirrored)
         self.guard = Guard()
 
     def load(self, main: Progress, tables: Sequence[TableLane]) -> None:
@@ -117,6 +120,7 @@ class Holds:
 
     def begin(self, table: str | None, place: Place) -> None:
         """A lane writes, and `place` is the next commit of it; what the transaction has begun with stays its first."""
+        self._through = place
         if self._begun is None:
             self._begun = place
             self._lane = table or MAIN_LANE
@@ -148,6 +152,7 @@ class Holds:
     def check(self) -> None:
         """Count what the open transaction has deleted. Raises Exceeded when it is too much and was not answered for."""
         limit, guard = self._destination.delete_limit, self.guard
+        self.named.count(guard, self.begun, self._through)
         if limit is None or not guard.deletes or self._lane in self._answers:
             return
         tables, counts = zip(*guard.deletes.items(), strict=True)
@@ -194,7 +199,9 @@ class Holds:
         rows, at = self._known.get(table, (0, 0.0))
         if rows - self.guard.deletes[table] >= enough and time.monotonic() - at < KNOWN_SECONDS:
             return enough
-        query = f"SELECT count(*) FROM (SELECT FROM {self._catalogue.tables[table].only} LIMIT %s) AS found"
+        named = self.named.counting(table)
+        rows_of = self._catalogue.tables[table].only if named is None else named.as_string(self._connection)
+        query = f"SELECT count(*) FROM (SELECT FROM {rows_of} LIMIT %s) AS found"
         row = self._connection.execute(query.encode(), [enough * 4]).fetchone()
         assert row is not None, "a count returns a row"
         self._known[table] = row[0] + self.guard.deletes[table], time.monotonic()

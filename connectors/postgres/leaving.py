@@ -67,6 +67,8 @@ class Leaving:
             return
         gone = self._gone(events)
         for name, rows in writes.deleted.items():
+            if name in self._counted.named.apart:
+                continue
             leaving = writes.leaving[name]
             found = [(key, one.record.position) for (table, key), one in gone if table == name and key in leaving]
             self._counted.guard.count(name, rows, found, self._counted.begun)
@@ -77,13 +79,15 @@ class Leaving:
 
     def refused(self, event: Event) -> None:
         """What the target does not take now goes unasked later, if it is a delete: so it counts already."""
-        if self._counted is not None and (_deletes(event) or self._answers_gone(event)):
+        if self._counted is None or event.table in self._counted.named.apart:
+            return
+        if _deletes(event) or self._answers_gone(event):
             self._counted.guard.count(event.table, 1, [(event.key, event.record.position)], self._counted.begun)
 
     def emptied(self, tables: Iterable[str], event: Event, count: Callable[[str], int]) -> None:
         """Tables are to be emptied."""
         if self._counted is not None:
-            for name in tables:
+            for name in [one for one in tables if one not in self._counted.named.apart]:
                 self._counted.guard.count_all(name, count(name), event.record.position)
 
     def forget(self) -> None:
@@ -105,6 +109,8 @@ class Leaving:
         return [(key, event) for key, event in found.items() if event is not None]
 
     def _is_left_out(self, event: Event, holds: Holds) -> bool:
+        if event.table in holds.named.untold:
+            return False  # no row of the target: what it names is asked about
         both_ways = event.change.notice is not None
         if both_ways and (event.change.op == "t" or (self._two_way is not None and self._two_way.decides)):
             return False  # row by row, and answered

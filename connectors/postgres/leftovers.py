@@ -12,7 +12,7 @@ from psycopg import sql
 
 from connectors.contract import Destination
 from connectors.postgres.shape import read_table
-from connectors.postgres.told import Told
+from connectors.postgres.told import ALL_OTHERS, Told
 
 _REFERRING = """
 SELECT DISTINCT nspname || '.' || relname
@@ -55,8 +55,11 @@ class Leftovers:
     def _values(self, table: str, there: str, before: Told) -> Iterator[str]:
         now, routing = self._now[table], self._routes[table]
         kept = {*now.written, *(routing.renamed(name) for name in routing.local)}
-        names = ({*now.left_out} - {*before.left_out} | {*before.written} - {*now.written}) - kept
+        names = {*now.left_out} - {*before.left_out} | {*before.written} - {*now.written}
         ours = read_table(self._connection, there)
+        if ALL_OTHERS in names and ours is not None:
+            names |= ours.columns.keys() - {*before.left_out}
+        names -= kept
         held = {name: ours.columns[name] for name in sorted(names & ours.columns.keys())} if ours is not None else {}
         stubborn = [name for name, column in held.items() if column.not_null and not column.filled]
         if cleared := [name for name in held if name not in stubborn]:

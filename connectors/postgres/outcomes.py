@@ -14,6 +14,7 @@ import orjson
 import psycopg
 
 from connectors.contract import Partition, Progress, Record
+from connectors.postgres.mirror.queueing import Queueing
 from connectors.postgres.rows import Event
 from schemas import outbox
 from schemas.outbox import APPLIED, DROPPED, PARKED, QUEUED, Change, Others, Outbox, Place, Range, Taken
@@ -34,11 +35,13 @@ class Outcomes:
 
     def __init__(
         self, source: str, next_offsets: Mapping[Partition, int], timeline: int = 0, *, wanted: bool = True,
-        silent: str | None = None,
+        silent: str | None = None, queueing: Queueing | None = None,
     ) -> None:  # fmt: skip
         """`timeline` is that of the commit the target is applied through. `wanted`: else nothing is kept, and nothing
-        written. Events of the topic `silent` only say something of others."""
+        written. Events of the topic `silent` only say something of others. `queueing`: of a mirror."""
         self.wanted = wanted
+        self._kept = wanted or queueing is not None
+        self._queueing = queueing
         self._silent = silent
         self._source = source
         self._stored = dict(next_offsets)
@@ -61,13 +64,18 @@ class Outcomes:
         """Events below are in a row of this transaction already."""
         self._count = 0
         self._outcomes: Counter[str] = Counter()
+        if self._queueing is not None:
+            self._queueing.forget()
 
     def take(self, records: Iterable[Record]) -> None:
         """These records are written now; in the order of their partitions."""
-        if not self.wanted:
+        if not self._kept:
             return
-        for topic, partition, offset, position, *_ in records:
+        for record in records:
+            topic, partition, offset, position, *_ = record
             key = topic, partition
+            if self._queueing is not None:
+                self._queueing.take(record)
             if position.timeline > self._timeline:
                 self._timeline = position.timeline
             if topic == self._silent:
@@ -83,7 +91,7 @@ class Outcomes:
 
     def note(self, of: Record | Event, outcome: str, **details: Any) -> None:
         """Say what became of an event; one that a condition has made of a parent's change has no place of its own."""
-        if not self.wanted:
+        if not self._kept:
             return
         record = of.record if isinstance(of, Event) else of
         key = record.topic, record.partition
@@ -103,13 +111,13 @@ class Outcomes:
 
     def change(self, table: str, key: bytes, outcome: str, events: Sequence[Event] = (), **details: Any) -> None:
         """Say what was done to a key without an event of its own; the last word for a key wins."""
-        if self.wanted:
+        if self._kept:
             self._change(table, key, Change(table, key.decode(), outcome, details, self._places(events)))
 
     def redriven(self, table: str, key: bytes, events: Sequence[Event], outcome: str, **details: Any) -> None:
         """Say what became of events that waited. Those of this very transaction have no earlier word, and are told as
         what they were judged to be; of the others that is a detail."""
-        if not self.wanted:
+        if not self._kept:
             return
         told = [event for event in events if event.record.topic != self._silent]
         earlier: dict[Note | None, list[Event]] = {} if told else {None: []}
@@ -149,7 +157,7 @@ class Outcomes:
 
     def store(self, connection: psycopg.Connection[Any], lane: str, ends_from: int, progress: Progress | None) -> None:
         """Write the transaction's last row, before it is committed."""
-        if self.wanted:
+        if self._kept:
             self._insert(connection, lane, ends_from, self.rest(progress))
 
     def part(self, held: Iterable[Event] = ()) -> Outbox:
@@ -208,11 +216,13 @@ class Outcomes:
         return Outbox(found, list(self._changes.values()), era_of(self._timeline))
 
     def _insert(self, connection: psycopg.Connection[Any], lane: str, ends_from: int, content: Outbox) -> None:
+        if self._queueing is not None:
+            content = self._queueing.store(connection, content)
         for one in content.partitions:
             self._outcomes[APPLIED] += _many(one.applied)
             for other in one.others:
                 self._outcomes[other.outcome] += _many(other.ranges)
-        if content.partitions or content.changes:
+        if self.wanted and (content.partitions or content.changes):
             connection.execute(_INSERT, [self._source, lane, ends_from, outbox.encode(content).decode()])
 
     def _taken(self, key: Partition) -> Taken:

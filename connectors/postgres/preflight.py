@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
@@ -47,10 +47,13 @@ def check(
     name: str,
     routes: Mapping[str, Routing],
     masks: Mapping[str, Mapping[str, Mask]],
+    *,
+    may_be_empty: bool = False,
 ) -> Iterator[OperatorError]:
     """Compare every routed table on both sides; tables that the source lacks are the source's own fault.
 
-    `masks` are the source's own, by table and column.
+    `masks` are the source's own, by table and column. `may_be_empty`: what must not be NULL in the target may be empty
+    in the source all the same; such a row waits when it comes.
     """
     for table, routing in routes.items():
         route = Routed(table, routing)
@@ -69,6 +72,8 @@ def check(
         yield from _key(source, name, route, theirs, ours)
         yield from columns.check(target, name, route.table, routing, theirs, ours)
         seen = columns.arriving(theirs, read_types(source, table), routing, sent)
+        if may_be_empty:
+            seen = {column: replace(one, not_null=True) for column, one in seen.items()}
         yield from _columns(name, route, seen, ours.columns)
         yield from _checks(source, name, route, theirs, ours, sent)
     yield from conditions.check(source, target, name, routes)
@@ -118,7 +123,7 @@ def _key(
             f"Add it there: ALTER TABLE {_quoted(ours.name)} ADD PRIMARY KEY ({listed})",
         )
     for column in sorted(theirs.primary_key):
-        if column in routing.masks or column in routing.exclude:
+        if column in routing.masks or routing.withholds(column):
             yield OperatorError(
                 f"Column {column} of {route.table} is in its primary key, and cannot be masked or left out.",
                 f"Correct targets.{name}.tables.{route.table}.",

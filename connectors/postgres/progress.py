@@ -10,6 +10,7 @@ import psycopg
 
 from connectors.errors import Unavailable
 from connectors.postgres import bookkeeping
+from connectors.pushing import Backlogged
 
 CONNECT_TIMEOUT_SECONDS = 2
 
@@ -24,6 +25,8 @@ class Progress:
     commit_lsn: int
     parked: int
     paused: frozenset[str]
+    backlog: Backlogged | None = None
+    """Of a service, what it has yet to be told."""
 
 
 class ProgressReader:

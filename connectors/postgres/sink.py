@@ -16,6 +16,7 @@ from connectors.postgres.bookkeeping import MAIN_LANE
 from connectors.postgres.guard import BEFORE_ALL, LAST
 from connectors.postgres.holds import Exceeded, Holds
 from connectors.postgres.lanes import Lanes
+from connectors.postgres.mirror.queueing import Queueing
 from connectors.postgres.outcomes import Outcomes
 from connectors.postgres.parked import Parked, Rests
 from connectors.postgres.related import read_columns
@@ -49,6 +50,7 @@ class PostgresSink:
         self._above = plan.above(
             {table: {one.table for one in routing.parents.values()} for table, routing in destination.routes.items()}
         )
+        self._routed = {topic: table for topic, table in self._topics.items() if table in destination.routes}
         self._origin = turns.origin(destination)
         self._connection: psycopg.Connection[Any] | None = None
         self._parked: Parked | None = None
@@ -84,6 +86,7 @@ class PostgresSink:
             outcomes = Outcomes(
                 self._destination.source, lanes.next_offsets, lanes.main.place[0],
                 wanted=self._destination.audited, silent=self._messages,
+                queueing=self._queueing() if self._destination.mirror else None,
             )  # fmt: skip
             self._outcomes = outcomes
             router = self._router = open_router(connection, self._destination, paused, outcomes)
@@ -299,6 +302,10 @@ class PostgresSink:
             lanes.hold()
             connection.commit()
             lanes.claim()
+
+    def _queueing(self) -> Queueing:
+        untold = {one.table for one in self._destination.mirrored if not one.told}
+        return Queueing({topic: table for topic, table in self._routed.items() if table not in untold})
 
     def _pause_missing(self, lanes: Lanes, missing: frozenset[str]) -> None:
         """A table that is not there takes nothing, and need not hold up the others."""

@@ -17,9 +17,13 @@ from connectors.postgres.related import SourceColumn
 from connectors.route.condition import columns, text
 from connectors.route.masks import Constant, Drop, Hash, Mask, Truncate
 
+ALL_OTHERS = "*"
+"""Stands for every column that is not written."""
+
 
 class Told(NamedTuple):
-    """Of one table; `written` and `left_out` are columns of the target, by name."""
+    """Of one table; `written` and `left_out` are columns of the target, by name. Where the route names all that it
+    writes, they stand in `written`, and ALL_OTHERS in `left_out`."""
 
     digest: str | None
     """None: it has no route, and only conditions need it. "": several have told its rows, or may have."""
@@ -69,14 +73,17 @@ def told(routes: Mapping[str, Routing], known: Mapping[tuple[str, str], SourceCo
 def _told_of(table: str, routing: Routing | None, remembered: list[str], types: Mapping[tuple[str, str], str]) -> Told:
     if routing is None:
         return Told(None, None, [], [], remembered)
-    written = sorted({*routing.columns.values(), *routing.constants})
+    named = () if routing.only is None else map(routing.renamed, routing.only)
+    written = sorted({*routing.columns.values(), *routing.constants, *named})
     hidden = {*routing.exclude, *(name for name, mask in routing.masks.items() if isinstance(mask, Drop))}
-    left_out = sorted({routing.renamed(name) for name in hidden | routing.local})
+    others = () if routing.only is None else (ALL_OTHERS,)
+    left_out = sorted({*(routing.renamed(name) for name in hidden | routing.local), *others})
     there = routing.table or table
     content = {
         "there": there,
         "columns": {old: new for old, new in routing.columns.items() if old != new},
         "hidden": sorted(hidden),
+        **({} if routing.only is None else {"only": sorted(routing.only)}),
         "constants": dict(routing.constants),
         "masks": {name: _mask(mask) for name, mask in routing.masks.items() if not isinstance(mask, Drop)},
         "where": text(routing.where) if routing.where else None,

@@ -14,7 +14,7 @@ _NULL = msgspec.Raw(b"null")
 
 def withholds(routing: Routing) -> bool:
     """Whether a route has columns whose clear values must not wait in the target."""
-    return bool(routing.masks or routing.exclude)
+    return bool(routing.masks or routing.exclude or routing.only is not None)
 
 
 def withhold(value: bytes, routing: Routing) -> bytes:
@@ -29,12 +29,15 @@ def withhold(value: bytes, routing: Routing) -> bytes:
         if name in kept and not isinstance(mask, Drop):
             kept[name] = msgspec.Raw(masking(mask)(bytes(kept[name])))
             masked.append(name)
-    hidden = {*routing.exclude, *routing.masks}
-    gone = [name for name in kept if name in hidden and name not in masked]
+    gone = [name for name in kept if _hides(routing, name) and name not in masked]
     for name in gone:
         del kept[name]
     for marks in ("json_null", "json_text"):
         if marks in envelope:
-            left = [name for name in msgspec.json.decode(envelope[marks]) if name not in hidden]
+            left = [name for name in msgspec.json.decode(envelope[marks]) if not _hides(routing, name)]
             envelope[marks] = msgspec.Raw(msgspec.json.encode(left))
     return msgspec.json.encode({**envelope, "before": None, "after": kept, "withheld": [*masked, *gone]})
+
+
+def _hides(routing: Routing, name: str) -> bool:
+    return name in routing.masks or routing.withholds(name)

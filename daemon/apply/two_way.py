@@ -5,6 +5,7 @@ from __future__ import annotations
 from connectors.contract import BothWays
 from daemon.config.route import Route
 from daemon.config.settings import Settings
+from daemon.resolve.backlog import MirrorResolver
 from daemon.resolve.inward import HubResolver
 from daemon.resolve.merge import merged_texts
 from daemon.resolve.outward import SpokeResolver
@@ -22,10 +23,15 @@ def two_way(settings: Settings, target: str) -> BothWays | None:
     if role.kind == "observer":
         return BothWays(frozenset(tables), role.hub, times, observing=HubObserver())
     outward, rules = settings.targets[role.spoke], rules_of(settings, role.spoke)
+    if target in settings.services:
+        return BothWays(frozenset(tables), role.hub, times, outward=MirrorResolver(target))
     if role.kind == "spoke":
         return BothWays(frozenset(tables), role.hub, times, outward=SpokeResolver(role.spoke, rules))
-    hidden = {table: frozenset((*route.local, *route.exclude)) for table, route in outward.tables.items()}
-    return BothWays(frozenset(tables), role.hub, times, inward=HubResolver(role.spoke, rules, hidden))
+
+    def lacks(table: str, column: str) -> bool:
+        return outward.tables[table].leaves_out(column)
+
+    return BothWays(frozenset(tables), role.hub, times, inward=HubResolver(role.spoke, rules, lacks))
 
 
 def rules_of(settings: Settings, spoke: str) -> dict[str, Rules]:

@@ -51,7 +51,9 @@ class ApplyWorker:
                 additive=target.auto_ddl == "additive",
                 both_ways=two_way(settings, name),
                 delete_limit=None if observes else target.delete_guard.limit,
+                mirror=name in settings.services,
                 audited=settings.audit.enabled and not observes,
+                mirrored=settings.services[name].kept() if name in settings.services else (),
             )
         )
         self._pins = TargetPins(settings, name, self._sink)

@@ -73,20 +73,28 @@ def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> set[str]:
 
 
 def _note(connection: psycopg.Connection[Any], settings: Settings, by: str) -> list[str]:
-    head = chain.lock_head(connection)
-    row = connection.execute(_READ).fetchone()
-    if not settings.audit.enabled and (row is None or not row[0].get(ENABLED)):
-        return []
+    """Hashes take their time, and all workers wait for who holds the head: what was read is compared before, and
+    compared anew where another daemon has been quicker."""
     now, hidden = dict(flat(settings)), dict(_secrets(settings))
-    kept: dict[str, list[str]] | None = orjson.loads(row[1]) if row is not None and row[1] is not None else None
-    changed = differing(row[0], now) if row is not None else set()
-    if kept is not None:
-        changed |= {name for name in {*kept, *hidden} if not _is_same(kept.get(name), hidden.get(name))}
+    while True:
+        row = connection.execute(_READ).fetchone()
+        connection.commit()
+        if not settings.audit.enabled and (row is None or not row[0].get(ENABLED)):
+            return []
+        kept: dict[str, list[str]] | None = orjson.loads(row[1]) if row is not None and row[1] is not None else None
+        changed = differing(row[0], now) if row is not None else set()
+        if kept is not None:
+            changed |= {name for name in {*kept, *hidden} if not _is_same(kept.get(name), hidden.get(name))}
+        if kept is not None and not changed:
+            return []
+        hashed = {name: _hashed(text, secrets.token_bytes(_SALT_BYTES)) for name, text in hidden.items()}
+        head = chain.lock_head(connection)
+        if connection.execute(_READ).fetchone() == row:
+            break
+        connection.rollback()
     if row is None or changed:
         _enter(connection, head, {"changed": sorted(changed)} if row is not None else {"first": True}, by)
-    if row is None or changed or kept is None:
-        hashed = {name: _hashed(text, secrets.token_bytes(_SALT_BYTES)) for name, text in hidden.items()}
-        connection.execute(_WRITE, [orjson.dumps(now).decode(), orjson.dumps(hashed).decode()])
+    connection.execute(_WRITE, [orjson.dumps(now).decode(), orjson.dumps(hashed).decode()])
     return sorted(changed)
 
 

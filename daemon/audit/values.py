@@ -46,14 +46,19 @@ class Hidden:
 
     masked: frozenset[str] = frozenset()
     local: frozenset[str] = frozenset()
+    only: frozenset[str] | None = None
+    """None: all the others."""
 
     @classmethod
     def by(cls, routing: Routing) -> Hidden:
         """What a route leaves out or masks."""
-        return cls(frozenset({*routing.exclude, *routing.masks}), routing.local)
+        return cls(frozenset({*routing.exclude, *routing.masks}), routing.local, routing.only)
 
     def show(self, row: Mapping[str, msgspec.Raw] | None) -> dict[str, bytes]:
-        return {name: bytes(raw) for name, raw in (row or {}).items() if name not in self.masked | self.local}
+        return {name: bytes(raw) for name, raw in (row or {}).items() if self._shows(name)}
+
+    def _shows(self, name: str) -> bool:
+        return name not in self.masked | self.local and (self.only is None or name in self.only)
 
 
 class Told(NamedTuple):

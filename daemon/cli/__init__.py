@@ -14,6 +14,7 @@ from typer.exceptions import Abort, Exit, TyperException
 from daemon import VERSION
 from daemon.cli import (
     audit,
+    auth,
     config,
     conflicts,
     demo,
@@ -23,6 +24,7 @@ from daemon.cli import (
     init,
     lag,
     link,
+    mapping,
     pause,
     rebuild,
     replay,
@@ -33,6 +35,7 @@ from daemon.cli import (
     status,
     tail,
     verify,
+    webhooks,
 )
 from daemon.cli.context import Context
 from daemon.cli.output import complain
@@ -68,6 +71,9 @@ app.add_typer(dlq.app, name="dlq")
 app.add_typer(conflicts.app, name="conflicts")
 app.add_typer(audit.app, name="audit")
 app.add_typer(config.app, name="config")
+app.add_typer(auth.app, name="auth")
+app.add_typer(mapping.app, name="mapping")
+app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(dev.app, name="dev")
 app.command("demo")(demo.demo)
 

@@ -63,28 +63,31 @@ def show(
     """Show one parked key and the events that wait behind it."""
     with _opened(ctx, target) as letters:
         key = next((key for key in letters.parked() if key.id == parked_id), None)
-        queue = letters.queue(parked_id)
+        queue, wanted = letters.queue(parked_id), letters.wanted(parked_id) if values else None
     if key is None:
         raise OperatorError(f"No key is parked under {parked_id}.", "placemat dlq list shows those that are.")
     events: list[dict[str, Json]] = []
     for place in queue:
-        event = json_value(place.event)
+        event = None if place.event is None else json_value(place.event)
         told: dict[str, Json] = {
             "topic": place.topic,
             "partition": place.partition,
             "offset": place.offset,
-            "op": event["op"],
+            "op": None if event is None else event["op"],
         }
         events.append({**told, "event": event} if values else told)
     if as_json:
-        write_json({**_key_json(key), "queue": events})
+        row: dict[str, Json] = {} if wanted is None else {"wanted": json_value(wanted)}
+        write_json({**_key_json(key), **row, "queue": events})
         return
     for name, value in {**_key_json(key), "key": key_text(key.key)}.items():
         if value is not None:
             typer.echo(f"{name}: {value}")
+    if wanted is not None:
+        typer.echo(f"wanted: {wanted}")
     for told in events:
-        whole = f"  {json_text(told['event'])}" if values else ""
-        typer.echo(f"  {told['op']}  {told['topic']}[{told['partition']}]@{told['offset']}{whole}")
+        whole = f"  {json_text(told['event'])}" if told.get("event") is not None else ""
+        typer.echo(f"  {told['op'] or '-'}  {told['topic']}[{told['partition']}]@{told['offset']}{whole}")
 
 
 def _verb(request: Request) -> Callable[..., None]:
@@ -126,7 +129,7 @@ def _verb(request: Request) -> Callable[..., None]:
 app.command("redrive", help="Ask the worker to apply the events of parked keys, in order.")(_verb("redrive"))
 app.command(
     "discard",
-    help="Ask the worker to forget the events of parked keys. The target then differs until the key changes again.",
+    help="Ask the worker to forget what waits of parked keys. The target then differs until the key changes again.",
 )(_verb("discard"))
 
 
@@ -234,6 +237,7 @@ def _key_json(key: ParkedKey) -> dict[str, Json]:
         "key": json_value(key.key),
         "kind": key.kind,
         "sqlstate": key.sqlstate,
+        "code": key.code,
         "reason": key.reason,
         "parked_at": key.parked_at.isoformat(),
         "attempts": key.attempts,

@@ -52,7 +52,7 @@ def init(
         if settings.audit.enabled and not new_audit_log:
             beginning.check(settings, fresh=fresh)
         # Every fault of every side is told at once, before anything is made that is hard to take back.
-        faults = [*_check_sources(settings), *_prepare_targets(settings)]
+        faults = _prepare_mirrors(settings) or [*_check_sources(settings), *_prepare_targets(settings)]
         for fault in faults:
             complain(fault)
         if faults:
@@ -99,6 +99,12 @@ def _check_sources(settings: Settings) -> list[OperatorError]:
             ]
             faults += found or preflight.ensure_publication(connection, name, source)
     return faults
+
+
+def _prepare_mirrors(settings: Settings) -> list[OperatorError]:
+    from daemon.wiring import mirrors
+
+    return [fault for name in settings.services for fault in mirrors.prepare_mirror(settings, name)]
 
 
 def _prepare_targets(settings: Settings) -> list[OperatorError]:

@@ -91,6 +91,7 @@ def _target_json(one: TargetLag) -> dict[str, Json]:
         "parked": one.parked,
         "paused": one.paused,
         "known_from": one.known_from,
+        "backlog": None if one.backlog is None else dict(one.backlog._asdict()),
     }
 
 
@@ -135,6 +136,8 @@ class _Text:
 def _target_cells(name: str, one: TargetLag) -> tuple[str, str, str, str, str, str]:
     remarks = {"target": "", "group": "the target does not answer", "beginning": "nothing applied yet"}
     waiting = [f"{table} is paused: {records:,} wait" for table, records in (one.paused or {}).items()]
+    if one.backlog is not None and one.backlog.keys:
+        waiting.append(f"{one.backlog.keys:,} rows to be told, the oldest for {one.backlog.seconds:,.1f} s")
     return (
         f"target {name}",
         _number(one.records),

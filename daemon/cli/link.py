@@ -87,12 +87,11 @@ def _check(settings: Settings, target: str) -> None:
 
 def _check_rests(settings: Settings, target: str) -> None:
     """Raises OperatorError while a worker runs that could carry a row over before it is known to be there already."""
-    from daemon import wiring
     from daemon.errors import OperatorError
     from daemon.state import engine as state
     from daemon.state import workers
 
-    names = {f"apply:{target}", f"apply:{wiring.brings_back(settings, target)}"}
+    names = {f"apply:{target}", f"apply:{settings.brings_back(target)}"}
     with state.opened(settings.state.url.get_secret_value()) as engine:
         state.check(engine)
         for row in workers.read(engine):

@@ -25,7 +25,7 @@ def run(
         list[str] | None,
         typer.Argument(
             metavar="[WORKER]...",
-            help="capture:SOURCE, apply:TARGET, audit:TARGET, notify:HUB, or the first word alone for all.",
+            help="capture:SOURCE, apply:TARGET, webhooks, audit:TARGET, notify:HUB, or the first word alone for all.",
         ),
     ] = None,
 ) -> None:
@@ -93,7 +93,7 @@ def _check_reachable(settings: Settings, names: Sequence[str]) -> None:
     from daemon.database import connect
 
     broker.reach(settings.kafka)
-    for kind, name in (worker.split(":", 1) for worker in names):
+    for kind, _, name in (worker.partition(":") for worker in names):
         if kind == "capture":
             connect(settings.sources[name].url.get_secret_value(), f"Source {name}", f"sources.{name}.url").close()
 

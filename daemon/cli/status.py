@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import typer
 
 from daemon.cli import copies, held
+from daemon.cli import strays as stray_records
 from daemon.cli.context import AsJson
 from daemon.cli.context import settings as read_settings
 from daemon.cli.output import Json, local, write_json, write_table
@@ -14,21 +15,26 @@ from schemas.position import format_lsn
 
 if TYPE_CHECKING:
     from connectors.contract import OutboxLag
+    from connectors.fetching import Stray
     from connectors.postgres.answers import HeldDeletes, Rejected
     from connectors.postgres.pauses import Pause
+    from connectors.pushing import Backlogged
     from daemon.config.settings import Settings
     from daemon.state.sources import SourceRow
     from daemon.state.workers import WorkerRow
 
 
 class _Standing(NamedTuple):
-    """What of a target waits: tables, keys, deletes, rows that are to be put back, and what the audit log lacks."""
+    """What of a target waits: tables, keys, deletes, rows that are to be put back, and what the audit log lacks; of a
+    service (else None) what it has yet to be told, and records that people have to decide about."""
 
     paused: list[Pause]
     parked: int
     held: list[HeldDeletes]
     rejected: list[Rejected]
     audit: OutboxLag | None
+    backlog: Backlogged | None
+    strays: list[Stray] | None
 
 
 def status(ctx: typer.Context, as_json: AsJson = False) -> None:
@@ -72,8 +78,10 @@ def _standing(settings: Settings, name: str) -> _Standing | None:
     """None when the target does not answer."""
     from daemon import wiring
     from daemon.errors import OperatorError, Unavailable
+    from daemon.wiring import services
 
     outbox = wiring.outbox(settings, name)
+    service = name in settings.services
     try:
         with (
             wiring.pauses(settings, name) as pauses,
@@ -81,7 +89,10 @@ def _standing(settings: Settings, name: str) -> _Standing | None:
             wiring.answers(settings, name) as answers,
         ):
             lag = outbox.lag() if wiring.audited(settings, name) else None
-            return _Standing(pauses.read(), letters.count(), answers.held(), answers.rejected(), lag)
+            strays = services.strays(settings, name) if service else None
+            return _Standing(
+                pauses.read(), letters.count(), answers.held(), answers.rejected(), lag, letters.backlog(), strays
+            )
     except (OperatorError, Unavailable):
         return None
     finally:
@@ -91,13 +102,15 @@ def _standing(settings: Settings, name: str) -> _Standing | None:
 def _standing_json(found: _Standing | None) -> dict[str, Json]:
     if found is None:
         return dict.fromkeys(_Standing._fields)
-    lag = found.audit
+    lag, backlog = found.audit, found.backlog
     return {
         "paused": [_pause_json(one) for one in found.paused],
         "parked": found.parked,
         "held": [held.held_json(one) for one in found.held],
         "rejected": [held.rejected_json(one) for one in found.rejected],
         "audit": None if lag is None else {"rows": lag.rows, "seconds": round(lag.seconds, 3)},
+        "backlog": None if backlog is None else {**backlog._asdict(), "seconds": round(backlog.seconds, 3)},
+        "strays": None if found.strays is None else [stray_records.stray_json(one) for one in found.strays],
     }
 
 
@@ -106,6 +119,9 @@ def _standing_lines(name: str, found: _Standing) -> list[str]:
     lines = [f"{keys} parked; placemat dlq list shows why"] if found.parked else []
     if (lag := found.audit) is not None and lag.rows:
         lines.append(f"{lag.rows:,} transactions wait for the audit log, the oldest for {lag.seconds:.0f} s")
+    if (backlog := found.backlog) is not None and backlog.keys:
+        lines.append(f"{backlog.keys:,} rows are to be told to it, the oldest for {backlog.seconds:.0f} s")
+    lines += stray_records.stray_lines(found.strays or [])
     return [*map(_pause_line, found.paused), *lines, *held.held_lines(name, found.held, found.rejected)]
 
 

@@ -30,12 +30,16 @@ def verify(
     from daemon.reconcile.verify import verify as compare
     from daemon.state import engine as state
     from daemon.state import sources
+    from daemon.wiring import services
 
     settings = read_settings(ctx)
     with state.opened(settings.state.url.get_secret_value()) as engine:
         eras = sources.eras(engine)
     with progress_bar() as on_progress:
-        report = compare(settings, tables or [], eras=eras, sample=sample, on_progress=on_progress, show_values=values)
+        report = compare(
+            settings, tables or [], eras=eras, sample=sample, on_progress=on_progress, show_values=values,
+            services=lambda name: services.side(settings, name),
+        )  # fmt: skip
     if as_json:
         write_json(report.to_json())
     else:

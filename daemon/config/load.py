@@ -45,6 +45,17 @@ def _faults(error: ValidationError) -> str:
 
 
 def _fault(fault: ErrorDetails) -> str:
-    place = ".".join(str(part) for part in fault["loc"])
+    place = ".".join(_written(fault["loc"]))
     what = "there is no such key" if fault["type"] == "extra_forbidden" else fault["msg"].removeprefix("Value error, ")
     return f"{place}: {what}" if place else what
+
+
+def _written(loc: tuple[int | str, ...]) -> list[str]:
+    """As it stands in the file: after what has a kind, pydantic names that too."""
+    found = [str(part) for part in loc]
+    if found[:1] == ["targets"]:
+        del found[2:3]
+    if "auth" in found:
+        at = found.index("auth") + 1
+        del found[at : at + 1]
+    return found

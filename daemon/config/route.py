@@ -43,6 +43,7 @@ class Route(Section):
         default_factory=dict, description="Renamed columns: the source's name, the target's."
     )
     exclude: tuple[str, ...] = Field((), description="Columns that are not written.")
+    only: tuple[str, ...] | None = Field(None, description="The columns that are written, the key's among them.")
     constants: dict[str, Scalar] = Field(default_factory=dict, description="Values for columns of the target.")
     masks: dict[str, Mask] = Field(default_factory=dict, description="Columns whose values are not shown here.")
     actor: str | None = Field(
@@ -53,6 +54,11 @@ class Route(Section):
         default_factory=dict,
         description="Tables that the condition names: story = 'public.stories', by the column story_id.",
     )
+
+    def leaves_out(self, column: str) -> bool:
+        """Whether a column of the source is never written; masks aside."""
+        unnamed = self.only is not None and column not in self.only
+        return unnamed or column in self.local or column in self.exclude
 
     def referred(self) -> dict[str, ParentTable]:
         """The tables that the condition names, by path; a name stands for the table that `<name>_id` refers to."""
@@ -73,6 +79,10 @@ class Route(Section):
         for first, second in combinations(("local", "exclude", "masks"), 2):
             for name in set(getattr(self, first)) & set(getattr(self, second)):
                 raise ValueError(f"column {name} stands under {first} and under {second}")
+        if self.only is not None and self.exclude:
+            raise ValueError("exclude says nothing beside only: name the columns in one of them")
+        for name in sorted({*self.local, *self.columns, *self.masks} - set(self.only or ())) if self.only else ():
+            raise ValueError(f"column {name} is not written: add it to only")
         if self.actor in self.masks:
             raise ValueError(f"column {self.actor} is masked, and cannot say who changed a row")
         written = [*self.columns.values(), *self.constants]
@@ -91,7 +101,8 @@ class Route(Section):
             raise ValueError("rule, rules and outward are for tables that go both ways: set both_ways")
         for name in sorted(self.rules.keys() & set(self.outward)):
             raise ValueError(f"column {name} stands under rules and under outward")
-        for name in sorted({*self.rules, *self.outward} & {*self.local, *self.exclude}):
+        unwritten = {*self.rules, *self.outward} - set(self.only) if self.only is not None else set[str]()
+        for name in sorted(({*self.rules, *self.outward} & {*self.local, *self.exclude}) | unwritten):
             raise ValueError(f"column {name} is left out, and has a rule")
         return self
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field, PrivateAttr, model_validator
+from typing import Annotated, Any
+
+from pydantic import Discriminator, Field, PrivateAttr, Tag, model_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -18,11 +20,23 @@ from daemon.config.kafka import Kafka
 from daemon.config.log import Log
 from daemon.config.masking import Masking
 from daemon.config.notify import Notify
+from daemon.config.notion import NotionTarget
 from daemon.config.route import Route
 from daemon.config.section import InstanceName
+from daemon.config.service import ServiceTarget
 from daemon.config.source import Source
 from daemon.config.state import State
 from daemon.config.target import Target
+from daemon.config.webhooks import Webhooks
+
+
+def _kind(value: Any) -> str:
+    """Of a target, as it is written or made."""
+    found = value.get("kind", "postgres") if isinstance(value, dict) else getattr(value, "kind", None)
+    return str(found)
+
+
+AnyTarget = Annotated[Annotated[Target, Tag("postgres")] | Annotated[NotionTarget, Tag("notion")], Discriminator(_kind)]
 
 
 class Settings(BaseSettings):
@@ -39,13 +53,28 @@ class Settings(BaseSettings):
     state: State
     kafka: Kafka
     sources: dict[InstanceName, Source] = Field(min_length=1)
-    targets: dict[InstanceName, Target] = Field(default_factory=dict)
+    targets: dict[InstanceName, AnyTarget] = Field(default_factory=dict)
     masking: Masking = Masking()
     notify: Notify = Notify()
     audit: Audit = Audit()
     http: Http = Http()
+    webhooks: Webhooks = Webhooks()
     log: Log = Log()
     _roles: dict[str, both_ways.Role] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _services_have_mirrors(self) -> Settings:
+        """Their entities are the routes to it, and what people change there is captured from it."""
+        for name, target in self.services.items():
+            try:
+                self.targets[name] = target.routed()
+            except ValueError as error:
+                raise ValueError(f"targets.{name}.{error}") from None
+            if (source := target.source_of_its_own(name)) is not None:
+                if name in self.sources:
+                    raise ValueError(f"sources.{name}: this is made of targets.{name}, and needs no section")
+                self.sources[name] = source
+        return self
 
     @model_validator(mode="after")
     def _what_goes_both_ways_comes_back(self) -> Settings:
@@ -92,6 +121,16 @@ class Settings(BaseSettings):
         return role is not None and role.kind == "observer"
 
     @property
+    def services(self) -> dict[str, ServiceTarget]:
+        """Targets that are services, and no databases."""
+        return {name: target for name, target in self.targets.items() if isinstance(target, ServiceTarget)}
+
+    @property
+    def told_by(self) -> list[str]:
+        """Targets whose services tell us of changes by webhooks."""
+        return [name for name, target in self.services.items() if target.webhooks is not None]
+
+    @property
     def hubs(self) -> dict[str, str]:
         """By the name of each hub, the target that follows its own stream."""
         return {role.hub: name for name, role in self._roles.items() if role.kind == "observer"}
@@ -99,6 +138,10 @@ class Settings(BaseSettings):
     def brings(self, hub: str) -> str:
         """A target that brings changes to a hub."""
         return next(name for name, role in self._roles.items() if role.kind == "hub" and role.hub == hub)
+
+    def brings_back(self, spoke: str) -> str:
+        """The target that brings a spoke's changes to the hub."""
+        return next(name for name, role in self._roles.items() if role.kind == "hub" and role.spoke == spoke)
 
     def spokes(self, hub: str) -> list[str]:
         return [role.spoke for role in self._roles.values() if role.kind == "spoke" and role.hub == hub]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field, SecretStr
 
 from connectors.contract import DeleteLimit
+from connectors.route.masks import Scalar
 from daemon.config.route import Route
 from daemon.config.section import InstanceName, Section, TableName
 
@@ -27,6 +29,7 @@ class DeleteGuard(Section):
 class Target(Section):
     """A PostgreSQL database that changes are applied to."""
 
+    kind: str = Field("postgres", pattern="^postgres$", description="What the target is.")
     url: SecretStr = Field(description="PostgreSQL URL of the target.")
     source: InstanceName = Field("primary", description="The source whose changes come here.")
     tables: dict[TableName, Route] = Field(
@@ -42,6 +45,18 @@ class Target(Section):
     delete_guard: DeleteGuard = DeleteGuard()
     batch_rows: int = Field(500, ge=1, description="Most rows of one write; transactions are never split by it.")
     buffer_bytes: int = Field(4 * 1024 * 1024, ge=1_048_576, description="Most bytes read ahead of the merge.")
+
+    def comes_back_from(self, table: str) -> str:
+        """Of a routed table that goes both ways, the table here that is captured."""
+        return self.tables[table].table or table
+
+    def tells_time(self, route: Route) -> str | None:
+        """The column here that says when a row was changed."""
+        return None if route.updated_at is None else route.columns.get(route.updated_at, route.updated_at)
+
+    def given_to(self, _table: str) -> Mapping[str, Scalar]:
+        """Values that rows which were made here are given at the hub, beside what comes from here."""
+        return {}
 
     @property
     def needed(self) -> list[str]:

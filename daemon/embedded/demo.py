@@ -15,12 +15,14 @@ import orjson
 import psycopg
 
 from daemon.config.load import load
-from daemon.embedded import demo_audit, demo_scenario, demo_site, latency, running, witness
+from daemon.embedded import demo_audit, demo_notion, demo_scenario, demo_site, latency, running, witness
 from daemon.embedded.demo_daemon import DemoDaemon
 from daemon.embedded.demo_outcome import PACED_CHANGES_PER_SECOND, TARGET, Outcome
 from daemon.embedded.load import LoadReport, run_load
+from daemon.embedded.notion.office import Office
+from daemon.embedded.notion.site import MIRROR
 from daemon.embedded.servers import Servers
-from daemon.embedded.settling import Settling
+from daemon.embedded.settling import FOLLOWERS, WITH_NOTION, Settling
 from daemon.embedded.tate import TateReport, load_tate
 from daemon.errors import OperatorError
 from daemon.reconcile import verify
@@ -51,18 +53,21 @@ def run_demo(*, once: bool, data: Path | None, json: bool) -> int:
     say = _Said(silent=json)
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="placemat-demo-")))
-        say("Starting PostgreSQL (primary), PostgreSQL (Empathy Ledger) and Kafka …")
+        say("Starting PostgreSQL (primary), PostgreSQL (Empathy Ledger), Kafka and a simulated Notion …")
         servers = stack.enter_context(Servers(settings=demo_site.SETTINGS))
         config = directory / "placemat.toml"
-        counts = demo_site.install(servers, config, sample=data is None, both_ways=True)
+        # Files of a folder have no workspace whose rows Notion could show.
+        office = stack.enter_context(Office()) if data is None else None
+        notion = None if office is None else office.workspace
+        counts = demo_site.install(servers, config, sample=data is None, both_ways=True, notion=notion)
         if counts:
             say(f"Loaded sample data: {sum(counts.values()):,} rows in {len(counts)} tables of the primary.")
         entry = running.describe(
             "demo", dsns=servers.dsns, bootstrap_servers=servers.kafka.bootstrap_servers, config=config
         )
         stack.enter_context(running.register(entry))
-        daemon = stack.enter_context(DemoDaemon(config, directory))
-        demo = _Demo(servers, config, daemon, say)
+        daemon = stack.enter_context(DemoDaemon(config, directory, notion=notion is not None))
+        demo = _Demo(servers, config, daemon, say, office)
         outcome = demo.perform(data, started)
         if json:
             say.last(orjson.dumps(outcome.to_json()).decode())
@@ -76,13 +81,14 @@ def run_demo(*, once: bool, data: Path | None, json: bool) -> int:
 class _Demo:
     """The acts of the demo, in order."""
 
-    def __init__(self, servers: Servers, config: Path, daemon: DemoDaemon, say: _Said) -> None:
-        self._dsns = servers.dsns
+    def __init__(self, servers: Servers, config: Path, daemon: DemoDaemon, say: _Said, office: Office | None) -> None:
+        self._dsns = {**servers.dsns, "notion": servers.hub.dsn(MIRROR)}
+        self._office = office
         self._kafka = servers.kafka.bootstrap_servers
         self._config = config
         self._daemon = daemon
         self._say = say
-        self._settling = Settling(self._dsns, self._wait)
+        self._settling = Settling(self._dsns, self._wait, FOLLOWERS if office is None else WITH_NOTION)
 
     def perform(self, data: Path | None, started: float) -> Outcome:
         self._wait("the initial copy", self._copied)
@@ -104,13 +110,19 @@ class _Demo:
         report = demo_scenario.perform(self._dsns, self._daemon, self._settling, SEED)
         for mismatch in report.mismatches[:MISMATCHES_SHOWN]:
             self._say(str(mismatch))
+        notion = None
+        if self._office is not None:
+            notion = demo_notion.perform(self._dsns, self._office, self._daemon, self._settling, self._say)
         self._say("Looking for each event in the audit log …")
-        entered = demo_audit.audited(self._dsns, self._kafka, self._daemon.placemat, self._wait)
+        entered = demo_audit.audited(
+            self._dsns, self._kafka, self._daemon.placemat, self._wait,
+            demo_audit.TARGETS if notion is None else {**demo_audit.TARGETS, **demo_audit.NOTION_TARGETS},
+        )  # fmt: skip
         self._say("Comparing every row and every field …")
         settings = load(self._config)
         with state.opened(settings.state.url.get_secret_value()) as engine:
             verified = verify(settings, [], eras=sources.eras(engine), sample=None)
-        return Outcome(counted, report, entered, verified, measured, time.monotonic() - started, orphans)
+        return Outcome(counted, report, entered, verified, measured, time.monotonic() - started, orphans, notion)
 
     def go_on(self) -> None:
         """Change a few rows a second until Ctrl-C."""
@@ -122,6 +134,7 @@ class _Demo:
             " \"SELECT id, title FROM stories WHERE title = 'Seen elsewhere at once'\"\n"
             "  .venv/bin/placemat dev sql empathy_ledger \"UPDATE stories SET title = 'Told here'"
             ' WHERE id = (SELECT id FROM stories LIMIT 1)"\n'
+            f"{demo_notion.hint(self._office)}"
             "  .venv/bin/placemat conflicts list --all --limit 5\n"
             "  .venv/bin/placemat tail\n"
             "  .venv/bin/placemat lag --follow\n\n"

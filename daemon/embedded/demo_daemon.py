@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
@@ -15,13 +16,16 @@ from daemon.errors import OperatorError
 
 STOP_SECONDS = 12.0
 WORKERS = ("capture", "apply:empathy_ledger", "apply:primary", "apply:primary_observer", "audit")
+NOTION_WORKERS = ("apply:notion", "push:notion", "fetch:notion", "apply:primary_notion")
+"""All that has to do with Notion, in one process."""
 HELD = ("apply:empathy_ledger", "apply:primary")
 
 
 class DemoDaemon:
     """Runs while the block runs, and dies with this process at the latest. Logs go to `directory`."""
 
-    def __init__(self, config: Path, directory: Path) -> None:
+    def __init__(self, config: Path, directory: Path, *, notion: bool = False) -> None:
+        self._commands = [(one,) for one in WORKERS] + ([NOTION_WORKERS] if notion else [])
         self._config = config
         self._directory = directory
         self._processes: dict[str, Process] = {}
@@ -29,15 +33,18 @@ class DemoDaemon:
     def __enter__(self) -> Self:
         """Raises OperatorError when `placemat init` fails."""
         self.placemat("init")
-        for worker in WORKERS:
-            self._processes[worker] = spawn(
-                self._command("run", worker), log=self._log(worker), account=None, death_signal=signal.SIGTERM
+        for workers in self._commands:
+            self._processes[workers[0]] = spawn(
+                self._command("run", *workers), log=self._log(workers[0]), account=None, death_signal=signal.SIGTERM
             )
         return self
 
     def __exit__(self, *_: object) -> None:
-        for process in self._processes.values():
-            process.stop(signal.SIGTERM, STOP_SECONDS)
+        with ThreadPoolExecutor(max_workers=len(self._commands)) as pool:
+            for stopped in [
+                pool.submit(process.stop, signal.SIGTERM, STOP_SECONDS) for process in self._processes.values()
+            ]:
+                stopped.result()
 
     @contextmanager
     def held(self) -> Iterator[None]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from daemon.embedded.demo_audit import Audited
 from daemon.embedded.latency import Latency
+from daemon.embedded.notion.report import NotionReport
 from daemon.embedded.scenario.act import Report
 from daemon.embedded.witness import WitnessReport
 from daemon.reconcile.report import VerifyReport
@@ -27,10 +28,12 @@ class Outcome:
     latency: Latency | None
     seconds: float
     orphans: int
+    notion: NotionReport | None = None
 
     @property
     def clean(self) -> bool:
-        return self.witness.ok and self.scenario.ok and self.audit.ok and self.verified.clean
+        parts = self.witness.ok and self.scenario.ok and self.audit.ok and self.verified.clean
+        return parts and (self.notion is None or self.notion.ok)
 
     @property
     def exit_status(self) -> int:
@@ -41,7 +44,7 @@ class Outcome:
         return {
             "captured": self.witness.topic_records + self.witness.snapshot_records,
             "applied": {TARGET: self.witness.target_changes},
-            "mismatches": self.verified.differences,
+            "mismatches": self.verified.differences + (len(self.notion.compared.mismatches) if self.notion else 0),
             "duplicates": self.witness.duplicated,
             "lost": self.witness.lost,
             "out_of_order": self.witness.out_of_order,
@@ -53,6 +56,7 @@ class Outcome:
             "latency_ms": {"p50": self.latency.p50, "p99": self.latency.p99} if self.latency else None,
             "scenario": self.scenario.to_json(),
             "audit": {"events": self.audit.events, "missing": self.audit.missing, "twice": self.audit.twice},
+            "targets": {"notion": self.notion.to_json()} if self.notion else {},
         }
 
     def render(self) -> str:
@@ -78,11 +82,12 @@ class Outcome:
                 ),
                 f"Measured at {PACED_CHANGES_PER_SECOND} changes/s, {time_}.",
                 scenario_sentences(self.scenario),
+                *([self.notion.render()] if self.notion else []),
                 (
                     f"The audit log has an entry for each of {self.audit.events:,} events:"
                     f" {self.audit.missing} missing, {self.audit.twice} twice; its chain is whole."
                 ),
-                f"Verified {found['rows_verified']:,} rows field by field: {found['mismatches']} differences.",
+                f"Verified {found['rows_verified']:,} rows field by field: {self.verified.differences} differences.",
                 "Everything is equal." if self.clean else "NOT everything is equal: see above.",
             ]
         )

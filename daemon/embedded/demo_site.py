@@ -6,13 +6,18 @@ import json
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
+from uuid import UUID
 
 import psycopg
 
 from daemon.embedded import witness
+from daemon.embedded.given import Kafka, Postgres
+from daemon.embedded.notion.site import MIRROR, Workspace
+from daemon.embedded.notion.site import sections as notion_sections
 from daemon.embedded.sample import load_sample
+from daemon.embedded.sample_text import WORKSPACES
 from daemon.embedded.scenario.ledger import Rule
-from daemon.embedded.servers import Servers
 from schemas import domain
 
 LOCAL_COLUMN = "updated_at"
@@ -43,24 +48,56 @@ WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attname <>
 """
 
 
-def install(servers: Servers, config: Path, *, sample: bool, both_ways: bool = False) -> dict[str, int]:
+class Site(Protocol):
+    """Servers as `Servers` has them."""
+
+    @property
+    def hub(self) -> Postgres: ...
+    @property
+    def ledger(self) -> Postgres: ...
+    @property
+    def kafka(self) -> Kafka: ...
+    @property
+    def dsns(self) -> Mapping[str, str]: ...
+
+
+def install(
+    servers: Site, config: Path, *, sample: bool, both_ways: bool = False, notion: Workspace | None = None,
+    passwords: Mapping[str, str] | None = None,
+) -> dict[str, int]:  # fmt: skip
     """Make the domain's two databases, with sample rows if asked for, watch both, and write `config`; rows by table.
 
-    `both_ways`: what people change in the Empathy Ledger comes to the primary.
+    `both_ways`: what people change in the Empathy Ledger comes to the primary. `notion` is a target beside it, and
+    needs sample rows. `passwords` are those of the daemon's roles, new ones where they are not given.
     """
-    passwords = {role: secrets.token_urlsafe(16) for role in (domain.CAPTURE, domain.APPLY)}
+    passwords = passwords or {role: secrets.token_urlsafe(16) for role in (domain.CAPTURE, domain.APPLY)}
     dsns = servers.dsns
     with psycopg.connect(dsns["primary"]) as primary:
         domain.install_primary(primary, passwords)
+        if notion is not None:
+            domain.add_notion(primary)
     with psycopg.connect(dsns["empathy_ledger"]) as ledger:
         domain.install_empathy_ledger(ledger, passwords)
     with psycopg.connect(dsns["primary"]) as primary:
         counts = load_sample(primary) if sample else {}
         compared = {f"public.{table}": columns(primary, table) for table in domain.ROUTED_TABLES}
+        own = shown_workspace(primary) if notion is not None else None
     witness.install(dsns["primary"], dsns["empathy_ledger"], compared)
     config.touch(mode=0o600)  # it holds passwords
-    config.write_text(_configuration(servers, passwords, both_ways=both_ways))
+    more = ""
+    if notion is not None and own is not None:
+        back = servers.hub.dsn("primary", domain.APPLY, passwords[domain.APPLY])
+        more = notion_sections(notion, servers.hub.dsn(MIRROR), back, own, GUARD)
+    config.write_text(_configuration(servers, passwords, both_ways=both_ways, more=more))
     return counts
+
+
+def shown_workspace(connection: psycopg.Connection[tuple[object, ...]]) -> UUID:
+    """The workspace of the sample whose rows Notion shows."""
+    row = connection.execute("SELECT id FROM workspaces WHERE name = %s", [WORKSPACES[0]]).fetchone()
+    assert row is not None
+    assert isinstance(row[0], UUID)
+    return row[0]
 
 
 def columns(connection: psycopg.Connection[tuple[object, ...]], table: str) -> list[str]:
@@ -70,13 +107,15 @@ def columns(connection: psycopg.Connection[tuple[object, ...]], table: str) -> l
     return list(row[0])  # type: ignore[call-overload,no-any-return]
 
 
-def _configuration(servers: Servers, passwords: Mapping[str, str], *, both_ways: bool) -> str:
+def _configuration(servers: Site, passwords: Mapping[str, str], *, both_ways: bool, more: str) -> str:
     urls = {
         (database, role): json.dumps(server.dsn(database, role, passwords[role]))
         for server, database in ((servers.hub, "primary"), (servers.ledger, "empathy_ledger"))
         for role in passwords
     }
     tables = json.dumps([f"public.{table}" for table in domain.ROUTED_TABLES])
+    of_primary = (*domain.ROUTED_TABLES, *(domain.NOTION_TABLES if more else ()))
+    captured = json.dumps([f"public.{table}" for table in of_primary])
     back = f"""
 [sources.empathy_ledger]
 url = {urls["empathy_ledger", domain.CAPTURE]}
@@ -98,12 +137,13 @@ bootstrap_servers = {json.dumps(servers.kafka.bootstrap_servers)}
 
 [sources.primary]
 url = {urls["primary", domain.CAPTURE]}
-tables = {tables}
+tables = {captured}
 {back if both_ways else ""}
 [targets.empathy_ledger]
 url = {urls["empathy_ledger", domain.APPLY]}
 {GUARD}{out}
 {routes}
+{more}
 [http]
 port = 0
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 
 from daemon.embedded import sample_text as text
 from daemon.embedded.sample_rows import Row, Rows, Sample, random_uuid
@@ -113,11 +113,14 @@ def artifact(sample: Sample, n: int) -> Row:
 def project_contacts(sample: Sample) -> Rows:
     rng = sample.rng
     rows: list[Row] = [
-        {"project_id": project_id, "contact_id": contact_id, "workspace_id": workspace, "role": rng.choice(text.ROLES)}
+        {
+            "id": random_uuid(rng), "project_id": project_id, "contact_id": contact_id, "workspace_id": workspace,
+            "role": rng.choice(text.ROLES),
+        }
         for workspace in sample.workspaces
         for project_id in sample.keys["projects", workspace]
         for contact_id in rng.sample(sample.keys["contacts", workspace], 2)
-    ]
+    ]  # fmt: skip
     return Rows("project_contacts", rows)
 
 
@@ -131,7 +134,7 @@ def invoices(sample: Sample) -> Iterator[Rows]:
         sample.enter_workspace(n)
         head = invoice(sample, n)
         own_lines = invoice_lines(sample, head)
-        total = sum((line_total(line) for line in own_lines), Decimal(0)).quantize(Decimal("0.01"))
+        total = sum((line_total(line) for line in own_lines), Decimal(0)).quantize(Decimal("0.01"), ROUND_HALF_UP)
         heads.append({**head, "total": total})
         lines.extend(own_lines)
         if head["status"] == "paid":

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from connectors.pushing import Backlogged
 from daemon.observe.wal_guard import Keep
 from schemas.envelope import TransactionEnd
 
@@ -21,7 +22,8 @@ KnownFrom = Literal["target", "group", "beginning"]
 class TargetLag:
     """Records in the topics and not taken, age of the oldest transaction not applied, WAL up to the newest commit.
 
-    Paused tables are counted apart: `paused` holds the records that wait for each, None when it is not known.
+    Paused tables are counted apart: `paused` holds the records that wait for each, None when it is not known. `backlog`
+    is what a service has yet to be told of what was taken; None for a database, and when it is not known.
     """
 
     records: int
@@ -30,6 +32,7 @@ class TargetLag:
     parked: int | None
     known_from: KnownFrom
     paused: Mapping[str, int] | None = field(default_factory=dict)
+    backlog: Backlogged | None = None
 
 
 @dataclass(frozen=True, slots=True)

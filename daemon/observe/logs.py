@@ -20,6 +20,9 @@ _QUIET = {
     "sqlalchemy": logging.WARNING,
     # warns of every statement that a target refuses in a pipeline, which is ordinary work
     "psycopg": logging.ERROR,
+    # their lines hold addresses with queries, and headers
+    "httpx": logging.WARNING,
+    "httpcore": logging.WARNING,
 }
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import psycopg
 
+from connectors.pushing import Backlogged
 from daemon.config.settings import Settings
 from daemon.config.source import Source
 from daemon.errors import Unavailable
@@ -54,6 +55,8 @@ class Progress(Protocol):
     def parked(self) -> int: ...
     @property
     def paused(self) -> Collection[str]: ...
+    @property
+    def backlog(self) -> Backlogged | None: ...
 
 
 class ReadProgress(Protocol):
@@ -61,6 +64,17 @@ class ReadProgress(Protocol):
 
     def __call__(self) -> Progress | None: ...
     def close(self) -> None: ...
+
+
+class _Place(NamedTuple):
+    """Where a target stands."""
+
+    known_from: KnownFrom
+    taken: Mapping[Partition, int]
+    applied: Place | None
+    parked: int | None
+    paused: frozenset[str] | None
+    backlog: Backlogged | None
 
 
 class TargetMeasure:
@@ -89,7 +103,7 @@ class TargetMeasure:
         """The lag as it is now. Raises Unavailable when Kafka does not answer, OperatorError when a topic lacks."""
         self._partitions = self._partitions or self._log.partitions(self._tables)
         # The target's place first: what is published in between counts as lag, and never the other way round.
-        known_from, taken, applied, parked, paused = self._place()
+        known_from, taken, applied, parked, paused, backlog = self._place()
         self._leave_out(paused or frozenset())
         bounds = self._log.bounds([*self._partitions, self._spine])
         spine = bounds.pop(self._spine)
@@ -97,7 +111,7 @@ class TargetMeasure:
         waiting = self._waiting(bounds, behind) if paused is not None else None
         first = {key: offset for key, offset in behind.items() if self._tables[key[0]] not in self._paused}
         if not first:
-            return TargetLag(0, 0.0, 0, parked, known_from, waiting)
+            return TargetLag(0, 0.0, 0, parked, known_from, waiting, backlog)
         start = max(taken.get(self._spine, spine.begin), spine.begin)
         if applied is None and start > spine.begin:
             applied = self._place_before(start)
@@ -110,6 +124,7 @@ class TargetMeasure:
             parked,
             known_from,
             waiting,
+            backlog,
         )
 
     def _leave_out(self, paused: frozenset[str]) -> None:
@@ -129,17 +144,18 @@ class TargetMeasure:
             if table in self._paused
         }
 
-    def _place(self) -> tuple[KnownFrom, Mapping[Partition, int], Place | None, int | None, frozenset[str] | None]:
+    def _place(self) -> _Place:
         try:
             progress = self._read_progress()
         except Unavailable:
             committed = self._log.committed(self._group, [*self._partitions, self._spine])
-            return ("group" if committed else "beginning"), committed, None, None, None
+            return _Place("group" if committed else "beginning", committed, None, None, None, None)
         if progress is None:
-            return "beginning", {}, None, 0, frozenset()
+            return _Place("beginning", {}, None, 0, frozenset(), None)
         taken = {**progress.offsets, self._spine: progress.transactions_offset}
         applied = (progress.timeline, progress.commit_lsn) if progress.commit_lsn else None
-        return "target", taken, applied, progress.parked, frozenset(progress.paused)
+        paused = frozenset(progress.paused)
+        return _Place("target", taken, applied, progress.parked, paused, progress.backlog)
 
     def _place_before(self, offset: int) -> Place | None:
         """Where a lane stands whose next transaction end is at this offset."""

@@ -23,6 +23,7 @@ INTERVAL_SECONDS = 1.0
 JOIN_SECONDS = 5.0
 SOURCE_GAUGES = (metrics.CAPTURE_LAG_BYTES, metrics.SLOT_SAFE_BYTES, metrics.SLOT_SECONDS_LEFT)
 TARGET_GAUGES = (metrics.LAG_RECORDS, metrics.LAG_SECONDS, metrics.LAG_BYTES, metrics.PARKED_KEYS)
+BACKLOG_GAUGES = (metrics.PUSH_BACKLOG_KEYS, metrics.PUSH_BACKLOG_SECONDS, metrics.FETCH_UNREAD)
 log = structlog.get_logger(__name__)
 
 ProgressFor = Callable[[Settings, str], ReadProgress]
@@ -43,7 +44,7 @@ class Meters:
         self._threads = [
             threading.Thread(target=self._run, args=tuple(name.split(":", 1)), name=f"meter {name}", daemon=True)
             for name in names
-            if not name.startswith(("audit:", "notify:"))
+            if name.startswith(("capture:", "apply:"))
         ]
 
     def __enter__(self) -> Self:
@@ -73,7 +74,7 @@ class Meters:
             topics = stack.enter_context(TopicLog(self._settings.kafka))
             progress = self._progress_for(self._settings, name)
             stack.callback(progress.close)
-            for gauge in TARGET_GAUGES:
+            for gauge in (*TARGET_GAUGES, *BACKLOG_GAUGES):
                 stack.callback(show, gauge, name, None)
             measure = TargetMeasure(self._settings, name, topics, progress)
             tables = self._settings.targets[name].needed
@@ -87,6 +88,10 @@ class Meters:
                 show_paused(name, tables, lag.paused or {})
                 for gauge, value in zip(TARGET_GAUGES, (lag.records, lag.seconds, lag.bytes, lag.parked), strict=True):
                     show(gauge, name, value)
+                if (backlog := lag.backlog) is not None:
+                    waits = backlog.keys, backlog.seconds, backlog.unread
+                    for gauge, value in zip(BACKLOG_GAUGES, waits, strict=True):
+                        show(gauge, name, value)
                 if outbox is not None:
                     _show_audit_lag(name, outbox)
                 self._stop.wait(INTERVAL_SECONDS)

@@ -60,7 +60,23 @@ LAG_RECORDS = Gauge("placemat_lag_records", "Records in the topics that the targ
 LAG_SECONDS = Gauge("placemat_lag_seconds", "Age of the oldest transaction not yet applied.", ["target"])
 LAG_BYTES = Gauge("placemat_lag_bytes", "WAL between what is applied and the newest published commit.", ["target"])
 
+PUSH_BACKLOG_KEYS = Gauge("placemat_push_backlog_keys", "Rows that a service has yet to be told.", ["target"])
+PUSH_BACKLOG_SECONDS = Gauge("placemat_push_backlog_seconds", "Age of the oldest of those rows.", ["target"])
+FETCH_UNREAD = Gauge("placemat_fetch_unread_records", "Records of a service that are to be read anew.", ["target"])
+
 PAUSED_RECORDS = Gauge("placemat_paused_records", "Records that wait for a paused table.", ["target", "table"])
+
+SWEEPS = Counter(
+    "placemat_sweeps_total", "Tables of a service that were listed whole and compared with what was known.", ["target"]
+)
+SWEPT_RECORDS = Counter(
+    "placemat_swept_records_total",
+    "Records that a sweep has found: vanished or unknown, read anew, or made twice, and put into the trash.",
+    ["target", "found"],
+)
+STRAY_RECORDS = Gauge(
+    "placemat_stray_records", "Records that hold the key of another's row, and are left to people.", ["target"]
+)
 
 CONFLICTS_WAITING = Gauge(
     "placemat_conflicts_waiting", "Conflicts that wait for a person, and what the hub refuses.", ["hub"]
@@ -70,6 +86,9 @@ NOTIFICATIONS = Counter(
 )
 NOTIFICATION_FAILURES = Counter(
     "placemat_notification_failures_total", "Messages that did not arrive, after all attempts.", ["hub", "channel"]
+)
+WEBHOOKS = Counter(
+    "placemat_webhooks_total", "Requests of services, and of strangers, by what became of them.", ["target", "outcome"]
 )
 AUDIT_LAG_ROWS = Gauge("placemat_audit_lag_rows", "Transactions of a target without audit entries.", ["target"])
 AUDIT_HEADS_FAILING = Gauge(

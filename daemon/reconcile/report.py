@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 from daemon.reconcile.paused import PausedTable
@@ -13,7 +13,8 @@ LISTED = 100
 """Differences of a table that are listed; the rest is counted."""
 SHOWN_CHARACTERS = 60
 
-Kind = Literal["differs", "only_in_source", "only_in_target"]
+Kind = Literal["differs", "only_in_source", "only_in_target", "twice"]
+"""`twice`: several records of a service hold its key."""
 
 
 class Values(NamedTuple):
@@ -40,6 +41,8 @@ class Difference:
     values: Mapping[str, Values] | None = None
     parked_id: int | None = None
     waits: Waits | None = None
+    records: tuple[str, ...] = ()
+    """Of a service, the ids of its records with this key."""
 
     @property
     def only_waits(self) -> bool:
@@ -51,6 +54,8 @@ class Difference:
         found["parked"] = self.parked_id
         found["waits"] = self.waits.conflict if self.waits is not None else None
         found["waiting"] = list(self.waits.fields) if self.waits is not None else []
+        if self.records:
+            found["records"] = list(self.records)
         if self.values is not None:
             found["values"] = {name: values._asdict() for name, values in self.values.items()}
         return found
@@ -119,6 +124,8 @@ class TargetReport:
     tables: tuple[TableReport, ...]
     paused: tuple[PausedTable, ...] = ()
     """Not compared: their changes wait, or come in just now."""
+    service: tuple[TableReport, ...] | None = None
+    """Of a service: what it has beside what the target's own database, its mirror, wants it to have."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -128,6 +135,7 @@ class TargetReport:
             "applying": self.applying,
             "tables": [table.to_json() for table in self.tables],
             "paused": [asdict(table) for table in self.paused],
+            "service": None if self.service is None else [table.to_json() for table in self.service],
         }
 
 
@@ -141,7 +149,7 @@ class VerifyReport:
 
     @property
     def tables(self) -> list[TableReport]:
-        return [table for target in self.targets for table in target.tables]
+        return [table for target in self.targets for table in (*target.tables, *(target.service or ()))]
 
     @property
     def differences(self) -> int:
@@ -190,7 +198,7 @@ class VerifyReport:
             verdict = f"{_count(len(self.paused), 'table')} paused and not compared, {verdict[0].lower()}{verdict[1:]}"
         what = f"{_count(rows, 'row')} and {_count(fields, 'field')}"
         lines.append(f"{verdict}{changing} in {what} compared ({self.seconds:.1f} s).")
-        if only := dict.fromkeys(table.table for table in self.tables if table.only_in_target):
+        if only := dict.fromkeys(one.table for target in self.targets for one in target.tables if one.only_in_target):
             lines.append(f"To delete what the source does not have: placemat snapshot {' '.join(only)} --delete-gone")
         if open_ := {one.waits.conflict for table in self.tables for one in table.listed if one.waits is not None}:
             which = f"show {open_.pop()}" if len(open_) == 1 else "list"
@@ -207,6 +215,11 @@ def _render_target(report: TargetReport) -> list[str]:
         lines.append(f"  {paused.table}: {words}, not compared ({paused.reason})")
     for table in report.tables:
         lines += _render_table(table, report)
+    if report.service is not None:
+        told = replace(report, source=f"the mirror of {report.target}", target=f"the service {report.target}")
+        lines.append(f"{told.target} beside its mirror")
+        for table in report.service:
+            lines += _render_table(table, told)
     return lines
 
 
@@ -226,7 +239,9 @@ def _render_table(table: TableReport, report: TargetReport) -> list[str]:
 
 
 def _render_difference(difference: Difference, report: TargetReport) -> str:
-    if difference.kind == "differs":
+    if difference.kind == "twice":
+        what = f"several times in {report.target}"
+    elif difference.kind == "differs":
         what = ", ".join(difference.fields) + (" differs" if len(difference.fields) == 1 else " differ")
     else:
         what = f"only in {report.source if difference.kind == 'only_in_source' else report.target}"

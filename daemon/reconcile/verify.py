@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from daemon.config.settings import Settings
 from daemon.errors import OperatorError
@@ -12,6 +13,9 @@ from daemon.reconcile.comparison import compare
 from daemon.reconcile.lane import Lane, write_mark
 from daemon.reconcile.paused import PausedTable, not_compared
 from daemon.reconcile.report import TargetReport, VerifyReport
+from daemon.reconcile.service import ServiceTables
+from daemon.reconcile.service_differences import rounds, waits_of
+from daemon.reconcile.service_settle import Services
 from daemon.reconcile.side import opened
 from daemon.reconcile.table import TableVerification
 from daemon.reconcile.waiting import conflicts_of
@@ -28,12 +32,14 @@ def verify(
     on_progress: OnProgress | None = None,
     show_values: bool = False,
     stall_seconds: float = STALL_SECONDS,
+    services: Services | None = None,
 ) -> VerifyReport:
     """Compare tables, with or without `public.`, in every target that has a route for them; all of them if none.
 
     `eras` are those of the sources, 0 for one that is not named. With `sample`, that many random keys of each side
     instead of every row. A row that differs counts only once the target has applied what the source had;
-    `stall_seconds` without any progress there end that wait for good. Paused tables are named and not compared.
+    `stall_seconds` without any progress there end that wait for good. Paused tables are named and not compared. Of a
+    service its mirror is compared with the source, and, where `services` opens it, the service with its mirror.
 
     Raises OperatorError: exit code 2 for a table without a route or a URL that is none, 1 for what cannot be reached,
     read or matched.
@@ -69,6 +75,15 @@ def verify(
             }
             kept = tuple(report for report in found if report.table not in paused)
             reports.append(TargetReport(name, target.source, through, lane.applying, kept, tuple(paused.values())))
+            if services is not None and name in settings.services:
+                with services(name) as side, rounds(settings, name, lane, eras, stall_seconds, tracker) as round_:
+                    told = ServiceTables(
+                        name, side, tracker, waits_of(comparisons, conflicts), round_, stall_seconds=stall_seconds,
+                        show_values=show_values,
+                    )  # fmt: skip
+                    # What the mirror keeps only for the rows that it names is no record there.
+                    seen = tuple(told.run(one.table, sample) for one in kept if one.table in side.tables)
+                reports[-1] = replace(reports[-1], service=seen, applying=False if told.stalled else lane.applying)
     return VerifyReport(tuple(reports), sample, time.monotonic() - started)
 
 

@@ -34,7 +34,7 @@ def receive(spoke: str, record: SpokeRecord, hub: Hub, link: Link, rules: Rules)
     if record.row is None and record.mark is None and record.read is not None and link.shadow is None:
         return _dropped(record, hub, link)
     if record.read is not None:
-        record = replace(record, time=since(link.read, record.time.hi))
+        record = replace(record, time=since(max(link.read, record.since), record.time.hi))
     told = sort_out(record, link, rules)
     if hub.late:
         hub = unobserved(hub, link, record.time)

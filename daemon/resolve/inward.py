@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -78,21 +78,20 @@ class Planned:
 
 
 class HubResolver:
-    """For one spoke. `rules` are by the hub's table, as are `hidden`, the fields that the spoke does not have."""
+    """For one spoke. `rules` are by the hub's table; `lacks` tells of a table's field whether the spoke has none."""
 
     def __init__(
-        self, spoke: str, rules: Mapping[str, Rules], hidden: Mapping[str, frozenset[str]] | None = None
+        self, spoke: str, rules: Mapping[str, Rules], lacks: Callable[[str, str], bool] = lambda _table, _name: False
     ) -> None:
         self._spoke = spoke
         self._rules = rules
-        self._hidden = hidden or {}
+        self._lacks = lacks
 
     def judge(
         self, table: str, changes: Sequence[RowChange], hub: AtHub, mark: str, *, rejected: bool = False
     ) -> Planned | None:
-        hidden = self._hidden.get(table, frozenset())
         whole = read_hub(hub)
-        facts = replace(whole, state=without(whole.state, hidden))
+        facts = replace(whole, state=without(whole.state, lambda name: self._lacks(table, name)))
         records = [spoke_record(one) for one in changes]
         link = known = wire.read_link(hub.link)
         if hub.others is not None:
@@ -152,11 +151,10 @@ def read_hub(hub: AtHub) -> Hub:
     return Hub(hub.row, wire.read_state(hub.state), hub.observed, hub.end, wire.read_conflict(hub.conflict), hub.late)
 
 
-def without(state: RowState, hidden: frozenset[str]) -> RowState:
+def without(state: RowState, lacks: Callable[[str], bool]) -> RowState:
     """Nobody there could have seen these, and so they are no reason to keep a row that is deleted there."""
-    if hidden.isdisjoint(state.fields):
-        return state
-    return replace(state, fields={name: one for name, one in state.fields.items() if name not in hidden})
+    shown = {name: one for name, one in state.fields.items() if not lacks(name)}
+    return state if len(shown) == len(state.fields) else replace(state, fields=shown)
 
 
 def _listed(one: Conflict, link: Link) -> Listed:

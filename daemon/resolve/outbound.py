@@ -32,7 +32,10 @@ class Plan:
 
 
 def fold(spoke: str, records: Sequence[HubRecord]) -> HubRecord:
-    """Step "outbound": the last row of several records of one key, with the union of what is known and renewed."""
+    """Step "outbound": the last row of several records of one key, with the union of what is known and renewed.
+
+    What was folded before may be the first of them: that comes to the same as all of them at once.
+    """
     last = records[-1]
     row: Row | None = None
     for one in records:
@@ -42,7 +45,7 @@ def fold(spoke: str, records: Sequence[HubRecord]) -> HubRecord:
     known = {name: _union([one.known[name] for one in records if name in one.known]) for name in names}
     renewed = frozenset[str]().union(*(one.renewed for one in records))
     own = all(one.origin == spoke and one.at[:2] == last.at[:2] for one in records)
-    folded = len(records) > 1 and not own
+    folded = any(one.folded for one in records) or (len(records) > 1 and not own)
     return replace(last, row=row, created_by=creators, known=known, renewed=renewed, folded=folded)
 
 

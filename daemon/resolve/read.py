@@ -9,9 +9,10 @@ from daemon.resolve.interval import UNKNOWN, Interval, at
 from daemon.resolve.records import HUB, HubRecord, Mark, SpokeRecord
 from daemon.resolve.state import Pending
 from schemas.position import START
-from schemas.resolution import Origin, RowChange
+from schemas.resolution import Origin, ReadEntry, RowChange
 
 _origin = msgspec.json.Decoder(Origin).decode
+_read = msgspec.json.Decoder(ReadEntry).decode
 TRIGGERS = Mark(START)
 """Of a row that a transaction of ours has changed, and says nothing of: a trigger did, or a foreign key."""
 
@@ -35,13 +36,23 @@ def hub_record(change: RowChange) -> HubRecord:
 
 
 def spoke_record(change: RowChange) -> SpokeRecord:
-    """A spoke's row event, with the mark where it is ours."""
-    mark, row = None, change.row
+    """A spoke's row event, with the mark where it is ours; of a service also what a read of it says."""
+    if change.note and not change.origin:
+        return _what_was_read(change, _read(change.note))
+    mark, row, unsure = None, change.row, frozenset[str]()
     if change.origin:
-        mark = wire.read_mark(change.note) if change.note else TRIGGERS
+        mark, unsure = wire.read_mark(change.note) if change.note else (TRIGGERS, unsure)
         if change.op == "n" and mark.row and not mark.sent:
             row = None  # that it is gone was only compared
-    return SpokeRecord(change.position, row, _time(change), mark)
+    return SpokeRecord(change.position, row, _time(change), mark, unsure=unsure)
+
+
+def _what_was_read(change: RowChange, entry: ReadEntry) -> SpokeRecord:
+    report = None if entry.report is None else frozenset(entry.report)
+    return SpokeRecord(
+        change.position, None if entry.gone else change.row, at(entry.latest), read=entry.read, since=entry.since,
+        report=report, unsure=frozenset(entry.unsure),
+    )  # fmt: skip
 
 
 def _time(change: RowChange) -> Interval:

@@ -35,7 +35,8 @@ class SpokeRecord:
     With a mark, what else changed in it was changed by the spoke's own triggers: a transaction of ours holds no
     person's edits. A service that is polled tells rows, not changes: `read` is the moment of the read in microseconds,
     `time.hi` the latest that its content may have been edited, `seq` the place of this read among all reads and writes
-    of ours of that key; a mark there comes with the fields that were sent or compared, and no others.
+    of ours of that key; a mark there comes with the fields that were sent or compared, and no others. `since`: it was
+    surely as before at that moment.
     """
 
     at: Position
@@ -43,6 +44,7 @@ class SpokeRecord:
     time: Interval
     mark: Mark | None = None
     read: int | None = None
+    since: int = 0
     seq: int = 0
     report: frozenset[str] | None = None
     """Fields that are held back here until this is answered; empty: the row itself is."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -176,34 +176,38 @@ def read_side(text: str | None) -> Side:
 # What stands in the streams
 
 
-def write_mark(table: str, key: str, mark: Mark) -> str:
-    return encode(
-        wire.MarkEntry(table, key, _place(mark.at), dict(mark.sent), dict(mark.agreed), texts(mark.made), mark.row)
-    )
+def write_mark(table: str, key: str, mark: Mark, unsure: Sequence[str] = ()) -> str:
+    sent: dict[str, bytes] = dict(mark.sent)
+    agreed: dict[str, bytes] = dict(mark.agreed)
+    return encode(wire.MarkEntry(table, key, _place(mark.at), sent, agreed, texts(mark.made), mark.row, list(unsure)))
 
 
-def read_mark(content: bytes) -> Mark:
+def read_mark(content: bytes) -> tuple[Mark, frozenset[str]]:
+    """The mark, and fields of which nobody can tell who changed them."""
     entry = _mark.decode(content)
-    return Mark(Position(*entry.at), _digests(entry.sent), _digests(entry.agreed), entry.made, entry.row)
+    mark = Mark(Position(*entry.at), _digests(entry.sent), _digests(entry.agreed), entry.made, entry.row)
+    return mark, frozenset(entry.unsure)
 
 
 def write_answer(table: str, key: str, answer: Answer) -> str:
-    known = {
-        spoke: wire.KnownEntry(one.dead, {name: sorted(digests) for name, digests in one.fields.items()})
-        for spoke, one in answer.known.items()
-    }
+    known = {spoke: known_entry(one) for spoke, one in answer.known.items()}
     row = None if answer.row is None else texts(answer.row)
     return encode(wire.AnswerEntry(table, key, row, known, sorted(answer.renewed), answer.origin))
 
 
 def read_answer(content: bytes) -> Answer:
     entry = _answer.decode(content)
-    known = {
-        spoke: Known(one.dead, {name: frozenset(map(Digest, digests)) for name, digests in one.fields.items()})
-        for spoke, one in entry.known.items()
-    }
+    known = {spoke: read_known(one) for spoke, one in entry.known.items()}
     row = {} if entry.untold else entry.row
     return Answer(row, known, frozenset(entry.renewed), entry.origin)
+
+
+def known_entry(known: Known) -> wire.KnownEntry:
+    return wire.KnownEntry(known.dead, {name: sorted(digests) for name, digests in known.fields.items()})
+
+
+def read_known(entry: wire.KnownEntry) -> Known:
+    return Known(entry.dead, {name: frozenset(map(Digest, digests)) for name, digests in entry.fields.items()})
 
 
 def read_version(text: str) -> Version:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from daemon.both_ways import OBSERVER, Role
+from daemon.both_ways import OBSERVER
 from daemon.config.settings import Settings
 from daemon.database import connect, unreachable
 from daemon.errors import OperatorError
@@ -37,6 +37,8 @@ def worker_names(settings: Settings) -> list[str]:
     return [
         *(f"capture:{name}" for name in settings.sources),
         *(f"apply:{name}" for name in settings.targets),
+        *(f"{kind}:{name}" for name in settings.services for kind in ("push", "fetch")),
+        *(["webhooks"] if settings.told_by else []),
         *(f"audit:{name}" for name in settings.targets if audited(settings, name)),
         *(f"notify:{hub}" for hub in settings.hubs if settings.notify.wanted),
     ]
@@ -54,14 +56,14 @@ def choose(settings: Settings, wanted: Sequence[str]) -> list[str]:
     """
     known = worker_names(settings)
     for name in wanted:
-        if name not in known and name not in ("capture", "apply", "audit", "notify"):
+        if name not in known and name not in ("capture", "apply", "push", "fetch", "webhooks", "audit", "notify"):
             raise OperatorError(f"There is no worker {name}.", f"Choose one of: {', '.join(known)}.", exit_code=2)
     return [name for name in known if not wanted or name in wanted or name.partition(":")[0] in wanted]
 
 
 def workers(settings: Settings, names: Sequence[str]) -> list[Worker]:
     """Build the named workers."""
-    return [_worker(settings, *name.split(":", 1)) for name in names]
+    return [_worker(settings, kind, name) for kind, _, name in (worker.partition(":") for worker in names)]
 
 
 def _worker(settings: Settings, kind: str, name: str) -> Worker:
@@ -77,6 +79,18 @@ def _worker(settings: Settings, kind: str, name: str) -> Worker:
         from daemon.notify.worker import NotifyWorker
 
         return NotifyWorker(settings, name, conflicts)
+    if kind == "push":
+        from daemon.wiring.services import push_worker
+
+        return push_worker(settings, name)
+    if kind == "fetch":
+        from daemon.wiring.services import fetch_worker
+
+        return fetch_worker(settings, name)
+    if kind == "webhooks":
+        from daemon.wiring.webhooks import webhooks_worker
+
+        return webhooks_worker(settings)
     from connectors.postgres.sink import PostgresSink
     from daemon.apply.worker import ApplyWorker
 
@@ -108,17 +122,19 @@ def prepare_target(settings: Settings, name: str) -> list[OperatorError]:
             return list(two_way.check_hub(ours, name, role.hub, routes))
         both = {table: routes[table] for table, route in target.tables.items() if route.both_ways}
         return [
-            *preflight.check(theirs, ours, name, routes, masks),
+            *preflight.check(theirs, ours, name, routes, masks, may_be_empty=target.source in settings.services),
             *two_way.check(theirs, ours, name, target.source, both, masks),
         ]
 
 
 def progress_reader(settings: Settings, name: str) -> ReadProgress:
     """What asks a target how far it is."""
+    from connectors.postgres.mirror.progress import MirrorProgress
     from connectors.postgres.progress import ProgressReader
 
     target = settings.targets[name]
-    return ProgressReader(target.url.get_secret_value(), target.source)
+    reader = MirrorProgress if name in settings.services else ProgressReader
+    return reader(target.url.get_secret_value(), target.source)
 
 
 def outbox(settings: Settings, name: str) -> Outbox:
@@ -147,12 +163,16 @@ def restart_target(settings: Settings, name: str, era: int, ends: Mapping[str, l
 
 @contextmanager
 def dead_letters(settings: Settings, name: str) -> Iterator[DeadLetters]:
-    """The parked keys of a target. Raises OperatorError when it cannot be reached."""
+    """Keys that a target, or the service behind it, has refused. Raises OperatorError when it cannot be reached."""
     from connectors.postgres.dead_letters import DeadLetters
+    from connectors.postgres.mirror.dead_letters import MirrorDeadLetters
 
     target = settings.targets[name]
     with connect(target.url.get_secret_value(), f"Target {name}", f"targets.{name}.url") as connection:
-        yield DeadLetters(connection, name, target.source)
+        if name in settings.services:
+            yield MirrorDeadLetters(connection, name, target.source, settings.services[name].mirrored())
+        else:
+            yield DeadLetters(connection, name, target.source)
 
 
 @contextmanager
@@ -200,10 +220,13 @@ def replay_target(settings: Settings, name: str) -> ReplayTarget:
             f"Name the target that {role.hub} gives its rows to.",
             exit_code=2,
         )
-    routes = routings(settings, name)
-    return PostgresReplay(
-        Destination(name, target.url.get_secret_value(), target.source, routes, both_ways=two_way(settings, name))
-    )
+    url, routes, mirror = target.url.get_secret_value(), routings(settings, name), name in settings.services
+    destination = Destination(name, url, target.source, routes, both_ways=two_way(settings, name), mirror=mirror)
+    if not mirror:
+        return PostgresReplay(destination)
+    from daemon.wiring.services import replay
+
+    return replay(settings, destination)
 
 
 @contextmanager
@@ -221,7 +244,7 @@ def link_sides(settings: Settings, spoke: str) -> Iterator[tuple[LinkHub, LinkSp
         if route.updated_at
     }
     with (
-        closing(PostgresLinkSide(_both_ways(settings, brings_back(settings, spoke)), hub_times)) as ours,
+        closing(PostgresLinkSide(_both_ways(settings, settings.brings_back(spoke)), hub_times)) as ours,
         closing(PostgresLinkSpoke(_both_ways(settings, spoke), times)) as theirs,
     ):
         yield ours, theirs
@@ -234,13 +257,6 @@ def _both_ways(settings: Settings, name: str) -> Destination:
     target, routes = settings.targets[name], routings(settings, name)
     both = two_way(settings, name)
     return Destination(name, target.url.get_secret_value(), target.source, routes, both_ways=both)
-
-
-def brings_back(settings: Settings, spoke: str) -> str:
-    """The target that brings a spoke's changes to the hub."""
-    return next(
-        name for name in settings.targets if settings.role(name) == Role("hub", settings.targets[spoke].source, spoke)
-    )
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """The databases of the domain as SQL files: the primary and the Empathy Ledger.
 
 The files are plain SQL without passwords, so that Python, `psql -f` and a container's init scripts run the same text.
-Order in an empty database: `ROLES`, then `PRIMARY` or `EMPATHY_LEDGER`, then the passwords.
+Order in an empty database: `ROLES`, then `PRIMARY` or `EMPATHY_LEDGER`, then the passwords. `NOTION` comes
+after `PRIMARY`.
 """
 
 from __future__ import annotations
@@ -16,12 +17,24 @@ from psycopg import Connection, sql
 ROLES: Traversable = files(__package__) / "roles.sql"
 PRIMARY: Traversable = files(__package__) / "primary.sql"
 EMPATHY_LEDGER: Traversable = files(__package__) / "empathy_ledger.sql"
+NOTION: Traversable = files(__package__) / "notion.sql"
 
 OWNER = "app_owner"
 CAPTURE = "placemat_capture"
 APPLY = "placemat_apply"
 PUBLICATION = "placemat"
 ROUTED_TABLES = ("workspaces", "projects", "storytellers", "stories", "story_media")
+NOTION_TABLES = (
+    "organisations",
+    "opportunities",
+    "contacts",
+    "actions",
+    "artifacts",
+    "places",
+    "project_contacts",
+    "interactions",
+)
+"""Those that only Notion has, beside projects and stories; the last two say which contacts it has."""
 
 
 def install_primary(conn: Connection[Any], passwords: Mapping[str, str] | None = None) -> None:
@@ -38,6 +51,15 @@ def install_empathy_ledger(conn: Connection[Any], passwords: Mapping[str, str] |
     Raises psycopg.errors.DuplicateTable or DuplicateObject when the database is not empty.
     """
     _install(conn, EMPATHY_LEDGER, passwords or {})
+
+
+def add_notion(conn: Connection[Any]) -> None:
+    """Let the daemon have of the primary what is in Notion, by a superuser's connection.
+
+    Raises psycopg.errors.DuplicateColumn when that was done before.
+    """
+    with conn.transaction():
+        conn.execute(NOTION.read_text(encoding="utf-8"))
 
 
 def set_passwords(conn: Connection[Any], passwords: Mapping[str, str]) -> None:

@@ -152,13 +152,14 @@ CREATE TABLE contacts (
 
 -- The people of a project; Notion shows only those contacts that have one, or an interaction.
 CREATE TABLE project_contacts (
+    id           uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     project_id   uuid NOT NULL REFERENCES projects (id) ON DELETE CASCADE,
     contact_id   uuid NOT NULL REFERENCES contacts (id) ON DELETE CASCADE,
     workspace_id uuid NOT NULL REFERENCES workspaces (id),
     role         text,
     created_at   timestamptz NOT NULL DEFAULT now(),
     updated_at   timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (project_id, contact_id)
+    UNIQUE (project_id, contact_id)
 );
 
 CREATE TABLE interactions (

@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -240,6 +242,27 @@ def test_a_changed_setting_is_named_at_the_next_start_and_no_secret(ready: Site)
     kept = str(ask(ready.state, "SELECT settings, secrets FROM placemat.audit_configuration"))
     assert "only-for-tests" not in kept
     assert "application_name" not in kept
+
+
+def test_workers_that_start_with_nothing_changed_do_not_wait_for_who_enters(ready: Site) -> None:
+    note_changes(ready.settings, "ada")
+    with chain.opened(ready.settings.state.url.get_secret_value()) as other:
+        other.execute("SET idle_in_transaction_session_timeout = 0")
+        chain.lock_head(other)
+        found: list[list[str]] = []
+        start = threading.Thread(target=lambda: found.append(note_changes(ready.settings, "ada")), daemon=True)
+        start.start()
+        start.join(20)
+    assert found == [[]]
+
+
+def test_a_change_that_many_daemons_start_with_at_once_is_entered_once(ready: Site) -> None:
+    note_changes(ready.settings, "ada")
+    ready.set("masking.key", "another key of 16 bytes")
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: note_changes(ready.settings, "ada"), range(4)))
+    assert sorted(found) == [[], [], [], ["masking.key"]]
+    assert len(shown(ready, "--action", "configuration")) == 2
 
 
 def test_secrets_of_before_they_were_kept_are_no_change(ready: Site) -> None:

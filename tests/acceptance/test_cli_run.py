@@ -225,6 +225,7 @@ def test_lag_says_exactly_what_waits_for_a_target_that_is_away(stoppable: tuple[
             "bytes": 0,
             "parked": 0,
             "paused": {},
+            "backlog": None,
             "known_from": "target",
         }
     until(lambda: daemon.metric("placemat_lag_records", target="empathy_ledger") == 0, what="no lag in the metrics")

@@ -8,6 +8,7 @@ an assertion. `--baseline` runs them first in a copy in which nothing is changed
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shutil
 import subprocess
@@ -140,9 +141,11 @@ def copied() -> Iterator[Path]:
 def run(tree: Path, tests: Sequence[str]) -> list[Ran]:
     """Run tests in a tree; one that gives no result did not come to its question."""
     report = tree / "report.xml"
+    beside = REPOSITORY.parent / "shared" / "specs"
+    named = {"PLACEMAT_SPECS": str(beside)} if beside.exists() and "PLACEMAT_SPECS" not in os.environ else {}
     subprocess.run(
         [sys.executable, "-m", "pytest", "-m", "", "-p", "no:cacheprovider", f"--junitxml={report}", *tests],
-        cwd=tree, check=False, capture_output=True, timeout=TESTS_SECONDS,
+        cwd=tree, check=False, capture_output=True, timeout=TESTS_SECONDS, env={**os.environ, **named},
     )  # fmt: skip
     found = results(report.read_text(encoding="utf-8")) if report.exists() else {}
     return [found.get(test, Ran(test, "it was not run")) for test in tests]
@@ -156,7 +159,8 @@ def results(report: str) -> dict[str, Ran]:
         failure, error = case.find("failure"), case.find("error")
         wrong = failure if failure is not None else error
         if wrong is None:
-            found[test] = Ran(test, None)
+            skipped = case.find("skipped")
+            found[test] = Ran(test, None if skipped is None else f"not run: {skipped.get('message')}")
         elif test not in found:  # what a broken test leaves behind may fail once more
             how = (wrong.get("message") or "").split("\n")[0][:200]
             found[test] = Ran(test, how, failure is not None and bool(BY_ASSERTION.match(how)))

@@ -16,6 +16,7 @@ from tests.crash import kills
 from tests.crash.both_ways import AUDIT_SEAMS
 from tests.crash.kills import Kill, die_at
 from tests.crash.stage import APPLY, CAPTURE, TARGET, Stage
+from tests.crash.test_fetch_kills import FETCH_SEAMS
 from tests.fix_capture import read_topics
 from tests.waiting import until
 
@@ -160,6 +161,7 @@ def test_every_seam_has_its_kill() -> None:
     covered = {
         *kills.STREAM_SEAMS, *kills.COPY_SEAMS, *kills.APPLY_SEAMS, *kills.STORED_SEAMS, *kills.REQUEST_SEAMS,
         *kills.PAUSE_SEAMS, *kills.REPLAY_SEAMS, *kills.RESYNC_SEAMS, *AUDIT_SEAMS, *VERBS_SEAMS,
+        *FETCH_SEAMS,
     }  # fmt: skip
     assert named == covered
 

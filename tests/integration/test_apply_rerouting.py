@@ -115,6 +115,7 @@ MATTERS: dict[str, tuple[dict[str, Any], str]] = {
     "a condition": ({"where": "n > 1"}, "then: placemat verify public.items"),
     "a column left out": ({"exclude": ["note"]}, 'UPDATE "public"."items" SET "note" = DEFAULT'),
     "a dropped column": ({"masks": {"note": "drop"}}, 'UPDATE "public"."items" SET "note" = DEFAULT'),
+    "only some columns": ({"only": ["id", "n"]}, 'SET "mark" = DEFAULT, "note" = DEFAULT'),
     "another name": ({"columns": {"note": "mark"}, "exclude": ["mark"]}, "then: placemat verify"),
     "another table": ({"table": "public.others"}, 'TRUNCATE "public"."items"; then'),
     "a constant": ({"exclude": ["mark"], "constants": {"mark": "m"}}, "then: placemat verify"),

@@ -180,3 +180,20 @@ def test_passwords_are_set_beside_the_files(postgres_server: Postgres, database_
         with psycopg.connect(postgres_server.dsn("postgres", role, password)) as own:
             assert own.execute("SELECT current_user").fetchone() == (role,)
         conn.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
+
+
+def test_what_notion_is_to_have_is_published_and_a_contact_has_one_name_and_one_address(primary: Database) -> None:
+    domain.add_notion(primary)
+    published = set(column(primary, "SELECT tablename FROM pg_publication_tables WHERE pubname = 'placemat'"))
+    assert published == {*domain.ROUTED_TABLES, *domain.NOTION_TABLES}
+    readable = "SELECT bool_and(has_table_privilege('placemat_capture', t, 'SELECT')) FROM unnest(%s::text[]) t"
+    assert primary.execute(readable, [list(published)]).fetchone() == (True,)
+    assert column(primary, "SELECT has_table_privilege('placemat_apply', 'opportunities', 'INSERT')") == [True]
+    primary.execute(
+        "INSERT INTO contacts (workspace_id, given_name, family_name, emails) VALUES (%s, 'Una', 'Ashgrove', %s)",
+        [add_workspace(primary), ["una@mail.example", "una@work.example"]],
+    )
+    shown = "SELECT full_name, email FROM contacts"
+    assert primary.execute(shown).fetchone() == ("Una Ashgrove", "una@mail.example")
+    primary.execute("UPDATE contacts SET family_name = NULL, emails = '{}'")
+    assert primary.execute(shown).fetchone() == ("Una", None)

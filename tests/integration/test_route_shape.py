@@ -102,3 +102,34 @@ def test_what_waits_in_the_target_has_no_clear_value_and_is_written_as_the_route
     assert lane.world.parked() == []
     [row] = lane.world.rows('SELECT "full name", email, bio, origin FROM persons')
     assert row == ("nobody", hashed("clear@x.org"), "nob", "100% hub")
+
+
+ONLY: Routes = {
+    PEOPLE: {
+        "table": "public.persons",
+        "columns": {"id": "no", "name": "full name"},
+        "only": ["id", "name"],
+        "constants": {"origin": "hub"},
+    }
+}
+
+
+@pytest.fixture
+def narrow(kafka_server: Kafka, database_factory: Callable[[str], str]) -> Iterator[RouteLane]:
+    with route_lane(kafka_server, database_factory("narrow"), DDL, ONLY) as found:
+        yield found
+
+
+def test_of_a_row_only_the_named_columns_arrive(narrow: RouteLane) -> None:
+    narrow.apply(insert(PEOPLE, person(1)))
+    narrow.apply(update(PEOPLE, person(1, name="Bea", email="b@x.org")))
+    [row] = narrow.world.rows('SELECT no, "full name", email, bio, born::text, origin, notes FROM persons')
+    assert row == (1, "Bea", None, None, "1900-01-01", "hub", "of the target")
+
+
+def test_what_waits_in_the_target_holds_no_other_column_than_the_named(narrow: RouteLane) -> None:
+    narrow.world.run_sql("ALTER TABLE persons ADD CONSTRAINT known CHECK (\"full name\" <> 'nobody')")
+    narrow.apply(insert(PEOPLE, person(1, name="nobody", email="clear@x.org", bio="clear")))
+    [(waiting,)] = narrow.world.rows("SELECT event FROM placemat.parked_events")
+    assert "nobody" in waiting
+    assert "clear" not in waiting

@@ -10,6 +10,9 @@ import pytest
 from daemon.embedded.demo_audit import Audited
 from daemon.embedded.demo_outcome import Outcome
 from daemon.embedded.latency import Latency
+from daemon.embedded.notion.compare import Compared
+from daemon.embedded.notion.compare import Mismatch as NotionMismatch
+from daemon.embedded.notion.report import NotionReport, Step
 from daemon.embedded.scenario.act import Report
 from daemon.embedded.scenario.compare import Mismatch
 from daemon.embedded.witness import WitnessReport
@@ -17,6 +20,11 @@ from daemon.reconcile.report import VerifyReport
 from tests.documents import documented_words
 
 COUNTERS = ("lost", "duplicated", "out_of_order", "damaged", "returned")
+MISMATCH = NotionMismatch("Projects", "k", "Name", "a", "b")
+NOTION = NotionReport(
+    (Step("a change is in Notion", "out", 0.25), Step("an edit is in the primary", "back", 1.5)),
+    {"created": 9, "updated": 3, "requests": 20}, 1, (), Compared({"Projects": 9}, ()),
+)  # fmt: skip
 SCENARIO = Report({}, 100, 40, 10, {"manual": 2, "merge": 1}, 2, 2, (), 2, 0)
 
 
@@ -65,6 +73,32 @@ def test_an_audit_log_that_lacks_an_event_or_has_it_twice_ends_the_demo_with_3(f
     assert replace(outcome(), audit=faulty).exit_status == 3
 
 
+@pytest.mark.parametrize(
+    "faulty",
+    [
+        replace(NOTION, compared=Compared({"Projects": 9}, (MISMATCH,))),
+        replace(NOTION, missed=("the lead is another",)),
+        replace(NOTION, steps=(*NOTION.steps, Step("a story leaves", "out", None))),
+        replace(NOTION, steps=(*NOTION.steps, Step("a story leaves", "out", 30.1))),
+    ],
+)
+def test_notion_with_a_difference_or_too_late_ends_the_demo_with_3(faulty: NotionReport) -> None:
+    assert replace(outcome(), notion=NOTION).exit_status == 0
+    found = replace(outcome(), notion=faulty)
+    assert found.exit_status == 3
+    assert "NOT everything is equal" in found.render()
+    assert found.to_json()["mismatches"] == len(faulty.compared.mismatches)
+
+
+def test_the_json_tells_what_notion_was_told_and_how_long_that_took() -> None:
+    assert outcome().to_json()["targets"] == {}
+    told = replace(outcome(), notion=NOTION).to_json()["targets"]["notion"]
+    assert (told["created"], told["restored"], told["edits_back"], told["rows"]) == (9, 0, 1, 9)
+    assert told["rows_by_database"] == {"Projects": 9}
+    assert (told["seconds"], told["seconds_back"]) == ({"p50": 0.25, "max": 0.25}, {"p50": 1.5, "max": 1.5})
+    assert told["seconds_onward"] is None
+
+
 def test_the_json_names_what_it_promises() -> None:
     found = outcome(lost=2, duplicated=1).to_json()
     assert (found["lost"], found["duplicates"], found["mismatches"]) == (2, 1, 0)
@@ -72,6 +106,6 @@ def test_the_json_names_what_it_promises() -> None:
 
 
 def test_every_field_of_the_json_is_documented() -> None:
-    found = replace(outcome(), latency=Latency(9, 1.0, 2.0)).to_json()
-    for part in (found, found["latency_ms"], found["scenario"], found["audit"]):
+    found = replace(outcome(), latency=Latency(9, 1.0, 2.0), notion=NOTION).to_json()
+    for part in (found, found["latency_ms"], found["scenario"], found["audit"], found["targets"]["notion"]):
         assert part.keys() <= documented_words("demo")

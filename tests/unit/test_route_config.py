@@ -41,6 +41,9 @@ def settings(routes: dict[str, Any], source: dict[str, Any] | None = None, **mor
         ({"masks": {"x": {"truncate": -1}}}, "greater than or equal to 0"),
         ({"actor": "x", "masks": {"x": "hash"}}, "x is masked, and cannot say who"),
         ({"actor": "m"}, "m is masked at the source"),
+        ({"only": ["x"], "exclude": ["y"]}, "exclude says nothing beside only"),
+        ({"only": ["x"], "masks": {"y": "drop"}}, "column y is not written: add it to only"),
+        ({"only": ["x"], "both_ways": True, "rules": {"y": "hub"}}, "column y is left out, and has a rule"),
         ({"table": B}, "another table is routed to public.b too"),
     ],
 )

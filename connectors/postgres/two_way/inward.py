@@ -121,7 +121,8 @@ class HubRows:
         if self._held:
             return
         notices = [event.change.notice for event in events]
-        places = [_at(bytes(one.note)).at for one in notices if one is not None and bytes(one.note)]
+        marked = [one for one in notices if one is not None and bytes(one.origin) and bytes(one.note)]
+        places = [_at(bytes(one.note)).at for one in marked]
         last = max([self._awaited.missed, *(Position(*place) for place in places)])
         until = time.monotonic() + CALM_SECONDS
         while last > self._store.observed() and time.monotonic() < until:

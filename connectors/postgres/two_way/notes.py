@@ -22,6 +22,7 @@ from schemas.resolution import (
     LINKED_PREFIX,
     MARKS_PREFIX,
     ORIGIN_PREFIX,
+    READS_PREFIX,
     ForetoldEntry,
     LinkedEntry,
     Origin,
@@ -90,6 +91,8 @@ class Notes:
         self._rows: dict[tuple[str, str], list[tuple[Record, int]]] = {}
         self._changed_at: dict[tuple[str, str], int | None] = {}
         """By table and key, times of rows that have only got another key."""
+        self._reads: dict[tuple[str, str], tuple[Record, bytes, int]] = {}
+        """By table and key, what reads of a service say of rows that come behind them; none may."""
 
     def waiting(self) -> list[Event]:
         """Rows of ours that wait for their marks, as they came."""
@@ -102,33 +105,51 @@ class Notes:
         content = event.message.content
         if content is None:
             return  # too large even without values; rows of ours are taken as triggers' then
-        if event.message.prefix == ORIGIN_PREFIX:
+        prefix, ts_ms = event.message.prefix, event.source.ts_ms
+        if prefix == ORIGIN_PREFIX:
             self._begin(content)
-        elif event.message.prefix == FORETOLD_PREFIX and not self._marked:
-            told = [one for one in _foretold(content) if one.table in self._by_hub]
-            self._foretold.update((self._by_hub[one.table], one.key) for one in told)
-        elif event.message.prefix == MARKS_PREFIX and self._marked:
+        elif self._marked:
+            yield from self._said_by_spoke(prefix, content, record, ts_ms)
+        else:
+            yield from self._said_by_hub(prefix, content, record, ts_ms)
+
+    def _said_by_spoke(self, prefix: str, content: bytes, record: Record, ts_ms: int) -> Iterator[Event]:
+        if prefix == MARKS_PREFIX:
             for note in _notes(content):
-                yield from self._mark(record, bytes(note), event.source.ts_ms)
-        elif event.message.prefix == LINKED_PREFIX and self._marked:
-            for one in _linked(content):
-                if (table := self._by_hub.get(one.table)) is not None:
-                    self._changed_at[table, one.key] = one.at
-        elif event.message.prefix == ANSWERS_PREFIX and not self._marked:
+                yield from self._mark(record, bytes(note), ts_ms)
+        elif prefix == READS_PREFIX:
             for note in _notes(content):
                 named = _named(note)
                 if (table := self._by_hub.get(named.table)) is not None:
-                    yield self._note(table, named.key, record, bytes(note), event.source.ts_ms)
+                    self._reads[table, named.key] = record, bytes(note), ts_ms
+        elif prefix == LINKED_PREFIX:
+            for one in _linked(content):
+                if (table := self._by_hub.get(one.table)) is not None:
+                    self._changed_at[table, one.key] = one.at
+
+    def _said_by_hub(self, prefix: str, content: bytes, record: Record, ts_ms: int) -> Iterator[Event]:
+        if prefix == FORETOLD_PREFIX:
+            told = [one for one in _foretold(content) if one.table in self._by_hub]
+            self._foretold.update((self._by_hub[one.table], one.key) for one in told)
+        elif prefix == ANSWERS_PREFIX:
+            for note in _notes(content):
+                named = _named(note)
+                if (table := self._by_hub.get(named.table)) is not None:
+                    yield self._note(table, named.key, record, bytes(note), ts_ms)
 
     def row(self, table: str, record: Record) -> Iterator[Event]:
         """Events of a row's record; none yet of one that waits for its mark."""
         yield from self.arrive(record)
         head = _head(record.value)
-        if not (self._marked and (self._origin or self._changed_at) and record.key and head.op in "cud"):
+        told = self._origin or self._changed_at or self._reads
+        if not (self._marked and told and record.key and head.op in "cud"):
             yield self._event(table, record, self._time(table, head, record), origin=self._maker(table, record, head))
             return
         name = table, self._tables[table].key_text(record.key)
-        if name in self._changed_at:
+        if name in self._reads:
+            _, note, _ = self._reads.pop(name)
+            yield self._event(table, record, head.source.ts_ms * 1_000, note)
+        elif name in self._changed_at:
             yield self._event(table, record, self._changed_at[name])
         elif self._origin:
             self._rows.setdefault(name, []).append((record, head.source.ts_ms))
@@ -147,6 +168,9 @@ class Notes:
         origin, self._origin = self._origin, b""
         self._by_triggers, self._foretold = b"", set()
         self._changed_at = {}
+        reads, self._reads = self._reads, {}
+        for (table, key), (record, note, ts_ms) in reads.items():
+            yield self._note(table, key, record, note, ts_ms)
         for (table, _), records in rows.items():
             yield self._event(table, _last(records), records[-1][1] * 1_000, origin=origin)
 
