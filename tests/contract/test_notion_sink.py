@@ -16,7 +16,7 @@ from connectors.errors import OperatorError
 from connectors.http.auth.bearer import StaticToken
 from connectors.http.client import Bounds, HttpClient
 from connectors.http.outcome import Answered
-from connectors.notion.client import VERSION, NotionClient, schema
+from connectors.notion.client import PAGE_SIZE, VERSION, NotionClient, schema
 from connectors.notion.dialect import NotionDialect
 from connectors.notion.fields import Entity, Field
 from connectors.notion.mapping import bind
@@ -270,17 +270,29 @@ def test_many_pages_are_read_by_one_request_without_those_in_the_trash_and_copie
     made = {world.made(PROJECTS, name=str(at)).id: "" for at in range(120)}
     store, people = world.notion.simulator.store, world.notion.simulator.people
     keys = {page.id: key for key, [page] in store.by_key("Projects").items() if page.id in made}
-    first, trashed, *_ = keys
-    people.create("Projects", {"Name": "a copy", "Sync Key": keys[first]})
+    trashed, *_, copied = sorted(keys, key=keys.__getitem__)
+    people.create("Projects", {"Name": "a copy", "Sync Key": keys[copied]})
     people.trash(trashed)
     asked = len(world.notion.simulator.log)
     found = world.service.several(PROJECTS, keys)
     assert len(world.notion.simulator.log) == asked + 2
     assert isinstance(found, Found)
     assert {one.id for one in found.remotes} == keys.keys() - {trashed}
-    read = world.service.read(PROJECTS, first)
+    read = world.service.read(PROJECTS, copied)
     assert isinstance(read, Done)
     assert read.remote in found.remotes
+
+
+def test_pages_that_copies_crowd_out_of_an_answer_are_left_to_be_read_one_by_one(world: World) -> None:
+    made = {world.made(PROJECTS, name=str(at)).id: "" for at in range(PAGE_SIZE)}
+    store, people = world.notion.simulator.store, world.notion.simulator.people
+    keys = {page.id: key for key, [page] in store.by_key("Projects").items() if page.id in made}
+    people.create("Projects", {"Name": "a copy", "Sync Key": next(iter(keys.values()))})
+    found = world.service.several(PROJECTS, keys)
+    assert isinstance(found, Found)
+    told = [one.id for one in found.remotes]
+    assert len(told) == PAGE_SIZE - 1, "the copy takes the place of one"
+    assert set(told) < keys.keys()
 
 
 def test_a_property_that_people_take_away_ends_it_with_its_name_and_refuses_no_row(world: World) -> None:
