@@ -1,5 +1,5 @@
 """Requests of two services that are not there yet, as their documentation has them: one signs and expects to be refused
-what is not signed (apis 3.b), the other sends headers and no body (apis 4.d)."""
+what is not signed (as Xero), the other sends headers and no body (as Google)."""
 
 from __future__ import annotations
 

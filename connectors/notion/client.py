@@ -1,4 +1,4 @@
-"""Requests to Notion, one function each; what comes of them is an `Outcome` (apis 2.b)."""
+"""Requests to Notion, one function each; what comes of them is an `Outcome`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class NotionClient:
         )  # fmt: skip
 
     def me(self) -> Outcome:
-        """Whose token it is (apis 2.e)."""
+        """Whose token it is (Notion: authorization)."""
         return self._http.send(Request("GET", "/v1/users/me", "reads"))
 
     def page(self, id_: str) -> Outcome:
@@ -57,7 +57,7 @@ class NotionClient:
         return self._http.send(Request("PATCH", "/v1/pages/{page}", effect, {"page": id_}, body=body, latest=latest))
 
     def items(self, page: str, property_id: str, cursor: str | None) -> Outcome:
-        """Items of one property of a page, which shows no more than the first of them (apis 2.e)."""
+        """Items of one property of a page, which shows no more than the first of them (Notion: property items)."""
         query = [("page_size", str(PAGE_SIZE)), *([("start_cursor", cursor)] if cursor else [])]
         places = {"page": page, "property": property_id}
         return self._http.send(Request("GET", "/v1/pages/{page}/properties/{property}", "reads", places, query=query))

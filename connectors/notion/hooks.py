@@ -1,4 +1,4 @@
-"""Requests by which Notion tells that pages have changed (`connectors.hooks.Hooks`; apis 2.b, "webhooks")."""
+"""Requests by which Notion tells that pages have changed (`connectors.hooks.Hooks`; Notion: webhooks)."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from connectors.service import Reference, Remote, Rows
 from schemas.resolution import Fields
 
 MINUTE_US = 60_000_000
-"""What is said to have been edited in a minute may have been until its end (apis 0.3)."""
+"""What is said to have been edited in a minute may have been until its end (Notion: pages)."""
 _TEXTUAL = frozenset({"text", "character varying", "character", "uuid", "name"})
 _TYPES: Mapping[str, frozenset[str]] = {
     **dict.fromkeys((*TEXTS, *PLAIN, *OPTIONS), _TEXTUAL),
@@ -229,7 +229,7 @@ def _misfit(kind: Kind, found: Property, sources: Mapping[str, str]) -> str | No
 
 
 def _missing_options(table: str, kind: Kind, found: Property) -> Iterator[Difference]:
-    """A status with a name that is not there is refused; a select would get a new option (apis 2.b)."""
+    """A status with a name that is not there is refused; a select would get a new option (Notion: property values)."""
     for value, option in kind.field.options.items():
         if option not in found.options and found.type in ("status", "select", "multi_select"):
             sentence = f"The property {found.name} has no option {option}, which {value} stands for."

@@ -38,7 +38,7 @@ from connectors.service import Unknown as NobodyKnows
 from schemas.resolution import Fields
 
 SHOWN_ITEMS = 25
-"""More of a property's items may not stand in a page (apis 2.e)."""
+"""More of a property's items may not stand in a page (Notion: property items)."""
 CANNOT_HOLD = "cannot_hold"
 """Our code for a value that no request was made for."""
 

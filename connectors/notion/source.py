@@ -16,7 +16,7 @@ from connectors.notion.sink import NotionService
 from connectors.service import Exhausted, Knows, Page, Pages, Remote, Settled, Written, nothing_known
 
 SINCE = "%Y-%m-%dT%H:%M:00.000Z"
-"""Edits are told by the minute (apis 0.3): what was edited in this one may come again, and never is left out."""
+"""Edits are told by the minute (Notion: pages): what was edited in this one may come again, and never is left out."""
 
 
 MOST_UNREAD = 3
@@ -85,7 +85,8 @@ class NotionSource(NotionService):
         if body.get("has_more") and body.get("next_cursor"):
             return replace(at, next=str(body["next_cursor"]), last=last)
         if (body.get("request_status") or {}).get("type") == "incomplete":
-            # It stops at 10,000 rows, as if there were no more (apis 0.4): the rest is asked for from there on.
+            # It stops at 10,000 rows as if there were no more (Notion: query a data source); the rest is asked for
+            # from there on.
             if not last or last == at.since:
                 if at.time == MADE:
                     return Cursor("", "", time=EDITED, trashed=False)  # an import: people have edited some since

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 from connectors.notion.fields import Field
 
 TEXT_UNITS = 2_000
-"""Longest text of one item, in UTF-16 code units as JavaScript counts them (apis 2.b)."""
+"""Longest text of one item, in UTF-16 code units as JavaScript counts them (Notion: request limits)."""
 MOST_ITEMS = 100
 _TEXT_COLUMNS = frozenset({"text", "character varying", "character", "name"})
 TEXTS = ("title", "rich_text")

@@ -1,4 +1,4 @@
-"""Ten ways a naive connector goes wrong with Notion (apis 11): on the simulator it does go wrong in each of them."""
+"""Ten ways a naive connector goes wrong with Notion: on the simulator it does go wrong in each of them."""
 
 from __future__ import annotations
 

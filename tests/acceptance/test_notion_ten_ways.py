@@ -1,4 +1,4 @@
-"""Ten ways a naive connector goes wrong with Notion (apis 11), and the daemon goes right in each of them; in the tenth,
+"""Ten ways a naive connector goes wrong with Notion, and the daemon goes right in each of them; in the tenth,
 and the ninth by webhooks, in `test_notion_webhooks.py`.
 
 What is done to it is what is done to the naive one in `test_notion_naive.py`; hub and pages are in step all the same.

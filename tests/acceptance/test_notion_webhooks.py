@@ -1,5 +1,5 @@
 """Notion tells by webhooks, all of which is real but Notion: late, twice, in any order, forged or never. Numbers are
-those of the ways in which a naive connector goes wrong (apis 11)."""
+those of the ways in which a naive connector goes wrong."""
 
 from __future__ import annotations
 

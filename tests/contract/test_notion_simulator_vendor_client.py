@@ -112,7 +112,7 @@ def test_it_learns_what_a_failed_write_has_saved(client: Client, notion: Simulat
 
 
 def test_it_does_not_know_529(contracted: Simulate) -> None:
-    """apis 1.1: measured, and one reason for a client of our own."""
+    """Measured, and one reason for a client of our own."""
     notion = contracted()
     notion.simulator.faults.add(Fault("overloaded"))
 

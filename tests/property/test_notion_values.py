@@ -22,7 +22,7 @@ PEOPLE = {"ada@example.org": ADA, "bo@example.org": BO}
 
 
 def answered(kind: Kind, written: Any) -> Any:
-    """What Notion answers to a value, as apis 2.b has it."""
+    """What Notion answers to a value (Notion: property values)."""
     match kind.property:
         case "title" | "rich_text":
             return [{"plain_text": item["text"]["content"]} for item in written]

@@ -165,7 +165,7 @@ def _after(fault: Fault, route: str, body: Body) -> None:
 
 
 def _committed(route: str, body: Body) -> Body:
-    """apis 0.2: the id of what was made, or the ids of what was appended."""
+    """Notion, status codes: the id of what was made, or the ids of what was appended."""
     if route == "create_page":
         return {"committed_resource_id": body["id"]}
     results = body.get("results")

@@ -90,7 +90,7 @@ class Api:
         return show_page(self.store, page, properties(self.store.sources[page.data_source], call.only()))
 
     def _create_page(self, call: Call) -> Body:
-        """apis 2.b: under a data source, or under a database that has only one."""
+        """Notion, pages: under a data source, or under a database that has only one."""
         store = self.store
         fields = call.body.fields("parent", "properties", "children", "icon", "cover", "filter_properties", "content")
         source = self._parent(call, fields["parent"])
@@ -132,7 +132,7 @@ class Api:
         return found, reader.settle
 
     def _update_page(self, call: Call) -> Body:
-        """apis 2.b: `in_trash` trashes and restores; a page in the trash takes no other edit."""
+        """Notion, pages: `in_trash` trashes and restores; a page in the trash takes no other edit."""
         store = self.store
         page = store.page_for(call.connection, call.id("id"))
         fields = call.body.fields(*PAGE_FIELDS)
@@ -173,7 +173,7 @@ class Api:
         return listing(shown, rest[0].id if rest else None, "block", block={})
 
     def _append_children(self, call: Call) -> Body:
-        """apis 2.a: `after` until 2025-09-03, `position` since."""
+        """Notion, versioning: `after` until 2025-09-03, `position` since."""
         page, own = self._body_of(call)
         if page.in_trash:
             raise trashed()
@@ -201,7 +201,7 @@ class Api:
 
 
 def _flag(fields: Fields, version: str) -> bool | None:
-    """apis 2.a: 2026-03-11 knows `in_trash` in the place of `archived`."""
+    """Notion, versioning: 2026-03-11 knows `in_trash` in the place of `archived`."""
     if "archived" in fields and version >= "2026-03-11":
         raise fields["archived"].refuse("not present")
     name = "in_trash" if "in_trash" in fields else "archived"

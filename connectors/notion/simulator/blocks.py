@@ -1,4 +1,4 @@
-"""Bodies of pages: read from requests, to the limits of apis 2.b."""
+"""Bodies of pages: read from requests, to the limits of each (Notion: request limits)."""
 
 from __future__ import annotations
 

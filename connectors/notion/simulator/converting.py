@@ -1,4 +1,4 @@
-"""What becomes of values when a person changes a property's type (apis 11, Notion 7)."""
+"""What becomes of values when a person changes a property's type."""
 
 from __future__ import annotations
 

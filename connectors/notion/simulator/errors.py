@@ -1,4 +1,4 @@
-"""The refusals, in Notion's shape and words (apis 2.b, "errors")."""
+"""The refusals, in the shape and words of Notion's status codes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def validation(message: str) -> ApiError:
 
 
 def not_found(what: str, id_: str) -> ApiError:
-    """apis 2.a: missing, or not shared with this connection; the two are not told apart."""
+    """Notion, status codes: missing, or not shared with this connection; the two are not told apart."""
     shared = "Make sure the relevant pages and databases are shared with your integration."
     return ApiError(404, "object_not_found", f"Could not find {what} with ID: {id_}. {shared}")
 
@@ -69,12 +69,12 @@ def missing_version(given: str | None) -> ApiError:
 
 
 def trashed() -> ApiError:
-    """apis 2.b: other edits of a page in the trash."""
+    """Notion, status codes: other edits of a page in the trash."""
     return validation("Can't edit block that is archived. You must unarchive the block before editing.")
 
 
 def throttled(reason: str, retry_after: int | None) -> ApiError:
-    """apis 2.c: the wait stands in the header and in the body."""
+    """Notion, request limits: the wait stands in the header and in the body."""
     told: Body = {"rate_limit_reason": reason}
     if retry_after is not None:
         told["retry_after"] = retry_after
@@ -88,19 +88,19 @@ def throttled(reason: str, retry_after: int | None) -> ApiError:
 
 
 def overloaded(retry_after: int) -> ApiError:
-    """apis 0.5: 529 carries Retry-After as 429 does."""
+    """Notion, request limits: 529 carries Retry-After as 429 does."""
     return ApiError(529, "service_overload", "Notion is overloaded. Please try again later.", retry_after=retry_after)
 
 
 def full(limit: int) -> ApiError:
-    """apis 2.c: a free workspace's blocks are used up."""
+    """Notion, request limits: a free workspace's blocks are used up."""
     return ApiError(
         403, "restricted_resource", "This workspace has reached its block limit.", additional={"block_limit": limit}
     )
 
 
 def unavailable(committed: Mapping[str, object] | None) -> ApiError:
-    """apis 0.2: a write may be answered so after it was saved; `committed` are the ids that it tells then."""
+    """Notion, status codes: a write may be answered so after it was saved; `committed` are the ids it tells."""
     told: Body | None = None
     if committed is not None:
         told = {"retry_guidance": ["Read the object again", "Do not repeat the write"], **committed}

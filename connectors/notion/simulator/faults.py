@@ -26,10 +26,10 @@ class Fault:
 
     `cut_before`, `cut_after`: the connection ends without an answer, before or after the request is carried out;
     `cut_within`: in the midst of the answer. `slow_…` waits for `seconds` of the machine. `saved_503`: 503 after the
-    write with the ids that it made (apis 0.2), `…_silent` without a word of them. `failed`: `status` and nothing is
-    done, `failed_after`: `status` though it is done. `refused`: what is written does not pass the validation. Of the
-    requests that fit (None fits all; `path` is a part of it) it strikes the `nth` and those after it, `times` in all
-    (None: always), each with `probability`.
+    write with the ids that it made (Notion: status codes), `…_silent` without a word of them. `failed`: `status` and
+    nothing is done, `failed_after`: `status` though it is done. `refused`: what is written does not pass the
+    validation. Of the requests that fit (None fits all; `path` is a part of it) it strikes the `nth` and those after
+    it, `times` in all (None: always), each with `probability`.
     """
 
     kind: Kind

@@ -1,4 +1,4 @@
-"""Filters of queries (apis 2.b): by property or by a page's times, joined by `and` and `or` to two levels."""
+"""Filters of queries (Notion: filters): by property or by a page's times, joined by `and` and `or` to two levels."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Filters:
         return self._property(given)
 
     def _timestamp(self, given: Given) -> Passes:
-        """apis 0.3: what is compared is the time that is shown, rounded down to the minute."""
+        """Notion, pages: what is compared is the time that is shown, rounded down to the minute."""
         kind = given.members()["timestamp"].one_of("created_time", "last_edited_time")
         condition = given.fields("timestamp", "type", kind)[kind]
         test = self._time(condition)

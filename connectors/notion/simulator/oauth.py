@@ -1,4 +1,4 @@
-"""Tokens for a public connection (apis 2.a): code, refresh with rotation, introspection, revocation."""
+"""Tokens for a public connection (Notion: authorization): code, refresh with rotation, introspection, revocation."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class OAuth:
         return self._refresh(fields["refresh_token"].text())
 
     def _refresh(self, given: str) -> Body:
-        """apis 0.11: the refresh token changes each time."""
+        """Notion, authorization: the refresh token changes each time."""
         grant = self._grants.get(given)
         if grant is None or (grant.rotated and not self._store.settings.old_refresh_token_works):
             raise invalid_grant("Invalid refresh token.")

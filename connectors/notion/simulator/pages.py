@@ -39,7 +39,7 @@ def _before(store: Store, page: Page) -> None:
 
 
 def edit(store: Store, page: Page, values: Mapping[str, Value], by: User, at: datetime) -> None:
-    """Properties that are not named stay as they are (apis 2.b)."""
+    """Properties that are not named stay as they are (Notion: pages)."""
     source = store.sources[page.data_source]
     before = {id_: page.values.get(id_) for id_ in values}
     changed = frozenset(id_ for id_, value in values.items() if before[id_] != value)
@@ -108,7 +108,7 @@ def lock(store: Store, page: Page, by: User, at: datetime, *, locked: bool) -> N
 
 
 def move(store: Store, page: Page, to: DataSource, by: User, at: datetime) -> None:
-    """[?] apis 2.b, page.moved: whether that counts as an edit."""
+    """[?] Notion, webhooks, page.moved: whether that counts as an edit."""
     known = {
         (own.name, own.kind): page.values.get(own.id) for own in store.sources[page.data_source].properties.values()
     }

@@ -46,7 +46,7 @@ class People:
             pages.edit(self._store, own, self._read(source, values), by or self.first, at or self._store.clock())
 
     def compute(self, page: Page | str, name: str, value: Value, at: datetime | None = None) -> None:
-        """A formula has a new result. [?] apis 2.e: that may or may not count as an edit."""
+        """A formula has a new result. [?] Notion, property items: that may or may not count as an edit."""
         with self._store.lock:
             own, source = self._own(page)
             found = source.find(name)

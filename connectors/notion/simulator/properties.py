@@ -1,4 +1,4 @@
-"""GET /pages/{id}/properties/{property}: values in full, page by page (apis 2.e)."""
+"""GET /pages/{id}/properties/{property}: values in full, page by page (Notion: property items)."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class Queries:
         return answer
 
     def _first(self, connection: Connection, source: DataSource, fields: Fields) -> tuple[list[str], bool]:
-        """apis 0.4: at most 10,000 rows, with no word of it but in `request_status`."""
+        """Notion, query a data source: at most 10,000 rows, with no word of it but in `request_status`."""
         store, now = self._store, self._store.clock()
         in_trash = any(fields[name].boolean() for name in ("in_trash", "archived") if name in fields)
         passes = Filters(store, source, connection.bot.id).read(fields["filter"]) if "filter" in fields else None

@@ -1,4 +1,4 @@
-"""How many requests are let through (apis 2.c): by connection, by workspace, by endpoint, and a block."""
+"""How many requests are let through (Notion: request limits): by connection, by workspace, by endpoint, and a block."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ MISSING = object()
 
 
 def uuid_of(text: str) -> str | None:
-    """An id with dashes, from one with or without them; None where it is none. apis 2.b."""
+    """An id with dashes, from one with or without them; None where it is none. Notion: pages."""
     try:
         found = UUID(text)
     except ValueError:

@@ -18,9 +18,9 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 READ_ONLY: frozenset[Kind] = frozenset(
     ["formula", "rollup", "unique_id", "created_time", "created_by", "last_edited_time", "last_edited_by"]
 )
-"""apis 2.b: what no request writes."""
+"""Notion, property values: what no request writes."""
 PAGED: frozenset[Kind] = frozenset(["title", "rich_text", "relation", "people"])
-"""apis 2.e: what page objects show the first 25 of."""
+"""Notion, property items: what page objects show the first 25 of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +128,7 @@ class Page:
         self.edited_by, self.edited_at = by, at
 
     def for_queries(self, now: datetime) -> Page | None:
-        """[?] apis 2.d: the page as a query sees it."""
+        """[?] The page as a query sees it."""
         while self.past and self.past[0][0] <= now:
             del self.past[0]
         return self.past[0][1] if self.past else self
@@ -147,7 +147,7 @@ class DataSource:
     pages_made: int = 0
 
     def find(self, given: str) -> Property | None:
-        """apis 2.b: a property by its id, encoded or not, or by its name; an id goes first."""
+        """Notion, property values: a property by its id, encoded or not, or by its name; an id goes first."""
         by_id = (one for one in self.properties.values() if given in (one.id, unquote(one.id)))
         return next(by_id, None) or next((one for one in self.properties.values() if one.name == given), None)
 
@@ -173,7 +173,7 @@ class User:
 
 @dataclass(slots=True)
 class Connection:
-    """`shared` are the databases that it may see, None for all (apis 2.a)."""
+    """`shared` are the databases that it may see, None for all (Notion: authorization)."""
 
     bot: User
     tokens: set[str] = field(default_factory=set)

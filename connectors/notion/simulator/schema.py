@@ -134,7 +134,7 @@ def keep_title(old: Property | None, new: Property | None) -> None:
 
 
 def rename(store: Store, source: DataSource, own: Property, name: str, by: User, at: datetime) -> None:
-    """The id stays (apis 2.b)."""
+    """The id stays (Notion: data sources)."""
     keep_unique(source, own, name)
     own.name = name
     _changed(store, source, by, at)
@@ -157,7 +157,7 @@ def configure(store: Store, source: DataSource, own: Property, new: Property, by
 
 
 def change_type(store: Store, source: DataSource, own: Property, new: Property, by: User, at: datetime) -> None:
-    """The id and the name stay; values that say nothing in the new type are lost (apis 11, Notion 7)."""
+    """The id and the name stay; values that say nothing in the new type are lost."""
     keep_title(own, new)
     _single(store, own)
     new.id, new.name = own.id, own.name

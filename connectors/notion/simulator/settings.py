@@ -34,18 +34,18 @@ class Settings:
 
     seed: int = 1
     versions: tuple[str, ...] = ("2025-09-03", "2026-03-11")
-    """apis 2.a: those that know data sources."""
+    """Notion, versioning: those that know data sources."""
     connection_per_minute: int = 180
-    """apis 2.c; 600 on larger plans."""
+    """Notion, request limits; 600 on larger plans."""
     workspace_per_minute: int | None = None
-    """apis 2.c: shared by all connections; how many is not told."""
+    """Notion, request limits: shared by all connections; how many is not told."""
     endpoint_per_minute: Mapping[str, int] = field(default_factory=dict)
-    """apis 2.c: some endpoints have their own, by the route's name (`create_page`)."""
+    """Notion, request limits: some endpoints have their own, by the route's name (`create_page`)."""
     window: float = 60
     query_rows: int = 10_000
-    """apis 0.4: a query ends there, and only `request_status` tells."""
+    """Notion, query a data source: a query ends there, and only `request_status` tells."""
     block_limit: int | None = None
-    """apis 2.c: 1,000 blocks for ever on a free workspace with several members."""
+    """Notion, request limits: 1,000 blocks for ever on a free workspace with several members."""
     body_bytes: int = 500_000
     text_length: int = 2000
     items: int = 100
@@ -53,16 +53,16 @@ class Settings:
     contact_length: int = 200
     blocks: int = 1000
     references: int = 25
-    """apis 2.e: longer values are cut off in page objects."""
+    """Notion, property items: longer values are cut off in page objects."""
     webhook_delay: float = 30
-    """apis 2.b: under a minute as a rule, five at most."""
+    """Notion, webhooks: under a minute as a rule, five at most."""
     webhook_retries: tuple[float, ...] = (60, 300, 1800, 3600, 10_800, 21_600, 43_200)
     """Waits before the attempts 2 to 8, a day in all."""
 
     query_lag: float = 0
-    """[?] apis 2.d: how long queries see pages as they were before a write, and new ones not at all."""
+    """[?] How long queries see pages as they were before a write, and new ones not at all."""
     formulas_move_time: bool = False
-    """[?] apis 2.e: whether a formula's new result is an edit."""
+    """[?] Notion, property items: whether a formula's new result is an edit."""
     fixed_window: bool = False
     """[?] whether the minute starts anew as a whole, or slides."""
     equal_write_moves_time: bool = True

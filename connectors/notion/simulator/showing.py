@@ -89,7 +89,7 @@ def show_page(store: Store, page: Page, only: Collection[str] = ()) -> Body:
 
 
 def show_property(store: Store, page: Page, own: Property) -> Body:
-    """apis 2.e: only the first 25 of what is long."""
+    """Notion, property items: only the first 25 of what is long."""
     value = value_of(page, own)
     most = store.settings.references
     found: Body = {"id": own.id, "type": own.kind}

@@ -113,7 +113,7 @@ def _formula(value: Value) -> Body:
 
 
 def _rollup(store: Store, own: Property, page: Page) -> Body:
-    """Over at most the first 25 related pages (apis 2.e): their number, the sum of a property, or its values."""
+    """Over at most the first 25 related pages (Notion: property items): how many, a sum, or their values."""
     rolled = own.rolled_up
     if rolled is None:
         return {"type": "unsupported", "unsupported": {}, "function": "count"}

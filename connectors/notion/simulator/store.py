@@ -68,7 +68,7 @@ class Store:
         return f"{prefix}{self._random.getrandbits(200):050x}"
 
     def new_property_id(self) -> str:
-        """apis 2.b: four characters, percent-encoded where a URL needs it."""
+        """Notion, pages: four characters, percent-encoded where a URL needs it."""
         return quote("".join(self._random.choices(LETTERS, k=4)), safe="")
 
     def tell(self, happened: Happened) -> None:
@@ -100,7 +100,7 @@ class Store:
             return found
 
     def add_personal_token(self, person: User) -> str:
-        """apis 2.a: what a person does with it is that person's doing, and has a limit of its own."""
+        """Notion, authorization: what a person does with it is that person's doing, and has a limit of its own."""
         with self.lock:
             token = self.new_secret("ntn_")
             self.connections.setdefault(person.id, Connection(person)).tokens.add(token)
@@ -214,7 +214,7 @@ def ids(value: Value) -> tuple[str, ...]:
 
 
 def empty(kind: Kind) -> Value:
-    """apis 2.b: empty is null or an empty list."""
+    """Notion, pages: empty is null or an empty list."""
     if kind in ("title", "rich_text", "multi_select", "relation", "people", "files"):
         return ()
     return False if kind == "checkbox" else None

@@ -15,7 +15,7 @@ COLORS = ("default", "gray", "brown", "orange", "yellow", "green", "blue", "purp
 
 
 def read_texts(given: Given, settings: Settings) -> tuple[RichText, ...]:
-    """apis 2.b: at most 100 pieces of at most 2,000 characters. Empty pieces are left out."""
+    """Notion, request limits: at most 100 pieces of at most 2,000 characters. Empty pieces are left out."""
     pieces = [read_text(piece, settings) for piece in given.items(settings.items)]
     kept = [piece for piece in pieces if piece.content]
     return tuple(_merged(kept) if settings.merges_text else kept)
@@ -97,7 +97,7 @@ def show_text(piece: RichText) -> Body:
 
 
 def cut(pieces: Sequence[RichText], settings: Settings) -> Sequence[RichText]:
-    """apis 2.e: as much of a long text as a page object shows."""
+    """Notion, property items: as much of a long text as a page object shows."""
     if settings.cuts_text == "items":
         return pieces[: settings.references]
     seen = 0

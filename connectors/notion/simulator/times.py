@@ -10,7 +10,7 @@ from connectors.notion.simulator.records import Date
 
 
 def minute(at: datetime) -> datetime:
-    """apis 0.3: what is shown of a page's times is rounded down."""
+    """Notion, pages: what is shown of a page's times is rounded down."""
     return at.astimezone(UTC).replace(second=0, microsecond=0)
 
 
@@ -39,7 +39,7 @@ def start_of(at: datetime | date) -> datetime:
 
 
 def read_date(given: Given) -> Date:
-    """apis 2.b: `{start, end?, time_zone?}`. With a zone, start and end are local times without an offset."""
+    """Notion, property values: `{start, end?, time_zone?}`. With a zone, both are local times without an offset."""
     fields = given.fields("start", "end", "time_zone")
     zone = _zone(fields["time_zone"])
     start = _normal(fields["start"], zone)

@@ -56,7 +56,7 @@ class Values:
         return self._read[property_.kind](fields[property_.kind], property_)
 
     def settle(self) -> None:
-        """The request is good: an option that was not known is in the schema from now on (apis 2.b)."""
+        """The request is good: an option that was not known is in the schema from now on (Notion: property values)."""
         for property_, option in self.new_options:
             property_.options.append(option)
 
@@ -66,7 +66,7 @@ class Values:
         return given.value
 
     def _line(self, given: Given, most: int) -> Value:
-        """apis 2.b: empty is null, not ""."""
+        """Notion, property values: empty is null, not ""."""
         if given.value is None:
             return None
         if not given.text(most):
@@ -81,7 +81,7 @@ class Values:
         return tuple(dict.fromkeys(found))
 
     def _option(self, given: Given, property_: Property) -> str:
-        """apis 2.b: an unknown option of a select is added, one of a status is an error."""
+        """Notion, property values: an unknown option of a select is added, one of a status is an error."""
         fields = given.fields("id", "name", "color", "description")
         known = [*property_.options, *(option for owner, option in self.new_options if owner is property_)]
         if "name" not in fields:

@@ -1,4 +1,4 @@
-"""Events sent to a subscriber (apis 2.b, "webhooks"): late, in any order, more than once, or never."""
+"""Events sent to a subscriber (Notion: webhooks): late, in any order, more than once, or never."""
 
 from __future__ import annotations
 
