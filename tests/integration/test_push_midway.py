@@ -19,7 +19,7 @@ from connectors.pushing import Intent, Lease, Told
 from connectors.service import Done, Gone, InTheTrash, NotDone, Service, Written
 from connectors.service import Unknown as NobodyKnows
 from daemon.push.worker import PushWorker
-from tests.integration.test_push import (
+from tests.integration.push_world import (
     STORIES,
     STORYTELLERS,
     Killed,
@@ -31,7 +31,7 @@ from tests.integration.test_push import (
     refused,
     row_key,
 )
-from tests.integration.test_push import world as world
+from tests.integration.push_world import world as world
 from tests.waiting import until
 
 TABLE = STORYTELLERS.table
