@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -26,6 +27,7 @@ from tests.crash.kills import APPLY_SEAMS, AT_RANDOM, STREAM_SEAMS
 from tests.fix_linked import Linked
 from tests.people import a_workspace, made
 from tests.waiting import until
+from tests.working import beside
 
 TELLERS = 40
 DEATH_SECONDS = 60.0
@@ -139,20 +141,10 @@ class Pair:
     @contextmanager
     def people(self, seed: int, rate: float) -> Iterator[None]:
         """Somebody edits on each side for as long as the block runs, at about so many edits a second."""
-        stop = threading.Event()
         sides = {"hub": self.linked.site.primary, "spoke": self.linked.site.ledger}
-        threads = [
-            threading.Thread(target=self._edit, args=(name, url, random.Random(f"{seed} {name}"), rate, stop))
-            for name, url in sides.items()
-        ]
-        for thread in threads:
-            thread.start()
-        try:
+        works = [partial(self._edit, name, url, random.Random(f"{seed} {name}"), rate) for name, url in sides.items()]
+        with beside(*works):
             yield
-        finally:
-            stop.set()
-            for thread in threads:
-                thread.join()
         self.check()
 
     def _edit(self, name: str, url: str, rng: random.Random, rate: float, stop: threading.Event) -> None:

@@ -9,26 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from connectors.notion.simulator import Fault
+from tests.crash.notion_faults import LOSSES, slow
 from tests.crash.notion_places import places
 from tests.fix_servers import Kafka, Postgres
 from tests.waiting import until
+from tests.working import beside
 
 KILLS = 100
 SEED = 20261122
 KEYS = 60
-FAULTS = (
-    Fault("cut_after", route="create_page", times=None, probability=0.1),
-    Fault("cut_before", route="create_page", times=None, probability=0.05),
-    Fault("saved_503", route="create_page", times=None, probability=0.05),
-    Fault("saved_503_silent", route="create_page", times=None, probability=0.05),
-    Fault("cut_after", route="update_page", times=None, probability=0.1),
-    Fault("failed", times=None, probability=0.02),
-    Fault("throttled", times=None, probability=0.02),
-    Fault("overloaded", times=None, probability=0.02),
-    Fault("slow_before", times=None, probability=0.5, seconds=0.3),
-    Fault("slow_after", times=None, probability=1.0, seconds=0.3),
-)
+FAULTS = (*LOSSES, *slow(0.5, 1.0, 0.3))
 
 
 @pytest.mark.long
@@ -38,12 +28,9 @@ def test_a_worker_killed_again_and_again_makes_no_page_twice_and_leaves_none_out
 ) -> None:
     with places(postgres_server, kafka_server, tmp_path, per_minute=60_000) as found:
         notion, run = found.notion, found.mirrored.run
-        chance, stop = random.Random(SEED), threading.Event()
+        chance, in_flight = random.Random(SEED), Counter[bool]()
         notion.faults.add(*FAULTS)
-        writer = threading.Thread(target=found.write, args=(stop, SEED, KEYS))
-        writer.start()
-        in_flight: Counter[bool] = Counter()
-        try:
+        with beside(lambda stop: found.write(stop, SEED, KEYS)):
             for _ in range(KILLS):
                 before = len(notion.log)
                 worker = found.spawn()
@@ -52,9 +39,6 @@ def test_a_worker_killed_again_and_again_makes_no_page_twice_and_leaves_none_out
                 worker.kill()
                 worker.wait()
                 in_flight[run("SELECT count(*) FROM placemat.intents") != [(0,)]] += 1
-        finally:
-            stop.set()
-            writer.join()
         notion.faults.clear()
         with found.mirrored.running(f"push:{found.mirrored.name}"):
             found.mirrored.until("SELECT count(*) FROM placemat.queue", [(0,)], seconds=240)

@@ -6,37 +6,25 @@ from __future__ import annotations
 import random
 import subprocess
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
 import pytest
 
-from connectors.notion.simulator import Fault
 from daemon import wiring
+from tests.crash.notion_faults import LOSSES, slow
 from tests.fix_mirrored import WORKSPACE
 from tests.fix_office import Office
 from tests.waiting import until
+from tests.working import beside
 
 KILLS = 100
 SEED = 20261123
 PARTS = ("capture", "apply", "push", "fetch")
 ROWS = 15
 """Made on each side at the beginning."""
-FAULTS = (
-    Fault("cut_after", route="create_page", times=None, probability=0.1),
-    Fault("cut_before", route="create_page", times=None, probability=0.05),
-    Fault("saved_503", route="create_page", times=None, probability=0.05),
-    Fault("saved_503_silent", route="create_page", times=None, probability=0.05),
-    Fault("cut_after", route="update_page", times=None, probability=0.1),
-    Fault("failed", times=None, probability=0.02),
-    Fault("throttled", times=None, probability=0.01),
-    Fault("overloaded", times=None, probability=0.02),
-    Fault("slow_before", times=None, probability=0.3, seconds=0.2),
-    Fault("slow_after", times=None, probability=0.5, seconds=0.2),
-)
+FAULTS = (*LOSSES, *slow(0.3, 0.5, 0.2))
 
 
 @dataclass
@@ -49,19 +37,6 @@ class People:
     rows: dict[str, list[Any]] = field(default_factory=dict)
     doomed: set[str] = field(default_factory=set)
     done: int = 0
-
-    @contextmanager
-    def at_work(self) -> Iterator[None]:
-        stop = threading.Event()
-        threads = [threading.Thread(target=side, args=(stop,)) for side in (self._at_hub, self._at_notion)]
-        for thread in threads:
-            thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            for thread in threads:
-                thread.join()
 
     def begin(self) -> None:
         with psycopg.connect(self.office.mirrored.site.primary, autocommit=True) as hub:
@@ -87,7 +62,7 @@ class People:
     def _make_at_notion(self, name: str) -> None:
         self.office.notion.people.create("Projects", {"Name": name, "Status": "Planned"})
 
-    def _at_hub(self, stop: threading.Event) -> None:
+    def at_hub(self, stop: threading.Event) -> None:
         chance = random.Random(self.chance.random())
         with psycopg.connect(self.office.mirrored.site.primary, autocommit=True) as hub:
             while not stop.wait(0.05):
@@ -106,7 +81,7 @@ class People:
                 elif doomed := [name for name in there if name in self.doomed]:
                     hub.execute("DELETE FROM projects WHERE name = %s", [chance.choice(doomed)])
 
-    def _at_notion(self, stop: threading.Event) -> None:
+    def at_notion(self, stop: threading.Event) -> None:
         chance, notion = random.Random(self.chance.random()), self.office.notion
         while not stop.wait(0.05):
             pages = {str(notion.store.shown(page, "Name")): page for page in notion.store.pages("Projects")}
@@ -152,7 +127,7 @@ def test_nothing_that_people_did_on_either_side_is_lost_or_done_twice(office: Of
     people, processes, notion = People(office, chance), Processes(office), office.notion
     people.begin()
     notion.faults.add(*FAULTS)
-    with people.at_work():
+    with beside(people.at_hub, people.at_notion):
         for _ in range(KILLS):
             processes.start()
             before = len(notion.log)
