@@ -114,7 +114,34 @@ class Strays(Protocol):
         """Those that wait for people, by table and key."""
 
 
-class Fetched(Protocol):
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """A record that is this row from now on, and does not hold its key yet. Its last edit was not before `edited`,
+    in microseconds since 1970."""
+
+    key: Key
+    remote_id: str
+    edited: int
+
+
+class Known(Protocol):
+    """What the mirror of a service knows of its records. Raises as `Fetched`."""
+
+    def records(self, table: str, remote_ids: Collection[str]) -> dict[str, Record]:
+        """What is known of these."""
+
+    def owners(self, table: str, keys: Collection[str]) -> dict[str, str]:
+        """By record key, the record that is the row already."""
+
+    def keys_of(self, table: str, remote_ids: Collection[str]) -> dict[str, str]:
+        """By record of the service, the record keys."""
+
+    def canonical(self, table: str, rows: Sequence[Mapping[str, Any]]) -> list[tuple[Fields, Mapping[str, str]]]:
+        """Rows by column, of JSON values, in the form of the hub's stream; values that are none of their column's type
+        are left out, and named with why."""
+
+
+class Fetched(Known, Protocol):
     """The mirror of one service. All calls come from one thread, and each is one transaction. Every method but `close`
     raises as those of `connectors.pushing.Mirror`."""
 
@@ -134,21 +161,8 @@ class Fetched(Protocol):
     def cursor(self, name: str) -> str | None:
         """As it was stored."""
 
-    def records(self, table: str, remote_ids: Collection[str]) -> dict[str, Record]:
-        """What is known of these."""
-
     def settled(self, table: str, remote_ids: Collection[str]) -> dict[str, Settled]:
         """Of these records, as they were read last, those that hold their keys and are not about to be read."""
-
-    def owners(self, table: str, keys: Collection[str]) -> dict[str, str]:
-        """By record key, the record that is the row already."""
-
-    def keys_of(self, table: str, remote_ids: Collection[str]) -> dict[str, str]:
-        """By record of the service, the record keys."""
-
-    def canonical(self, table: str, rows: Sequence[Mapping[str, Any]]) -> list[tuple[Fields, Mapping[str, str]]]:
-        """Rows by column, of JSON values, in the form of the hub's stream; values that are none of their column's type
-        are left out, and named with why."""
 
     def store(
         self, readings: Sequence[Reading], cursors: Mapping[str, str | None], done: Sequence[Dirty] = (),
@@ -197,3 +211,13 @@ class Fetched(Protocol):
 
     def close(self) -> None:
         """Leave; safe to repeat."""
+
+
+class Linked(Fetched, Protocol):
+    """The mirror of a service that was full before it was linked with the hub."""
+
+    def adopt(self, adopted: Sequence[Adopted]) -> None:
+        """In one transaction. What was read of them under other keys is gone then, and they are read anew.
+
+        Raises OperatorError where a row has another record.
+        """

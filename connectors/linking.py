@@ -79,7 +79,7 @@ class LinkHub(LinkSide, Protocol):
     """The hub."""
 
     def conform(self, table: str, rows: Sequence[Fields]) -> list[Fields]:
-        """Rows of another system as this one writes them."""
+        """Rows of another system as this one writes them; fields that are left out stay so."""
 
     def known(self, table: str, keys: Sequence[Key]) -> Mapping[Key, Known]:
         """What is kept of these rows, where anything is."""

@@ -56,9 +56,9 @@ class Office:
 
 @contextmanager
 def made_office(
-    postgres: Postgres, kafka: Kafka, directory: Path, contract: Contract, settings: Settings
+    postgres: Postgres, kafka: Kafka, directory: Path, contract: Contract, settings: Settings, *, prepared: bool = True
 ) -> Iterator[Office]:
-    """Prepared, not running."""
+    """Not running; without `prepared` nothing knows of the hub's rows yet."""
     with made_mirrored(postgres, kafka, directory) as mirrored, NotionSimulator(settings) as notion:
         contract.attach(notion, every_request=True)
         target = mirrored.site.values["targets"][mirrored.name]
@@ -76,7 +76,8 @@ def made_office(
         }  # fmt: skip
         mirrored.hub.execute("ALTER TABLE projects REPLICA IDENTITY FULL")
         mirrored.site.write()
-        mirrored.init()
+        if prepared:
+            mirrored.init()
         yield Office(mirrored, notion)
 
 

@@ -92,6 +92,8 @@ def _check_rests(settings: Settings, target: str) -> None:
     from daemon.state import workers
 
     names = {f"apply:{target}", f"apply:{settings.brings_back(target)}"}
+    if target in settings.services:
+        names |= {f"push:{target}", f"fetch:{target}"}
     with state.opened(settings.state.url.get_secret_value()) as engine:
         state.check(engine)
         for row in workers.read(engine):

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import structlog
 
-from connectors.fetching import Dirty, Fetched, Reading, Record, Stray
+from connectors.fetching import Dirty, Known, Reading, Record, Stray
 from connectors.mirroring import Mirrored
 from connectors.pushing import Key
 from connectors.service import Reference, Remote
@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 class Telling:
     """One worker's. Raises what the mirror raises."""
 
-    def __init__(self, mirror: Fetched, target: str, tables: Mapping[str, Mirrored]) -> None:
+    def __init__(self, mirror: Known, target: str, tables: Mapping[str, Mirrored]) -> None:
         self._mirror = mirror
         self._target = target
         self._tables = tables
@@ -34,7 +34,7 @@ class Telling:
         if not self._tables[table].seen:
             one_ways = [one_way(one, keys[one.id][0], when, keyed=keys[one.id][1]) for one in remotes if one.id in keys]
             return one_ways, strays
-        rows = self._rows(table, remotes)
+        rows = self.rows(table, remotes)
         readings = [
             both_ways(
                 one, {**rows[one.id], self._tables[table].key: _value(keys[one.id][0])}, keys[one.id][0],
@@ -81,7 +81,7 @@ class Telling:
             if fields.get(column) is not None
         }
 
-    def _rows(self, table: str, remotes: Sequence[Remote]) -> dict[str, Fields]:
+    def rows(self, table: str, remotes: Sequence[Remote]) -> dict[str, Fields]:
         """What records show, in canonical form; what cannot be told is left out, and said in the log."""
         referred: dict[str, set[str]] = {}
         for one in remotes:

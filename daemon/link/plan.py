@@ -117,13 +117,13 @@ def translate(table: Linkable, row: Fields, moves: Moves) -> Fields:
 
 
 def row_of(table: Linkable, row: Fields, place: Key, ts_us: int | None, matches: Matches, late: Sequence[str]) -> Row:
-    """What is kept of a row."""
+    """What is kept of a row; fields that a service could not tell are left out of it, and match nothing."""
     hashed = hashlib.blake2b(digest_size=12)
     for name in sorted(table.fields - {*table.key, *late}):
-        text = row[name]
+        text = row.get(name, "")
         hashed.update(b"-" if text is None else b"+%d:%b" % (len(text), text.encode()))
-    values = tuple(tuple(row[name] for name in match) for match in matches)
-    return Row(Entry(key_of(table, row), values), place, hashed.digest(), ts_us, tuple(row[name] for name in late))
+    values = tuple(tuple(row.get(name) for name in match) for match in matches)
+    return Row(Entry(key_of(table, row), values), place, hashed.digest(), ts_us, tuple(row.get(name) for name in late))
 
 
 def differ(table: Linkable, ours: Row, theirs: Row, late: Sequence[str], moves: Moves) -> bool:
@@ -146,7 +146,8 @@ def decide(
     `times` are what the rows say of themselves, the hub's first."""
     found = []
     for name in sorted(table.fields - set(table.key)):
-        value, own = theirs[name], ours[name]
+        own = ours[name]
+        value = theirs.get(name, own)
         if value == own:
             continue
         known = state.fields.get(name) if state != NO_ROW else None

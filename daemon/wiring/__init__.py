@@ -234,6 +234,7 @@ def link_sides(settings: Settings, spoke: str) -> Iterator[tuple[LinkHub, LinkSp
     """The hub, and a target that goes both ways. Raises as `connectors.linking.LinkSide` does."""
     from connectors.postgres.two_way.linking import PostgresLinkSide
     from connectors.postgres.two_way.linking_spoke import PostgresLinkSpoke
+    from daemon.wiring.services import link_spoke
 
     target = settings.targets[spoke]
     observer = settings.targets[OBSERVER.format(hub=target.source)]
@@ -243,10 +244,14 @@ def link_sides(settings: Settings, spoke: str) -> Iterator[tuple[LinkHub, LinkSp
         for table, route in target.tables.items()
         if route.updated_at
     }
-    with (
-        closing(PostgresLinkSide(_both_ways(settings, settings.brings_back(spoke)), hub_times)) as ours,
-        closing(PostgresLinkSpoke(_both_ways(settings, spoke), times)) as theirs,
-    ):
+    both = _both_ways(settings, spoke)
+    with ExitStack() as stack:
+        hub = PostgresLinkSide(_both_ways(settings, settings.brings_back(spoke)), hub_times)
+        ours = stack.enter_context(closing(hub))
+        if spoke in settings.services:
+            theirs: LinkSpoke = stack.enter_context(link_spoke(settings, spoke, PostgresLinkSide(both, {})))
+        else:
+            theirs = stack.enter_context(closing(PostgresLinkSpoke(both, times)))
         yield ours, theirs
 
 

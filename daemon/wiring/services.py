@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from connectors.contract import Destination, ReplayTarget
     from connectors.fetching import Stray
+    from connectors.linking import LinkSide, LinkSpoke
     from connectors.notion.client import NotionClient
     from connectors.notion.fields import Entity
     from connectors.notion.source import NotionSource
@@ -128,6 +129,20 @@ def strays(settings: Settings, name: str) -> list[Stray]:
     with closing(FetchStore(_destination(settings, name), settings.services[name].mirrored())) as mirror:
         mirror.open()
         return mirror.strays.left()
+
+
+@contextmanager
+def link_spoke(settings: Settings, name: str, waiting: LinkSide) -> Iterator[LinkSpoke]:
+    """A service that is full already. Raises Unavailable and OperatorError, as `service` does."""
+    from connectors.postgres.mirror.link_store import LinkStore
+    from daemon.link.service import ServiceSpoke
+
+    tables = settings.services[name].mirrored()
+    with closing(waiting), service(settings, name, threading.Event()) as found:
+        mirror = LinkStore(_destination(settings, name), tables)
+        with closing(ServiceSpoke(waiting, mirror, found, name, tables)) as spoke:
+            mirror.open()
+            yield spoke
 
 
 def _mirror(settings: Settings, name: str) -> Mirror:

@@ -25,7 +25,7 @@ SELECT r.remote_id, coalesce(r.alive, false),
 FROM (SELECT %s AS table_name, %s AS key) k LEFT JOIN placemat.remotes r USING (table_name, key)
 """
 _ONE = " WHERE table_name = %s AND remote_id = %s"
-_READ = """
+READ = """
 INSERT INTO placemat.dirty AS d (table_name, remote_id) VALUES (%s, %s)
 ON CONFLICT (table_name, remote_id) DO UPDATE SET changes = d.changes + 1, due = least(d.due, EXCLUDED.due),
     told = false
@@ -77,7 +77,7 @@ class StrayStore:
         with self._session.transaction() as connection:
             connection.execute(f"DELETE FROM placemat.strays{_ONE}".encode(), [stray.key.table, stray.remote_id])
             if read:
-                connection.execute(_READ, [stray.key.table, stray.remote_id])
+                connection.execute(READ, [stray.key.table, stray.remote_id])
 
     def postpone(self, stray: Stray, seconds: float) -> None:
         later = "UPDATE placemat.strays SET due = clock_timestamp() + make_interval(secs => %s)"

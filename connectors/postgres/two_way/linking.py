@@ -151,12 +151,13 @@ class PostgresLinkSide:
         given = [canonical.raws(row) for row in rows]
         if not given:
             return []
-        names = tuple(given[0])
+        names = tuple(dict.fromkeys(name for one in given for name in one))
         found: list[Fields] = [{}] * len(rows)
         documents = ArrayLiteral(literals.array(canonical.document(one) for one in given))
         with self.translated():
             for number, *texts in self.connection.execute(canonical.documents(names).encode(), [documents]):
-                found[number - 1] = canonical.row(texts, names)
+                row = canonical.row(texts, names)
+                found[number - 1] = {field: text for field, text in row.items() if field in rows[number - 1]}
         return found
 
     def known(self, table: str, keys: Sequence[Key]) -> Mapping[Key, Known]:
