@@ -10,7 +10,7 @@ from daemon.push import plan, request
 from daemon.push.forms import Forms
 from daemon.push.looking import Look
 from daemon.push.outcomes import Outcomes
-from daemon.push.recovery import Anew, GoOn, Later, Was, recovered
+from daemon.push.recovery import Anew, Later, Was, recovered
 from daemon.push.request import Spent, Task, details
 from daemon.resolve.rules import Rules
 from schemas.outbox import DISCARDED
@@ -77,7 +77,7 @@ class Deciding:
         return Task(due, step, rows, latest)
 
     def _recover(
-        self, due: Due, found: Later | Anew | Was | GoOn, remote: Remote | None, current: Fields | None
+        self, due: Due, found: Later | Anew | Was, remote: Remote | None, current: Fields | None
     ) -> Task | None:
         """By what the service has now: whether that was carried out which somebody was about to ask for."""
         match found:
@@ -87,9 +87,6 @@ class Deciding:
             case Was(other, step, unsure):
                 self._outcomes.done(other, step, remote, details(step, None), unsure)
                 return None
-            case GoOn(other, step):
-                rows = self._forms.rows(due.lease.key.table, [] if due.wanted is None else [due.wanted])
-                return Task(other, step, rows, request.latest())
             case Anew(other, unsure):
                 # With what was found: whoever dies here leaves no record behind that nobody knows of.
                 self._mirror.withdraw(due.lease, other.linked)

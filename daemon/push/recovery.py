@@ -38,17 +38,9 @@ class Was:
     unsure: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
-class GoOn:
-    """The record is there, and was not given its values: give it those."""
-
-    due: Due
-    step: Step
-
-
 def recovered(
     due: Due, open_: Intent, remote: Remote | None, current: Fields | None, trashed: str | None = None
-) -> Later | Anew | Was | GoOn:
+) -> Later | Anew | Was:
     """`remote` is the record as it is now (None: there is none, or it is in the trash), `current` what it shows;
     `trashed` is the record's id where it was found in the trash.
 
@@ -68,9 +60,6 @@ def recovered(
     found = recover(step.two_way, current)
     if found.kind == "done":
         return Was(_as_intended(due, open_), step, found.unsure)
-    if open_.operation == "create" and remote is not None:
-        linked = replace(due.linked, remote_id=remote.id, version=None, alive=True)
-        return GoOn(replace(_as_intended(due, open_), linked=linked), replace(step, operation="update"))
     return Anew(closed, found.unsure)
 
 

@@ -292,3 +292,16 @@ def test_what_the_hub_has_said_since_a_request_whose_answer_was_lost_is_told_too
     world.push()
     assert world.shown(key) == ("second", 2)
     assert world.run("SELECT 1 FROM placemat.queue") == []
+
+
+def test_what_people_have_made_of_a_page_whose_making_nobody_has_heard_of_is_theirs(world: World) -> None:
+    key = uuid.uuid4()
+    world.notion.simulator.faults.add(Fault("cut_after", "create_page"))
+    world.say(key, name="ours", budget=1)
+    world.push()
+    world.notion.simulator.people.edit(world.page(key), {"Name": "theirs", "Budget": 7})
+    world.run("UPDATE placemat.queue SET due = clock_timestamp()")
+    world.run("UPDATE placemat.intents SET at = at - interval '2 min'")
+    world.push()
+    assert world.shown(key) == ("theirs", 7)
+    assert world.run("SELECT name, budget::int FROM public.projects") == [("theirs", 7)], "the hub hears of it"
