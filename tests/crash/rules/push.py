@@ -8,6 +8,7 @@ _PUSH = "tests/integration/test_push.py"
 _STORE = "tests/integration/test_mirror_store.py"
 _VERIFY = "tests/acceptance/test_verify_service.py"
 _BACKLOG = "tests/integration/test_push_backlog.py"
+_MIDWAY = "tests/integration/test_push_midway.py"
 _CREATE = f"{_PUSH}::test_a_create_whose_answer_nobody_has_makes_no_second_record"
 
 PUSH = (
@@ -125,6 +126,57 @@ PUSH = (
         'if due.lease.request == "discard" and due.intent is None:',
         'if due.lease.request == "discard":',
         (f"{_PUSH}::test_what_an_operator_gives_up_whose_answer_was_lost_is_looked_for_and_then_left",),
+    ),
+    Rule(
+        "later_word_lost",
+        "What the hub has said since a request whose answer was lost is told too.",
+        "daemon/push/recovery.py",
+        "if due.lease.changes == open_.changes:",
+        "if due.lease is not None:",
+        (
+            f"{_BACKLOG}::test_what_the_hub_has_said_since_a_request_whose_answer_was_lost_is_told_too[an update]",
+            f"{_BACKLOG}::test_what_the_hub_has_said_since_a_request_whose_answer_was_lost_is_told_too[a create]",
+        ),
+    ),
+    Rule(
+        "restored_is_written",
+        "What was taken out of the trash has its values, or nobody takes it for told.",
+        "daemon/push/request.py",
+        'return Unknown("it was taken out of the trash, and not given its values", remote_id)',
+        "return answer",
+        (f"{_MIDWAY}::test_what_was_taken_out_of_the_trash_goes_back_there_when_its_row_has_left[not_sent]",),
+    ),
+    Rule(
+        "clock_after_intent",
+        "Who stood still while an intent was stored does not send.",
+        "daemon/push/deciding.py",
+        "return Task(due, step, rows, latest)",
+        "return Task(due, step, rows, request.latest())",
+        (f"{_MIDWAY}::test_the_clock_of_a_request_runs_from_before_its_intent_is_stored",),
+    ),
+    Rule(
+        "anothers_record",
+        "A record of another row is not taken for this one's, whatever key people have given it.",
+        "daemon/push/deciding.py",
+        "if others.get(one.id, key.text) == key.text",
+        "if others is not None",
+        (f"{_MIDWAY}::test_a_record_of_another_row_is_not_taken_for_this_one_s",),
+    ),
+    Rule(
+        "gone_for_good_kept",
+        "A row whose record is gone for good gets one other.",
+        "daemon/push/pusher.py",
+        "                self._forget(due)",
+        "                self._lost(due)",
+        (f"{_MIDWAY}::test_a_row_whose_record_is_gone_for_good_gets_one_other_also_where_the_answer_is_lost",),
+    ),
+    Rule(
+        "there_again_unseen",
+        "A record that somebody takes out of the trash though its row has left goes back there.",
+        "connectors/postgres/mirror/fetch_store.py",
+        "elif outward and was_known and not one.gone and not was_there:",
+        "elif outward and was_known and one.gone and not was_there:",
+        (f"{_MIDWAY}::test_a_record_that_is_there_again_though_its_row_has_left_is_taken_away",),
     ),
     Rule(
         "on_its_way_differs",
