@@ -216,6 +216,10 @@ class Polled(Protocol):
         """See `Service.delete`."""
 
 
+class Whole(Service, Polled, Protocol):
+    """A service that is told rows and asked what it has, as a target's workers have it."""
+
+
 def keys_of(rows: Collection[tuple[str, str]]) -> dict[str, set[str]]:
     """Key values by table."""
     found: dict[str, set[str]] = {}

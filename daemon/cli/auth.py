@@ -155,10 +155,8 @@ def states(auths: Mapping[str, AnyAuth], tokens: Tokens | None, now: datetime) -
 
 def configured(settings: Settings, target: str) -> AnyAuth | None:
     """A target's auth. None: it is no service."""
-    from daemon.config.notion import NotionTarget
-
-    found = settings.targets[target]
-    return found.auth if isinstance(found, NotionTarget) else None
+    found = settings.services.get(target)
+    return None if found is None else found.auth
 
 
 def _state(name: str, auth: AnyAuth, tokens: Tokens | None, now: datetime) -> Mapping[str, Json]:

@@ -6,7 +6,6 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from daemon.config.auth import AnyAuth
 from daemon.config.section import InstanceName
 from daemon.config.service import Entity, FieldMap, ServiceTarget
 
@@ -40,7 +39,6 @@ class NotionTarget(ServiceTarget):
     kind: Literal["notion"]
     base_url: str = Field("https://api.notion.com", description="Where the API is.")
     version: str = Field("2026-03-11", description="The version of the API that is spoken.")
-    auth: AnyAuth = Field(description="How the workspace lets us in.")
     requests_per_minute: int = Field(180, ge=1, description="Of this connection, as the workspace's plan allows them.")
     entities: dict[InstanceName, NotionEntity] = Field(min_length=1)
 

@@ -10,6 +10,7 @@ from pydantic import Field, SecretStr, model_validator
 
 from connectors.mirroring import Mirrored, Naming, wanted_table
 from connectors.route.masks import Scalar
+from daemon.config.auth import AnyAuth
 from daemon.config.route import ParentTable, Route, Rule
 from daemon.config.section import InstanceName, Section, TableName
 from daemon.config.source import Source
@@ -103,6 +104,7 @@ class ServiceTarget(Target):
     url: SecretStr = Field(
         description="PostgreSQL URL of the mirror, a database of the daemon's own; placemat init makes it."
     )
+    auth: AnyAuth = Field(description="How the service lets us in.")
     slot: str | None = Field(
         None, pattern=r"^[a-z0-9_]{1,63}$", description="Replication slot of the mirror; placemat_NAME where not set."
     )

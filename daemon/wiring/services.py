@@ -1,18 +1,15 @@
-"""Where services are named: which room speaks with which, and how its mirror is worked from."""
+"""Where kinds of services are named, and how a service's mirror is worked from."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
-from typing import TYPE_CHECKING, Any
-
-import psycopg
+from contextlib import AbstractContextManager, closing, contextmanager
+from typing import TYPE_CHECKING, Protocol
 
 from daemon.apply.two_way import rules_of
 from daemon.config.settings import Settings
-from daemon.database import connect
 from daemon.errors import OperatorError, Unavailable
 from daemon.routes import routings
 
@@ -21,16 +18,27 @@ if TYPE_CHECKING:
 
     from connectors.contract import Destination, ReplayTarget
     from connectors.fetching import Stray
+    from connectors.hooks import Hooks
     from connectors.linking import LinkSide, LinkSpoke
-    from connectors.notion.client import NotionClient
-    from connectors.notion.fields import Entity
-    from connectors.notion.source import NotionSource
     from connectors.pushing import Key, Mirror
-    from daemon.config.notion import NotionTarget
+    from connectors.service import Whole
     from daemon.push.preview import Preview
     from daemon.reconcile.report import Difference
     from daemon.reconcile.service_settle import ServiceSide
     from daemon.supervisor import Worker
+
+
+class Kind(Protocol):
+    """What a kind of service brings: a module of this folder, beside its room in `connectors`."""
+
+    def service(self, settings: Settings, name: str, stop: threading.Event) -> AbstractContextManager[Whole]:
+        """See `service`."""
+
+    def differences(self, settings: Settings, name: str) -> list[tuple[str, str | None, str, str]]:
+        """See `differences`."""
+
+    def hooks(self, settings: Settings, name: str) -> Hooks:
+        """Who understands what a service of this kind tells by webhooks."""
 
 
 def push_worker(settings: Settings, name: str, clock: Callable[[], float] = time.monotonic) -> Worker:
@@ -61,11 +69,7 @@ def differences(settings: Settings, name: str) -> list[tuple[str, str | None, st
 
     Raises OperatorError when it does not let us in, and Unavailable when it does not answer.
     """
-    from connectors.notion.opening import bound
-
-    with notion(settings, name, threading.Event()) as client:
-        _, wrong = bound(client, notion_entities(settings, name), name)
-    return [(one.table, one.column, one.sentence, one.advice) for one in wrong]
+    return kind(settings, name).differences(settings, name)
 
 
 def preview(settings: Settings, name: str) -> Iterator[tuple[str, Iterator[Preview]]]:
@@ -162,88 +166,18 @@ def _destination(settings: Settings, name: str) -> Destination:
 
 
 @contextmanager
-def service(settings: Settings, name: str, stop: threading.Event) -> Iterator[NotionSource]:
+def service(settings: Settings, name: str, stop: threading.Event) -> Iterator[Whole]:
     """A service that was found to be as the configuration takes it to be.
 
     Raises Unavailable when it does not answer, and OperatorError when it is not, or does not let us in.
     """
-    from connectors.notion.opening import open_service
-    from connectors.postgres.mirror import property_pins
-
-    def pin(found: property_pins.Pins) -> None:
-        with _mirror_of(settings, name) as connection:
-            property_pins.keep(connection, found)
-
-    with notion(settings, name, stop) as client:
-        yield open_service(client, notion_entities(settings, name), name, pin)
+    with kind(settings, name).service(settings, name, stop) as found:
+        yield found
 
 
-@contextmanager
-def notion(settings: Settings, name: str, stop: threading.Event) -> Iterator[NotionClient]:
-    """Notion, with the pace and the token of a target."""
-    from connectors.http.client import Bounds, HttpClient
-    from connectors.http.pacing import Pacing
-    from connectors.http.quota import Limit, Quota
-    from connectors.notion.client import NotionClient
-    from connectors.notion.dialect import NotionDialect
-    from daemon.state import engine as state
-    from daemon.state.quotas import Quotas
-    from daemon.state.tokens import Tokens
-    from daemon.wiring.authorizing import bearer
+def kind(settings: Settings, name: str) -> Kind:
+    """How services of a target's kind are opened."""
+    from daemon.wiring import notion
 
-    target = _notion_target(settings, name)
-    with ExitStack() as stack:
-        engine = stack.enter_context(state.opened(settings.state.url.get_secret_value()))
-        tokens = None if target.auth.kind == "token" else Tokens(engine, settings.state.token_keys())
-        quota = Quota((Limit(target.requests_per_minute, 60.0),))
-        http = HttpClient(
-            target.base_url, NotionDialect(), connection=name, auth=bearer(target.auth, name, tokens),
-            pacing=Pacing(Quotas(engine), name, quota, stop), headers={"Notion-Version": target.version},
-            bounds=Bounds(connections=target.concurrency),
-        )  # fmt: skip
-        yield NotionClient(stack.enter_context(closing(http)))
-
-
-def notion_entities(settings: Settings, name: str) -> Sequence[Entity]:
-    """What the room is told of the entities, with the types of their columns as the mirror has them."""
-    from connectors.mirroring import wanted_table
-    from connectors.notion.fields import Entity, Field
-    from connectors.postgres.bookkeeping import prepared
-    from connectors.postgres.mirror import property_pins
-    from connectors.postgres.shape import read_types
-
-    target = _notion_target(settings, name)
-    tables = {one: entity.table for one, entity in target.entities.items()}
-    found = []
-    with _mirror_of(settings, name) as connection, prepared(name):
-        pins = property_pins.read(connection)
-        for entity in target.entities.values():
-            types = {column: type_ for column, (type_, _) in read_types(connection, wanted_table(entity.table)).items()}
-            fields = tuple(
-                Field(
-                    column, one.property, one.direction, None if one.relation is None else tables[one.relation],
-                    one.options, one.zone,
-                )
-                for column, one in entity.fields.items()
-            )  # fmt: skip
-            found.append(
-                Entity(
-                    entity.table, entity.data_source, entity.sync_key, fields, entity.both_ways, types,
-                    pins.get(entity.table, {}),
-                )
-            )  # fmt: skip
-    return found
-
-
-def _mirror_of(settings: Settings, name: str) -> psycopg.Connection[Any]:
-    """Raises OperatorError when it cannot be reached."""
-    url = settings.services[name].url.get_secret_value()
-    return connect(url, f"The mirror of target {name}", f"targets.{name}.url")
-
-
-def _notion_target(settings: Settings, name: str) -> NotionTarget:
-    from daemon.config.notion import NotionTarget
-
-    target = settings.targets[name]
-    assert isinstance(target, NotionTarget), "the only service so far"
-    return target
+    kinds: Mapping[str, Kind] = {"notion": notion}
+    return kinds[settings.services[name].kind]

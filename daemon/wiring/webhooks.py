@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from daemon.config.settings import Settings
 
 if TYPE_CHECKING:
-    from connectors.hooks import Hooks
     from daemon.webhooks.receiver import Way
     from daemon.webhooks.verification import Handshakes
     from daemon.webhooks.worker import WebhooksWorker
@@ -45,6 +44,7 @@ def _ways(settings: Settings) -> Iterator[Mapping[str, Way]]:
     from daemon.webhooks.bucket import Bucket
     from daemon.webhooks.receiver import Way
     from daemon.webhooks.verification import Configured, Stored, Verification
+    from daemon.wiring.services import kind
 
     ways: dict[str, Way] = {}
     with ExitStack() as stack:
@@ -59,14 +59,10 @@ def _ways(settings: Settings) -> Iterator[Mapping[str, Way]]:
             )  # fmt: skip
             tables = [one.table for one in target.mirrored() if one.seen]
             marks = stack.enter_context(closing(HookStore(target.url.get_secret_value(), name, tables)))
-            ways[name] = Way(_hooks(settings, name), verification, marks, Bucket(settings.webhooks.requests_per_second))
+            ways[name] = Way(
+                kind(settings, name).hooks(settings, name),
+                verification,
+                marks,
+                Bucket(settings.webhooks.requests_per_second),
+            )
         yield ways
-
-
-def _hooks(settings: Settings, name: str) -> Hooks:
-    from connectors.notion.hooks import NotionHooks
-    from daemon.config.notion import NotionTarget
-
-    target = settings.targets[name]
-    assert isinstance(target, NotionTarget), "the only service so far"
-    return NotionHooks({one.table: one.data_source for one in target.entities.values() if one.both_ways})
