@@ -43,10 +43,14 @@ class Way:
         names = ", ".join(map(_quoted, self.columns))
         arrays = ", ".join(["%s::text[]"] * len(self.columns))
         cells = ", ".join(f"c{at}" for at in range(len(self.columns)))
-        values = ", ".join(f"c{at}::{_type(self.source.columns[name])}" for at, name in enumerate(self.columns))
+        at = {name: f"c{at}::{_type(self.source.columns[name])}" for at, name in enumerate(self.columns)}
+        same = " AND ".join(f"t.{_quoted(name)} = {at[name]}" for name in key)
+        # Looked for first: one that was restored has columns that must not be null and that the route does not bring.
         return (
-            f"INSERT INTO {self.source.quoted} ({names}) OVERRIDING SYSTEM VALUE SELECT {values}"
-            f" FROM unnest({arrays}) AS v({cells}) ON CONFLICT ({', '.join(map(_quoted, key))}) DO NOTHING"
+            f"INSERT INTO {self.source.quoted} ({names}) OVERRIDING SYSTEM VALUE SELECT {', '.join(at.values())}"
+            f" FROM unnest({arrays}) AS v({cells})"
+            f" WHERE NOT EXISTS (SELECT FROM {self.source.only} t WHERE {same})"
+            f" ON CONFLICT ({', '.join(map(_quoted, key))}) DO NOTHING"
         )
 
     def check(self, source: psycopg.Connection[Any], name: str) -> None:

@@ -53,7 +53,7 @@ def answer(settings: Settings, asked: Answering) -> None:
         held, rejected = _known(answers, asked)
         with _way_back(settings, asked) as put_back:
             lost = put_back.lost(_tables(held, rejected)) if put_back is not None else {}
-            for line in _shown(asked, held, lost):
+            for line in _shown(asked, held, lost, settings.targets[asked.target].source):
                 say(line)
             if asked.dry_run:
                 _tell(asked, "held", held, [])
@@ -141,7 +141,9 @@ def _tables(held: Sequence[HeldDeletes], rejected: Sequence[Rejected]) -> list[s
     return [*dict.fromkeys([*(one.table for each in held for one in each.excesses), *(one.table for one in rejected)])]
 
 
-def _shown(asked: Answering, held: Sequence[HeldDeletes], lost: dict[str, tuple[str, ...]]) -> Iterator[str]:
+def _shown(
+    asked: Answering, held: Sequence[HeldDeletes], lost: dict[str, tuple[str, ...]], source: str
+) -> Iterator[str]:
     would = "Would be " if asked.dry_run else "Are "
     for one in held:
         yield one.sentence(asked.target)
@@ -151,7 +153,7 @@ def _shown(asked: Answering, held: Sequence[HeldDeletes], lost: dict[str, tuple[
         if columns:
             yield (
                 f"{table}: the route does not bring {', '.join(columns)}, which get their defaults."
-                f" Their values of before: placemat restore {table} --at TIME"
+                f" Their values of before: placemat restore {table} --source {source} --at TIME"
             )
 
 

@@ -142,7 +142,8 @@ def test_nothing_is_stored_of_a_record_that_is_being_written_to(world: World) ->
     intent = "INSERT INTO placemat.intents (table_name, key, operation, changes, content, by)"
     world.run(intent + " VALUES ('public.projects', %s, 'update', 1, '{}', 1)", [text])
     world.notion.simulator.people.edit(page, {"Name": "Orchard"})
-    world.fetcher.poll()
+    world.store.mark("public.projects", [page])
+    assert world.fetcher.read_dirty() == 1
     assert world.names() == ["Garden"]
     world.run("DELETE FROM placemat.intents")
     world.run("UPDATE placemat.dirty SET due = clock_timestamp()")
@@ -153,11 +154,12 @@ def test_nothing_is_stored_of_a_record_that_is_being_written_to(world: World) ->
 
 def test_a_read_that_began_before_our_own_write_is_no_news(world: World) -> None:
     key = str(uuid.uuid4())
-    world.page("Garden", key)
+    page = world.page("Garden", key)
     world.fetcher.look_through()
     world.run("UPDATE placemat.remotes SET written_at = clock_timestamp() + interval '1 min'")
     world.run("UPDATE public.projects SET name = 'as we have written'")
-    world.fetcher.poll()
+    world.store.mark("public.projects", [page])
+    assert world.fetcher.read_dirty() == 1
     assert world.names() == ["as we have written"]
     assert len(world.run("SELECT * FROM placemat.dirty")) == 1, "it is read again"
 

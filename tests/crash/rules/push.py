@@ -155,14 +155,6 @@ PUSH = (
         (f"{_MIDWAY}::test_the_clock_of_a_request_runs_from_before_its_intent_is_stored",),
     ),
     Rule(
-        "anothers_record",
-        "A record of another row is not taken for this one's, whatever key people have given it.",
-        "daemon/push/deciding.py",
-        "if others.get(one.id, key.text) == key.text",
-        "if others is not None",
-        (f"{_MIDWAY}::test_a_record_of_another_row_is_not_taken_for_this_one_s",),
-    ),
-    Rule(
         "gone_for_good_kept",
         "A row whose record is gone for good gets one other.",
         "daemon/push/pusher.py",
@@ -184,7 +176,7 @@ PUSH = (
         "daemon/reconcile/service_settle.py",
         "if moves and key in queued and parked is None:",
         "if parked is not None and False:",
-        (f"{_VERIFY}::test_what_is_on_its_way_is_no_difference",),
+        ("tests/unit/test_service_settle.py::test_what_waits_to_be_told_is_no_difference",),
     ),
     Rule(
         "told_before_still_believed",
