@@ -28,7 +28,8 @@ EDITED, MADE = "last_edited_time", "created_time"
 class Cursor:
     """Where a listing goes on: first what is there, then what is in the trash. `asked` is the minute from which on
     edits are asked for, "" for all; `since` that of this query, `next` Notion's own cursor, `last` the last minute that
-    it has told, of `time`. `trashed`: what is in the trash is listed too."""
+    it has told, of `time`. `trashed`: what is in the trash is listed too. `other`: it goes by another time than it had
+    begun with, as too many have the same one of that."""
 
     asked: str
     since: str
@@ -37,18 +38,17 @@ class Cursor:
     last: str = ""
     time: str = EDITED
     trashed: bool = True
+    other: bool = False
 
 
 class NotionSource(NotionService):
     """Both ways: what is told, and what is asked."""
 
     def changed(self, table: str, since: int, cursor: str | None, knows: Knows = nothing_known) -> Pages:
-        minute = _minute(since)
-        return self._listing(table, Cursor(minute, minute) if cursor is None else _cursor(cursor), knows=knows)
+        return self._listing(table, _from(_minute(since)) if cursor is None else _cursor(cursor), knows=knows)
 
     def listed(self, table: str, cursor: str | None) -> Pages:
-        # By when they were made, which nobody moves while they are listed.
-        at = Cursor("", "", time=MADE, trashed=False) if cursor is None else _cursor(cursor)
+        at = _from("", trashed=False) if cursor is None else _cursor(cursor)
         return self._listing(table, at, [self._entities[table].key.id])
 
     def _listing(
@@ -88,15 +88,22 @@ class NotionSource(NotionService):
             # It stops at 10,000 rows as if there were no more (Notion: query a data source); the rest is asked for
             # from there on.
             if not last or last == at.since:
-                if at.time == MADE:
-                    return Cursor("", "", time=EDITED, trashed=False)  # an import: people have edited some since
+                if not at.other:  # an import, or somebody has edited all of them; the pages' other times are apart
+                    time = EDITED if at.time == MADE else MADE
+                    return replace(at, since="", next=None, last="", time=time, other=True)
                 raise OperatorError(
-                    f"More than 10,000 pages of {table} were edited in Notion within one minute ({last}),"
-                    " and Notion tells no more of them.",
+                    f"More than 10,000 pages of {table} were made, and so many edited, in Notion within one minute"
+                    f" ({last}), and Notion tells no more of them.",
                     "Edit some of them there once more, so that they have another time.",
                 )
             return replace(at, since=last, next=None, last="")
-        return Cursor(at.asked, at.asked, trash=True) if at.trashed and not at.trash else None
+        return _from(at.asked, trash=True) if at.trashed and not at.trash else None
+
+
+def _from(minute: str, *, trash: bool = False, trashed: bool = True) -> Cursor:
+    """Where a listing of what was edited since begins. All there is goes by when it was made, which nobody moves while
+    it is listed."""
+    return Cursor(minute, minute, trash, time=EDITED if minute else MADE, trashed=trashed)
 
 
 def _body(at: Cursor) -> dict[str, Any]:

@@ -86,9 +86,26 @@ def test_more_than_a_listing_holds_within_one_minute_is_said_and_not_passed_over
         for at in range(130):
             notion.simulator.people.create("Projects", {"Name": str(at)})
         with pytest.raises(
-            OperatorError, match=r"More than 10,000 pages of public\.projects were edited in Notion within"
+            OperatorError, match=r"More than 10,000 pages of public\.projects were made, and so many edited, in Notion"
         ):
             listed(source_of(notion, stack))
+
+
+@pytest.mark.parametrize("made", [False, True])
+def test_pages_that_were_all_edited_or_all_made_in_one_minute_are_told_by_their_other_time(
+    simulate: Simulate, made: bool
+) -> None:
+    notion = simulate(query_rows=120)
+    with ExitStack() as stack:
+        source = source_of(notion, stack)
+        since = moment(notion)
+        for at in range(130):
+            then = notion.clock.now if made else notion.clock.now - timedelta(minutes=at + 10)
+            page = notion.simulator.people.create("Projects", {"Name": str(at)}, at=then)
+            moved = notion.clock.now + timedelta(minutes=at) if made else notion.clock.now
+            notion.simulator.people.edit(page, {"Budget": 7}, at=moved)
+        for begin in (0, since):
+            assert {one.fields["name"] for one in listed(source, begin)} == {str(at) for at in range(130)}
 
 
 def test_a_listing_that_is_not_answered_is_not_the_end_of_it(notion: Simulated, source: NotionSource) -> None:
