@@ -23,8 +23,7 @@ from connectors.route.masks import Drop, Masking, constant_text, masking
 _COLUMNS = f"""
 SELECT attname::text, format_type(atttypid, -1), CASE base.oid WHEN 17 THEN 17 ELSE atttypid END::bigint,
        CASE typcategory WHEN 'A' THEN typelem ELSE 0 END::bigint, attgenerated <> '', attidentity = 'a',
-       (SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef
-        WHERE adrelid = attrelid AND adnum = attnum AND attnotnull AND attgenerated = '')
+       attnotnull AND (atthasdef OR attidentity <> '') AND attgenerated = ''
 FROM pg_attribute, LATERAL {base_type("atttypid")} AS base
 WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped ORDER BY attnum
 """
@@ -40,8 +39,8 @@ _SCALARS: Mapping[int, Element] = {17: literals.bytea, 114: literals.json, 3802:
 class TargetColumn:
     """`type` is for a cast: with its schema, without length or precision, which a cast would cut to in silence.
 
-    `name` is the target's; `element` masks the value where the route says so. `instead` is the default, quoted, of a
-    column that must not be null.
+    `name` is the target's; `element` masks the value where the route says so. `filled` must not be null, and is not
+    where an insert does not name it.
     """
 
     name: str
@@ -49,7 +48,7 @@ class TargetColumn:
     element: Element
     generated: bool
     always: bool
-    instead: str | None = None
+    filled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +201,7 @@ class Catalogue:
     def layout(self, table: str) -> dict[str, tuple[object, ...]]:
         """What statements are built from; nothing of a table that is not there."""
         columns = self.tables[table].columns if table in self.tables else {}
-        return {name: (one.name, one.type, one.generated, one.always, one.instead) for name, one in columns.items()}
+        return {name: (one.name, one.type, one.generated, one.always, one.filled) for name, one in columns.items()}
 
 
 def read_catalogue(connection: psycopg.Connection[Any], target: str, routes: Mapping[str, Routing]) -> Catalogue:
@@ -229,11 +228,10 @@ def read_catalogue(connection: psycopg.Connection[Any], target: str, routes: Map
 
 def _columns(connection: psycopg.Connection[Any], oid: int) -> dict[str, TargetColumn]:
     columns = {}
-    for name, type_, type_oid, element_oid, generated, always, default in connection.execute(_COLUMNS, [oid]):
+    for name, type_, type_oid, element_oid, generated, always, filled in connection.execute(_COLUMNS, [oid]):
         element = _SCALARS.get(element_oid or type_oid, literals.plain)
         element = literals.array_of(element) if element_oid else element
-        instead = None if default is None else default.replace("%", "%%")
-        columns[name] = TargetColumn(name, type_, element, generated, always, instead)
+        columns[name] = TargetColumn(name, type_, element, generated, always, filled)
     return columns
 
 

@@ -16,8 +16,8 @@ _FORGET = "DELETE FROM placemat.remotes WHERE table_name = %s AND remote_id = %s
 _ADOPT = """
 INSERT INTO placemat.remotes AS r (table_name, key, remote_id, keyed, read_at)
 VALUES (%s, %s, %s, false, to_timestamp(%s / 1000000.0))
-ON CONFLICT (table_name, key) DO UPDATE SET remote_id = EXCLUDED.remote_id, version = NULL, alive = true, keyed = false,
-    read_at = EXCLUDED.read_at, claim_due = NULL
+ON CONFLICT (table_name, key) DO UPDATE SET remote_id = EXCLUDED.remote_id, version = NULL, sent = NULL, state = NULL,
+    alive = true, keyed = false, read_at = EXCLUDED.read_at, claim_due = NULL
 WHERE r.remote_id IS NULL
 """
 

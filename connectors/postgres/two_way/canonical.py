@@ -103,13 +103,10 @@ class Canonical:
         return self._by_key("SELECT FROM {table} AS t, {rows} WHERE {same}", key) + f" ORDER BY {order} FOR UPDATE OF t"
 
     def add(self, key: Sequence[str], names: Sequence[str]) -> str:
-        """Insert rows that are not there. Parameter: documents.
-
-        What people leave empty in a row that they make is at the hub what it is in a row that does not name the column.
-        """
+        """Insert rows that are not there. Parameter: documents."""
         fixed = dict(self.table.constants)
         columns = ", ".join([*map(self._quoted, names), *fixed])
-        values = ", ".join([*map(self._given_to_new, names), *fixed.values()])
+        values = ", ".join([*map(self._given, names), *fixed.values()])
         return (
             f"INSERT INTO {self.table.quoted} ({columns}) OVERRIDING SYSTEM VALUE SELECT {values}"
             f" FROM {self._unpacked(names)} ON CONFLICT ({', '.join(map(self._quoted, key))}) DO NOTHING"
@@ -157,6 +154,14 @@ class Canonical:
             if field in self.columns
         }
 
+    def made(self, values: Fields) -> dict[str, msgspec.Raw]:
+        """As `raws`, of a row that is made: what people have left empty there is at the hub the column's own default,
+        where it must not be null."""
+        found = self.raws(values)
+        if not self._at_hub:
+            return found
+        return {name: raw for name, raw in found.items() if raw is not _NULL or not self.table.columns[name].filled}
+
     # Their parts
 
     def _by_key(self, statement: str, key: Sequence[str]) -> str:
@@ -186,10 +191,6 @@ class Canonical:
             literal = sql.Literal(name).as_string().replace("%", "%%")
             return f"(j.d -> {literal})::{self._type(name)}"
         return f"r.{_identifier(name)}" + (f"::{self._type(name)}" if name in self._apart else "")
-
-    def _given_to_new(self, name: str) -> str:
-        instead = self.table.columns[name].instead if self._at_hub else None
-        return self._given(name) if instead is None else f"COALESCE({self._given(name)}, {instead})"
 
     def _text(self, name: str, value: str) -> str:
         return f"to_jsonb(({value})::text)::text" if name in self._apart else f"to_jsonb({value})::text"

@@ -154,7 +154,7 @@ class SpokeRows:
 def net_of(table: Canonical, planned: Planned) -> Net | None:
     match planned.action:
         case "create":
-            return Net("add", table.raws(planned.values))
+            return Net("add", table.made(planned.values))
         case "update":
             return Net("change", table.raws(planned.values))
         case "delete":
